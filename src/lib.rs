@@ -1,1 +1,44 @@
-//! placeholder
+//! Events and rooms over any wire, and nothing missed.
+//!
+//! The facade of emitwire: everything an application needs, under one roof. The engine is
+//! `emitwire-core`, the wires are `emitwire-transports`, delivery policy is
+//! `emitwire-middleware`.
+//!
+//! ```
+//! use emitwire::{Client, Data, Endpoint, Namespace, Server};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let chat = Namespace::new("/chat").on("say", |Data(text): Data<String>| async move { text.len() });
+//! let server = Server::new().mount(chat)?;
+//! let listening = server.listen(Endpoint::new("tcp://127.0.0.1:0")?).await?;
+//!
+//! let client = Client::new(Endpoint::new(listening.endpoint())?).mount(Namespace::new("/chat"));
+//! let session = client.connect().await?;
+//! let length: usize = session.of("/chat")?.emit("say", "hello").ack().await?;
+//! assert_eq!(length, 5);
+//! # Ok(())
+//! # }
+//! ```
+
+mod endpoint;
+
+pub use emitwire_core::handler::{
+    BoxError, ConnectRequest, Data, FromEvent, Handler, IntoReply, MountError, Namespace, Refusal,
+    Reply, Unhandled,
+};
+pub use emitwire_core::protocol::{
+    Args, DisconnectReason, Event, EventId, EventName, Nak, Payload, PayloadError, SessionId,
+    SocketId, ToPayload,
+};
+pub use emitwire_core::room::{Fanout, RoomError, RoomName, Rooms, Stats};
+pub use emitwire_core::run::{Client, Config, Listening, NamespaceError, Server, Session};
+pub use emitwire_core::socket::{Ack, AckError, Broadcast, Emit, EmitError, Envelope, Socket};
+pub use emitwire_core::transport::{
+    BindError, Capabilities, ConnectError, Memory, Peer, Transport,
+};
+pub use emitwire_core::{protocol, transport};
+pub use emitwire_middleware as middleware;
+#[cfg(feature = "tcp")]
+pub use emitwire_transports::Tcp;
+pub use endpoint::{Endpoint, EndpointError, schemes};

@@ -1,0 +1,98 @@
+//! How a handler says no.
+
+use crate::protocol::{Nak, Payload, PayloadError, ToPayload};
+use std::error::Error;
+use std::time::Duration;
+
+/// What becomes of an event whose handler returned `Err`.
+///
+/// A [`Nak`] travels as it is. Any other error turns into [`Nak::Failed`]: its text stays on this
+/// side, in the log. What the peer is to see is said on purpose, with [`Refusal::with`].
+///
+/// ```
+/// use emitwire_core::handler::Refusal;
+///
+/// fn seat(row: u8) -> Result<u8, Refusal> {
+///     if row > 40 {
+///         return Err(Refusal::with(&"there are 40 rows"));
+///     }
+///     let number: u8 = "12".parse()?; // any error: the peer sees only that it failed
+///     Ok(number)
+/// }
+/// # assert!(seat(1).is_ok() && seat(41).is_err());
+/// ```
+#[derive(Debug)]
+pub struct Refusal {
+    nak: Nak,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Refusal {
+    /// Refuses with data that the peer gets as `Nak::Rejected`.
+    #[must_use]
+    pub fn with<T: ToPayload + ?Sized>(data: &T) -> Self {
+        match data.to_payload() {
+            Ok(payload) => Self { nak: Nak::Rejected(payload), source: None },
+            Err(error) => Self::from(error),
+        }
+    }
+
+    /// Refuses for now; the peer may try again after this time.
+    #[must_use]
+    pub fn busy(retry_after: Duration) -> Self {
+        Self { nak: Nak::Busy { retry_after }, source: None }
+    }
+
+    /// What the peer sees.
+    #[must_use]
+    pub fn nak(&self) -> &Nak {
+        &self.nak
+    }
+
+    /// What stays here.
+    #[must_use]
+    pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.source.as_deref()
+    }
+
+    pub(crate) fn bad_payload(error: PayloadError) -> Self {
+        Self { nak: Nak::BadPayload, source: Some(Box::new(error)) }
+    }
+
+    pub(crate) fn nak_only(nak: Nak) -> Self {
+        Self { nak, source: None }
+    }
+
+    pub(crate) fn boxed(source: Box<dyn Error + Send + Sync>) -> Self {
+        Self { nak: Nak::Failed, source: Some(source) }
+    }
+
+    /// What stays on this side stays in its log.
+    pub(crate) fn log(&self, event: &str) {
+        if let Some(source) = &self.source {
+            tracing::warn!(event, nak = %self.nak, error = %source, "handler failed");
+        }
+    }
+
+    pub(crate) fn into_nak(self) -> Nak {
+        self.nak
+    }
+
+    /// What the peer gets as the reason of a refused connection.
+    pub(crate) fn into_payload(self) -> Payload {
+        match self.nak {
+            Nak::Rejected(payload) => payload,
+            _ => Payload::empty(),
+        }
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        let error: Box<dyn Error + Send + Sync> = Box::new(error);
+        match error.downcast::<Nak>() {
+            Ok(nak) => Self::nak_only(*nak),
+            Err(error) => Self::boxed(error),
+        }
+    }
+}

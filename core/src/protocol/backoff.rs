@@ -1,0 +1,63 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+/// Full-jitter exponential backoff: each delay is drawn between zero and a ceiling that doubles.
+///
+/// For the first seconds after a loss the ceiling stays low, so that a short outage costs little;
+/// then it grows, so that a long one does not end in a stampede. Randomness is an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    soon_for: Duration,
+    soon_max: Duration,
+    later_max: Duration,
+    attempt: u32,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(100),
+            soon_for: Duration::from_secs(10),
+            soon_max: Duration::from_secs(1),
+            later_max: Duration::from_secs(20),
+            attempt: 0,
+        }
+    }
+}
+
+impl Backoff {
+    /// The next delay, `since_loss` after the trouble began; `random` is any evenly drawn number.
+    #[must_use]
+    pub fn next_delay(&mut self, since_loss: Duration, random: u64) -> Duration {
+        let max = if since_loss < self.soon_for { self.soon_max } else { self.later_max };
+        let doubled = self.first.saturating_mul(1 << self.attempt.min(16));
+        self.attempt = self.attempt.saturating_add(1);
+        let ceiling = doubled.min(max);
+        ceiling.mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)
+    }
+
+    /// Starts again from the lowest ceiling.
+    pub fn reset(&mut self) {
+        self.attempt = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_stay_below_a_ceiling_that_doubles_and_then_grows_after_ten_seconds() {
+        let mut backoff = Backoff::default();
+        let mut ceilings = Vec::new();
+        for second in [0, 0, 0, 0, 0, 0, 11, 11, 11, 11] {
+            ceilings.push(backoff.next_delay(Duration::from_secs(second), u64::MAX).as_millis());
+        }
+        assert_eq!(ceilings, [99, 199, 399, 799, 999, 999, 6399, 12799, 19999, 19999]);
+        backoff.reset();
+        assert_eq!(backoff.next_delay(Duration::ZERO, 0), Duration::ZERO);
+        assert!(backoff.next_delay(Duration::ZERO, u64::MAX) < Duration::from_millis(200));
+    }
+}

@@ -1,0 +1,31 @@
+//! Codecs: packets into frames and back. One connection speaks one codec.
+
+mod native;
+
+pub use native::{Native, PROTOCOL_VERSION};
+
+use super::{DecodeError, Encoded, Frame, Packet};
+
+/// Turns packets into frames and says who turns them back.
+///
+/// Writing keeps no state, so that a broadcast is encoded once for all connections of one codec;
+/// reading may keep some: one packet may be several frames.
+pub trait Codec: Send + Sync + 'static {
+    /// The cache key of a broadcast: codecs of one name write the same frames.
+    fn name(&self) -> &'static str;
+
+    /// Writes one packet. It cannot fail: the limits were checked before.
+    fn encode(&self, packet: &Packet) -> Encoded;
+
+    /// A fresh reader for one connection.
+    fn decoder(&self) -> Box<dyn Decoder>;
+}
+
+/// The reading half of a [`Codec`], one per connection.
+pub trait Decoder: Send {
+    /// Reads one frame; `None` while the packet needs more frames.
+    ///
+    /// # Errors
+    /// Each variant of [`DecodeError`]; after one the connection is of no more use.
+    fn decode(&mut self, frame: Frame) -> Result<Option<Packet>, DecodeError>;
+}

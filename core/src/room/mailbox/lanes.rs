@@ -1,0 +1,226 @@
+//! What waits in a mailbox, and the log of what was written.
+
+use crate::protocol::{Credit, Encoded, Frame, Outbound};
+use std::collections::VecDeque;
+
+/// What a counted packet weighs in the windows of both directions.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Weight {
+    /// Spends the peer's window.
+    Event { event_bytes: u32 },
+    /// Holds its event's slot in this side's own window until it is confirmed.
+    Answer { event_bytes: u32 },
+    /// Neither.
+    Control,
+}
+
+/// One counted packet.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) encoded: Encoded,
+    pub(super) weight: Weight,
+}
+
+/// Two lanes that wait, the volatile events beside them, and the log.
+#[derive(Default)]
+pub(super) struct Lanes {
+    control: VecDeque<Entry>,
+    events: VecDeque<Entry>,
+    volatile: VecDeque<Encoded>,
+    log: VecDeque<Entry>,
+    waiting_bytes: usize,
+    volatile_bytes: usize,
+    log_bytes: usize,
+    /// What the answers in the log hold of this side's window.
+    unconfirmed_answers: Credit,
+}
+
+impl Lanes {
+    pub(super) fn push_control(&mut self, entry: Entry) {
+        self.waiting_bytes += entry.encoded.len();
+        self.control.push_back(entry);
+    }
+
+    pub(super) fn push_event(&mut self, entry: Entry) {
+        self.waiting_bytes += entry.encoded.len();
+        self.events.push_back(entry);
+    }
+
+    pub(super) fn push_volatile(&mut self, encoded: Encoded) {
+        self.volatile_bytes += encoded.len();
+        self.volatile.push_back(encoded);
+    }
+
+    /// Moves what may go into `batch`, numbering it on the way, until the batch is full.
+    pub(super) fn fill(
+        &mut self,
+        outbound: &mut Outbound,
+        log_packets_max: usize,
+        log_bytes_max: usize,
+        batch: &mut Batch<'_>,
+    ) {
+        while !batch.is_full() {
+            let Some(entry) = self.control.pop_front() else { break };
+            outbound.hand_over();
+            self.write(entry, batch);
+        }
+        while !batch.is_full() && self.may_write_event(outbound, log_packets_max, log_bytes_max) {
+            let Some(entry) = self.events.pop_front() else { break };
+            match entry.weight {
+                Weight::Event { event_bytes } => outbound.hand_over_event(event_bytes as usize),
+                Weight::Answer { .. } | Weight::Control => outbound.hand_over(),
+            };
+            self.write(entry, batch);
+        }
+        while !batch.is_full() {
+            let Some(encoded) = self.volatile.pop_front() else { break };
+            self.volatile_bytes -= encoded.len();
+            batch.extend(&encoded);
+        }
+    }
+
+    /// Whether the first waiting event may be written: the peer's window is open for it, and the
+    /// log has room to keep it.
+    pub(super) fn may_write_event(
+        &self,
+        outbound: &Outbound,
+        log_packets_max: usize,
+        log_bytes_max: usize,
+    ) -> bool {
+        let log_has_room = self.log.is_empty()
+            || (self.log.len() < log_packets_max && self.log_bytes < log_bytes_max);
+        self.events.front().is_some_and(|entry| match entry.weight {
+            Weight::Event { event_bytes } => log_has_room && outbound.admits(event_bytes as usize),
+            Weight::Answer { .. } | Weight::Control => true,
+        })
+    }
+
+    /// The peer has the oldest `count` packets of the log. Says what their answers held.
+    pub(super) fn confirm(&mut self, count: u64) -> Credit {
+        let mut freed = Credit::default();
+        for entry in self.log.drain(..(count as usize).min(self.log.len())) {
+            self.log_bytes -= entry.encoded.len();
+            if let Weight::Answer { event_bytes } = entry.weight {
+                freed = freed.plus(Credit::one(event_bytes as usize));
+            }
+        }
+        self.unconfirmed_answers = self.unconfirmed_answers.minus(freed);
+        self.release_memory();
+        freed
+    }
+
+    /// Forgets the events that were never written; says how many.
+    pub(super) fn drop_waiting_events(&mut self) -> u64 {
+        let events = count_events(&self.events);
+        for entry in self.events.drain(..) {
+            self.waiting_bytes -= entry.encoded.len();
+        }
+        events
+    }
+
+    pub(super) fn events_in_log(&self) -> u64 {
+        count_events(&self.log)
+    }
+
+    pub(super) fn unconfirmed_answers(&self) -> Credit {
+        self.unconfirmed_answers
+    }
+
+    pub(super) fn has_control(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    pub(super) fn has_volatile(&self) -> bool {
+        !self.volatile.is_empty()
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        self.has_control() || self.has_events()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has_waiting() && self.log.is_empty()
+    }
+
+    pub(super) fn packets(&self) -> usize {
+        self.control.len() + self.events.len() + self.log.len()
+    }
+
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    pub(super) fn volatile_bytes(&self) -> usize {
+        self.volatile_bytes
+    }
+
+    /// Whether what waits has reached either bound.
+    pub(super) fn waiting_exceeds(&self, packets_max: usize, bytes_max: usize) -> bool {
+        self.control.len() + self.events.len() >= packets_max || self.waiting_bytes >= bytes_max
+    }
+
+    /// Whether all that waits or is kept has reached either bound.
+    pub(super) fn exceeds(&self, packets_max: usize, bytes_max: usize) -> bool {
+        self.packets() >= packets_max || self.waiting_bytes + self.log_bytes >= bytes_max
+    }
+
+    fn write(&mut self, entry: Entry, batch: &mut Batch<'_>) {
+        let bytes = entry.encoded.len();
+        self.waiting_bytes -= bytes;
+        self.log_bytes += bytes;
+        if let Weight::Answer { event_bytes } = entry.weight {
+            let held = Credit::one(event_bytes as usize);
+            self.unconfirmed_answers = self.unconfirmed_answers.plus(held);
+        }
+        batch.extend(&entry.encoded);
+        self.log.push_back(entry);
+    }
+
+    /// An idle session keeps no queue in memory.
+    fn release_memory(&mut self) {
+        if self.is_empty() {
+            self.control = VecDeque::new();
+            self.events = VecDeque::new();
+            self.log = VecDeque::new();
+        }
+        if self.volatile.is_empty() {
+            self.volatile = VecDeque::new();
+        }
+    }
+}
+
+fn count_events(entries: &VecDeque<Entry>) -> u64 {
+    entries.iter().filter(|entry| matches!(entry.weight, Weight::Event { .. })).count() as u64
+}
+
+/// The frames of one vectored write, up to a bound.
+pub(super) struct Batch<'a> {
+    frames: &'a mut VecDeque<Frame>,
+    bytes: usize,
+    frames_max: usize,
+    bytes_max: usize,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(
+        frames: &'a mut VecDeque<Frame>,
+        frames_max: usize,
+        bytes_max: usize,
+    ) -> Self {
+        let bytes = frames.iter().map(|frame| frame.body.len()).sum();
+        Self { frames, bytes, frames_max, bytes_max }
+    }
+
+    pub(super) fn extend(&mut self, encoded: &Encoded) {
+        self.bytes += encoded.len();
+        self.frames.extend(encoded.frames().iter().cloned());
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.frames.len() >= self.frames_max || self.bytes >= self.bytes_max
+    }
+}

@@ -1,0 +1,481 @@
+//! The mailbox: everything a session sends waits, travels and is kept here.
+//!
+//! Two waiting lanes (control and events) and one log of what was written and is not yet
+//! confirmed. Whoever has bytes appends them under a short lock and then tries to take the *write
+//! claim*: its holder writes, everyone else just appends. A short write leaves the rest to the
+//! driver, which is woken once. No lock is held during a write.
+
+mod lanes;
+mod waiters;
+mod wire;
+
+pub use waiters::Ticket;
+pub use wire::WireEnd;
+
+use super::Counters;
+use crate::protocol::{
+    Close, Codec, Credit, DisconnectReason, Drain, Encoded, Outbound, Packet, Position,
+    ProtocolError,
+};
+use lanes::{Entry, Lanes, Weight};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use waiters::Waiters;
+use wire::Wire;
+
+/// The bounds of one mailbox; `Config` holds their defaults and says what they are for.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes that wait before `emit` waits.
+    pub unwritten_bytes_max: usize,
+    /// Packets that wait before `emit` waits.
+    pub unwritten_packets_max: usize,
+    /// Bytes that wait or are kept until confirmed.
+    pub log_bytes_max: usize,
+    /// Packets that wait or are kept until confirmed.
+    pub log_packets_max: usize,
+    /// Bytes of volatile events that wait.
+    pub volatile_bytes_max: usize,
+}
+
+/// Why a mailbox does not take an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAccepted {
+    /// No room now; there will be.
+    Full,
+    /// The session drains.
+    Draining,
+    /// The session or link has ended.
+    Closed(DisconnectReason),
+}
+
+/// Whether the caller has to flush after an append.
+#[must_use = "appended bytes stay where they are until someone flushes"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Somebody else is about to.
+    Pending,
+    /// At the end of the turn.
+    AtTurnEnd,
+    /// At once: a batch is full.
+    Now,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Open,
+    Draining,
+    Closed(DisconnectReason),
+}
+
+/// What the session has to say that is no event and no answer. Each is said once, newest wins.
+#[derive(Default)]
+struct Notices {
+    from: Option<u64>,
+    position: (u64, Credit),
+    position_due: bool,
+    asks: bool,
+    heartbeat: bool,
+    drain: Option<Box<Drain>>,
+    close: Option<Box<Close>>,
+}
+
+struct State {
+    phase: Phase,
+    outbound: Outbound,
+    lanes: Lanes,
+    notices: Notices,
+    wire: Wire,
+    waiters: Waiters,
+    driver: Option<Waker>,
+    /// Parts of the window that are free again and not yet told to the inbound machine.
+    freed: Credit,
+    /// The driver was to be woken while it was awake.
+    news: bool,
+    /// Somebody has taken it on to flush.
+    flush_pending: bool,
+    /// The peer knows that its position is wanted.
+    asked: bool,
+    /// Nothing has waited at least once since the link was attached.
+    drained_once: bool,
+}
+
+/// The way out of one session.
+pub struct Mailbox {
+    state: Mutex<State>,
+    codec: Arc<dyn Codec>,
+    bounds: Bounds,
+    /// The peer's window: how far answers may run ahead of their confirmation.
+    window: Credit,
+    counters: Arc<Counters>,
+}
+
+impl Mailbox {
+    /// The empty mailbox of a new session. `window` is this side's own, in which unconfirmed
+    /// answers hold their events' slots.
+    #[must_use]
+    pub fn new(
+        codec: Arc<dyn Codec>,
+        outbound: Outbound,
+        window: Credit,
+        bounds: Bounds,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let state = State {
+            phase: Phase::Open,
+            outbound,
+            lanes: Lanes::default(),
+            notices: Notices { position: (0, window), ..Notices::default() },
+            wire: Wire::default(),
+            waiters: Waiters::default(),
+            driver: None,
+            freed: Credit::default(),
+            news: false,
+            flush_pending: false,
+            asked: false,
+            drained_once: false,
+        };
+        Self { state: Mutex::new(state), codec, bounds, window, counters }
+    }
+
+    /// What the session speaks.
+    #[must_use]
+    pub fn codec(&self) -> &Arc<dyn Codec> {
+        &self.codec
+    }
+
+    /// Appends an event of this side's own, if there is room.
+    ///
+    /// # Errors
+    /// [`NotAccepted`]; on `Full` the caller may wait with [`Mailbox::poll_room`].
+    pub fn offer(&self, encoded: &Encoded, event_bytes: usize) -> Result<Flush, NotAccepted> {
+        let mut state = self.lock();
+        state.check_open()?;
+        // Whoever waits was first.
+        if !state.waiters.is_empty() || !state.has_room(&self.bounds) {
+            return Err(NotAccepted::Full);
+        }
+        Ok(self.accept(&mut state, encoded.clone(), event_bytes))
+    }
+
+    /// As [`Mailbox::offer`], but waits for room in the order of asking.
+    ///
+    /// # Errors
+    /// Ready with [`NotAccepted`] other than `Full`.
+    ///
+    /// # Cancel safety
+    /// Nothing is appended before it is ready. Whoever stops polling calls
+    /// [`Mailbox::forget_ticket`].
+    pub fn poll_offer(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+        encoded: &Encoded,
+        event_bytes: usize,
+    ) -> Poll<Result<Flush, NotAccepted>> {
+        let mut state = self.lock();
+        if let Err(closed) = state.check_open() {
+            state.waiters.leave(ticket.take());
+            return Poll::Ready(Err(closed));
+        }
+        if !state.waiters.is_next(*ticket) || !state.has_room(&self.bounds) {
+            state.waiters.wait(ticket, cx.waker());
+            return Poll::Pending;
+        }
+        state.waiters.leave(ticket.take());
+        let flush = self.accept(&mut state, encoded.clone(), event_bytes);
+        if state.has_room(&self.bounds) {
+            state.waiters.wake_next();
+        }
+        Poll::Ready(Ok(flush))
+    }
+
+    /// Gives up the place in the queue.
+    pub fn forget_ticket(&self, ticket: &mut Option<Ticket>) {
+        if ticket.is_some() {
+            let mut state = self.lock();
+            state.waiters.leave(ticket.take());
+            if state.has_room(&self.bounds) {
+                state.waiters.wake_next();
+            }
+        }
+    }
+
+    /// Appends a member's share of a broadcast. It never waits: a member that reads too slowly is
+    /// closed as slow, so that a room never waits for one of its members.
+    ///
+    /// # Errors
+    /// [`NotAccepted`]; the broadcaster counts it as dropped.
+    pub fn deliver(&self, encoded: &Encoded, event_bytes: usize) -> Result<Flush, NotAccepted> {
+        let mut state = self.lock();
+        state.check_open()?;
+        let slow = if state.drained_once {
+            !state.has_room(&self.bounds)
+        } else {
+            // A member that has just come may first take in what its rooms say.
+            state.lanes.exceeds(self.bounds.log_packets_max, self.bounds.log_bytes_max)
+        };
+        if slow {
+            state.phase = Phase::Closed(DisconnectReason::Slow);
+            state.wake_all();
+            return Err(NotAccepted::Closed(DisconnectReason::Slow));
+        }
+        Ok(self.accept(&mut state, encoded.clone(), event_bytes))
+    }
+
+    /// Appends an event that may be missed: never waits, never numbered, dropped without a link
+    /// or above its own bound.
+    ///
+    /// # Errors
+    /// [`NotAccepted`]: the event was dropped.
+    pub fn offer_volatile(&self, encoded: &Encoded) -> Result<Flush, NotAccepted> {
+        let mut state = self.lock();
+        state.check_open()?;
+        let bytes = encoded.len();
+        if !state.wire.is_attached()
+            || state.lanes.volatile_bytes() + bytes > self.bounds.volatile_bytes_max
+        {
+            return Err(NotAccepted::Full);
+        }
+        state.lanes.push_volatile(encoded.clone());
+        self.counters.volatile_out.add(1);
+        Ok(state.appended(self))
+    }
+
+    /// Appends a counted packet that is no event: it overtakes waiting events.
+    pub fn push_control(&self, packet: &Packet) -> Flush {
+        self.push(packet, Weight::Control, false)
+    }
+
+    /// Appends a counted packet that must stay behind the events before it.
+    pub fn push_behind_events(&self, packet: &Packet) -> Flush {
+        self.push(packet, Weight::Control, true)
+    }
+
+    /// Appends an ack or nak. The answered event's part of the window is free again when the
+    /// peer has confirmed the answer.
+    pub fn push_answer(&self, packet: &Packet, credit: Credit) -> Flush {
+        let weight = match credit.events {
+            // The slot was given back before, when the event was parked.
+            0 => Weight::Control,
+            _ => Weight::Answer { event_bytes: credit.bytes as u32 },
+        };
+        self.push(packet, weight, false)
+    }
+
+    /// An event has finished without an answer: its part of the window is free again.
+    pub fn finish(&self, credit: Credit) {
+        let mut state = self.lock();
+        state.freed = state.freed.plus(credit);
+        state.wake_driver();
+    }
+
+    /// Wakes the driver: something outside of the mailbox wants its attention.
+    pub fn nudge(&self) {
+        self.lock().wake_driver();
+    }
+
+    /// For the driver, before it looks at anything else: what has become free of the window.
+    pub fn take_news(&self) -> Credit {
+        let mut state = self.lock();
+        state.news = false;
+        std::mem::take(&mut state.freed)
+    }
+
+    /// For the driver, after it has registered: whether something happened since it looked.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        let state = self.lock();
+        state.news || state.freed.events > 0
+    }
+
+    /// Says a position with whatever goes out next, at the latest with the next flush.
+    pub fn post_position(&self, position: &Position) -> Flush {
+        let mut state = self.lock();
+        state.notices.position = (position.received, position.granted);
+        state.notices.position_due = true;
+        state.appended(self)
+    }
+
+    /// Says a heartbeat.
+    pub fn post_heartbeat(&self) -> Flush {
+        let mut state = self.lock();
+        state.notices.heartbeat = true;
+        state.appended(self)
+    }
+
+    /// Asks for the peer's position unless that was done since the last one came.
+    pub fn post_ask(&self) -> Flush {
+        let mut state = self.lock();
+        state.ask();
+        state.appended(self)
+    }
+
+    /// Announces a drain and takes no more events.
+    pub fn begin_drain(&self, announce: Option<Drain>) -> Flush {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Open) {
+            state.phase = Phase::Draining;
+            state.waiters.wake_all();
+        }
+        state.notices.drain = announce.map(Box::new);
+        state.appended(self)
+    }
+
+    /// Takes no more events, and says goodbye behind what may still be written. With `at_once`
+    /// waiting events are not written any more.
+    pub fn begin_close(&self, reason: DisconnectReason, close: Close, at_once: bool) -> Flush {
+        let mut state = self.lock();
+        if !matches!(state.phase, Phase::Closed(_)) {
+            state.phase = Phase::Closed(reason);
+        }
+        if at_once {
+            self.account_for_waiting(&mut state);
+        }
+        state.notices.close = Some(Box::new(close));
+        state.waiters.wake_all();
+        state.wake_driver();
+        state.appended(self)
+    }
+
+    /// The session is over: whatever was not confirmed is accounted for and let go.
+    pub fn end(&self, reason: &DisconnectReason) {
+        let mut state = self.lock();
+        if !matches!(state.phase, Phase::Closed(_)) {
+            state.phase = Phase::Closed(reason.clone());
+        }
+        self.account_for_waiting(&mut state);
+        self.counters.in_doubt.add(state.lanes.events_in_log());
+        state.lanes = Lanes::default();
+        state.wire = Wire::default();
+        state.waiters.wake_all();
+    }
+
+    /// Takes the peer's position: trims the log, opens the window.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Position`] when the peer claims what was never written.
+    pub fn handle_position(&self, position: &Position) -> Result<Flush, ProtocolError> {
+        let mut state = self.lock();
+        let confirmed = state.outbound.handle_position(position)?;
+        let freed = state.lanes.confirm(confirmed);
+        state.freed = state.freed.plus(freed);
+        // Whoever was told that this side is stuck says by itself when that changes.
+        state.asked = state.is_stuck(&self.bounds);
+        state.after_progress(&self.bounds);
+        Ok(state.appended(self))
+    }
+
+    /// Why the mailbox takes nothing more, if so.
+    #[must_use]
+    pub fn closed(&self) -> Option<DisconnectReason> {
+        match &self.lock().phase {
+            Phase::Closed(reason) => Some(reason.clone()),
+            Phase::Open | Phase::Draining => None,
+        }
+    }
+
+    /// Whether nothing waits and everything written is confirmed.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let state = self.lock();
+        state.lanes.is_empty() && state.outbound.confirmed() == state.outbound.written()
+    }
+
+    /// Events and other counted packets that wait or are not confirmed yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().lanes.packets()
+    }
+
+    fn push(&self, packet: &Packet, weight: Weight, behind_events: bool) -> Flush {
+        let entry = Entry { encoded: self.codec.encode(packet), weight };
+        let mut state = self.lock();
+        if state.is_over() {
+            return Flush::Pending;
+        }
+        if behind_events {
+            state.lanes.push_event(entry);
+        } else {
+            state.lanes.push_control(entry);
+        }
+        state.appended(self)
+    }
+
+    fn accept(&self, state: &mut State, encoded: Encoded, event_bytes: usize) -> Flush {
+        let weight = Weight::Event { event_bytes: event_bytes as u32 };
+        state.lanes.push_event(Entry { encoded, weight });
+        self.counters.events_out.add(1);
+        state.appended(self)
+    }
+
+    fn account_for_waiting(&self, state: &mut State) {
+        self.counters.lost.add(state.lanes.drop_waiting_events());
+    }
+
+    /// A poisoned lock means that a panic happened between two statements that cannot panic;
+    /// the numbers are whole, so the session goes on.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn check_open(&self) -> Result<(), NotAccepted> {
+        match &self.phase {
+            Phase::Open => Ok(()),
+            Phase::Draining => Err(NotAccepted::Draining),
+            Phase::Closed(reason) => Err(NotAccepted::Closed(reason.clone())),
+        }
+    }
+
+    /// Nothing appended now would ever be written.
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Closed(_)) && !self.wire.is_attached()
+    }
+
+    /// Room for one more event; an empty mailbox has room for any.
+    fn has_room(&self, bounds: &Bounds) -> bool {
+        !self.lanes.waiting_exceeds(bounds.unwritten_packets_max, bounds.unwritten_bytes_max)
+            && !self.lanes.exceeds(bounds.log_packets_max, bounds.log_bytes_max)
+    }
+
+    /// After an append: who flushes?
+    fn appended(&mut self, mailbox: &Mailbox) -> Flush {
+        self.ask_if_stuck(mailbox);
+        if self.lanes.waiting_bytes() >= wire::BATCH_BYTES_MAX && self.wire.is_idle() {
+            Flush::Now
+        } else if std::mem::replace(&mut self.flush_pending, true) {
+            Flush::Pending
+        } else {
+            Flush::AtTurnEnd
+        }
+    }
+
+    fn ask(&mut self) {
+        if !std::mem::replace(&mut self.asked, true) {
+            self.notices.asks = true;
+        }
+    }
+
+    /// After something left the lanes or the log.
+    fn after_progress(&mut self, bounds: &Bounds) {
+        self.drained_once |= self.wire.is_attached() && !self.lanes.has_waiting();
+        if !self.waiters.is_empty() && self.has_room(bounds) {
+            self.waiters.wake_next();
+        }
+    }
+
+    fn wake_driver(&mut self) {
+        match self.driver.take() {
+            Some(driver) => driver.wake(),
+            // It is about to look anyway, or has not registered yet.
+            None => self.news = true,
+        }
+    }
+
+    fn wake_all(&mut self) {
+        self.waiters.wake_all();
+        self.wake_driver();
+    }
+}

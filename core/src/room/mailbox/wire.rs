@@ -1,0 +1,294 @@
+//! The writing half, the claim on it, and what its holder does.
+
+use super::lanes::Batch;
+use super::{Bounds, Mailbox, Phase, State};
+use crate::protocol::{Codec, DisconnectReason, Frame, Packet, Position};
+use crate::transport::WriteHalf;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::task::{Context, Poll, Waker};
+
+/// Frames of one batch, hence of one vectored write.
+const BATCH_FRAMES_MAX: usize = 64;
+
+/// Bytes of one batch.
+pub(super) const BATCH_BYTES_MAX: usize = 64 * 1024;
+
+/// Batches that one claim writes before it leaves the rest to the driver, so that an emitter is
+/// not kept at writing what others append.
+const BATCHES_PER_CLAIM: usize = 16;
+
+thread_local! {
+    /// A batch is short-lived and never crosses threads unless its write falls short, so that
+    /// idle mailboxes hold none.
+    static SPARE_BATCH: Cell<VecDeque<Frame>> = const { Cell::new(VecDeque::new()) };
+}
+
+/// How a mailbox's link stands, for the driver.
+#[derive(Debug)]
+pub enum WireEnd {
+    /// Writing failed.
+    Broken(io::Error),
+    /// The goodbye is written, nothing follows.
+    Closed,
+    /// The mailbox was closed without a goodbye to write: a slow member.
+    Cut(DisconnectReason),
+}
+
+#[derive(Default)]
+enum Claim {
+    /// There is no link.
+    #[default]
+    Detached,
+    /// The half is here, whoever wants may write.
+    Idle,
+    /// Somebody writes.
+    Taken,
+    /// The wire took less than it was given; the driver goes on when it may.
+    Blocked,
+    /// Writing failed.
+    Broken(io::Error),
+}
+
+/// The writing half of the current link.
+#[derive(Default)]
+pub(super) struct Wire {
+    half: Option<Box<dyn WriteHalf>>,
+    claim: Claim,
+    /// What a short write left.
+    unsent: VecDeque<Frame>,
+    /// The goodbye was put into a batch.
+    goodbye: bool,
+}
+
+impl Wire {
+    pub(super) fn is_attached(&self) -> bool {
+        !matches!(self.claim, Claim::Detached | Claim::Broken(_))
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.claim, Claim::Idle)
+    }
+
+    fn take(&mut self) -> Option<(Box<dyn WriteHalf>, VecDeque<Frame>)> {
+        let half = self.half.take()?;
+        self.claim = Claim::Taken;
+        let mut batch = std::mem::take(&mut self.unsent);
+        if batch.is_empty() {
+            batch = SPARE_BATCH.take();
+        }
+        Some((half, batch))
+    }
+
+    fn put_back(&mut self, half: Box<dyn WriteHalf>, batch: VecDeque<Frame>, claim: Claim) {
+        // A link that ended in the meantime takes its half with it.
+        if matches!(self.claim, Claim::Taken) {
+            self.half = Some(half);
+            self.claim = claim;
+        }
+        if batch.is_empty() {
+            SPARE_BATCH.set(batch);
+        } else {
+            self.unsent = batch;
+        }
+    }
+}
+
+impl Mailbox {
+    /// Begins to write on a new link, whose first counted packet has the next number.
+    pub fn attach(&self, half: Box<dyn WriteHalf>) {
+        let mut state = self.lock();
+        state.wire = Wire { half: Some(half), claim: Claim::Idle, ..Wire::default() };
+        state.notices.from = Some(state.outbound.written() + 1);
+        state.drained_once = false;
+    }
+
+    /// Writes what may go, if nobody else does. Never waits: what the wire does not take is left
+    /// to the driver.
+    pub fn flush(&self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let claimed = {
+            let mut state = self.lock();
+            state.flush_pending = false;
+            if state.wire.is_idle() && state.has_output(&self.bounds) {
+                state.wire.take()
+            } else {
+                None
+            }
+        };
+        if let Some((half, batch)) = claimed {
+            self.write(&mut cx, half, batch, false);
+        }
+    }
+
+    /// The driver's part: goes on where a short write stopped, and says when the link is done.
+    pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<WireEnd> {
+        let claimed = {
+            let mut state = self.lock();
+            state.flush_pending = false;
+            state.driver = Some(cx.waker().clone());
+            match &state.wire.claim {
+                Claim::Blocked => state.wire.take(),
+                Claim::Idle if state.has_output(&self.bounds) => state.wire.take(),
+                _ => None,
+            }
+        };
+        if let Some((half, batch)) = claimed {
+            self.write(cx, half, batch, true);
+        }
+        self.lock().wire_end().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Ends the writing direction in order.
+    pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        let Some(mut half) = state.wire.half.take() else { return Poll::Ready(()) };
+        drop(state);
+        if half.poll_close(cx).is_pending() {
+            self.lock().wire.half = Some(half);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether something other than a position could be written now: a position may ride on it.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.lock().has_output(&self.bounds)
+    }
+
+    /// Writes until nothing is left, the wire takes no more, or it is the driver's turn.
+    fn write(
+        &self,
+        cx: &mut Context<'_>,
+        mut half: Box<dyn WriteHalf>,
+        mut batch: VecDeque<Frame>,
+        by_driver: bool,
+    ) {
+        for round in 0.. {
+            self.lock().fill(&mut batch, self);
+            let written = half.poll_write(cx, &mut batch);
+            let mut state = self.lock();
+            let (claim, drivers_turn) = match written {
+                Poll::Ready(Ok(())) if !state.has_output(&self.bounds) => {
+                    state.after_progress(&self.bounds);
+                    // The driver waits for the goodbye to be written.
+                    (Claim::Idle, state.wire.goodbye)
+                }
+                Poll::Ready(Ok(())) if round < BATCHES_PER_CLAIM => {
+                    state.after_progress(&self.bounds);
+                    continue;
+                }
+                Poll::Ready(Ok(())) => (Claim::Blocked, true),
+                // Under the driver's own waker the wire itself calls it back.
+                Poll::Pending => (Claim::Blocked, !by_driver),
+                Poll::Ready(Err(error)) => (Claim::Broken(error), true),
+            };
+            state.wire.put_back(half, batch, claim);
+            if drivers_turn {
+                state.wake_driver();
+            }
+            return;
+        }
+    }
+}
+
+impl State {
+    /// Whether there is anything to write for which the wire is not asked in vain.
+    fn has_output(&self, bounds: &Bounds) -> bool {
+        let notices = &self.notices;
+        notices.from.is_some()
+            || notices.position_due
+            || notices.asks
+            || notices.heartbeat
+            || notices.drain.is_some()
+            || (notices.close.is_some() && !self.wire.goodbye)
+            || self.lanes.has_control()
+            || self.lanes.has_volatile()
+            || self.lanes.may_write_event(
+                &self.outbound,
+                bounds.log_packets_max,
+                bounds.log_bytes_max,
+            )
+    }
+
+    /// Puts into the batch what goes next. The order matters: `From` first, a heartbeat behind
+    /// the packets that it counts, the goodbye last.
+    fn fill(&mut self, frames: &mut VecDeque<Frame>, mailbox: &Mailbox) {
+        let (codec, bounds) = (&*mailbox.codec, &mailbox.bounds);
+        let mut batch = Batch::new(frames, BATCH_FRAMES_MAX, BATCH_BYTES_MAX);
+        if batch.is_full() || self.wire.goodbye {
+            return;
+        }
+        if let Some(from) = self.notices.from.take() {
+            batch.extend(&codec.encode(&Packet::From(from)));
+        }
+        let (packets_max, bytes_max) = (bounds.log_packets_max, bounds.log_bytes_max);
+        self.lanes.fill(&mut self.outbound, packets_max, bytes_max, &mut batch);
+        self.ask_if_stuck(mailbox);
+        self.fill_notices(codec, bounds, &mut batch);
+    }
+
+    /// Asks for the peer's position when its silence holds something up.
+    pub(super) fn ask_if_stuck(&mut self, mailbox: &Mailbox) {
+        let (packets_max, bytes_max) =
+            (mailbox.bounds.log_packets_max, mailbox.bounds.log_bytes_max);
+        let stuck = self.is_stuck(&mailbox.bounds);
+        let full = self.lanes.exceeds(packets_max / 2, bytes_max / 2);
+        let answers = self.lanes.unconfirmed_answers().is_quarter_of(mailbox.window);
+        if stuck || full || answers {
+            self.ask();
+        }
+    }
+
+    /// Whether events wait for the peer's window or for room in the log.
+    pub(super) fn is_stuck(&self, bounds: &Bounds) -> bool {
+        let (packets_max, bytes_max) = (bounds.log_packets_max, bounds.log_bytes_max);
+        self.lanes.has_events()
+            && !self.lanes.may_write_event(&self.outbound, packets_max, bytes_max)
+    }
+
+    fn fill_notices(&mut self, codec: &dyn Codec, bounds: &Bounds, batch: &mut Batch<'_>) {
+        let notices = &mut self.notices;
+        if std::mem::take(&mut notices.heartbeat) {
+            let written = self.outbound.written();
+            batch.extend(&codec.encode(&Packet::Heartbeat { written }));
+        }
+        if std::mem::take(&mut notices.position_due) | notices.asks {
+            let (received, granted) = notices.position;
+            let asks = std::mem::take(&mut notices.asks);
+            let position = Position { received, granted, ranges: Vec::new(), asks };
+            batch.extend(&codec.encode(&Packet::Position(position)));
+        }
+        if let Some(drain) = notices.drain.take() {
+            batch.extend(&codec.encode(&Packet::Drain(*drain)));
+        }
+        let nothing_waits = !self.lanes.has_control()
+            && !self.lanes.may_write_event(
+                &self.outbound,
+                bounds.log_packets_max,
+                bounds.log_bytes_max,
+            );
+        if let Some(close) = notices.close.take_if(|_| nothing_waits) {
+            batch.extend(&codec.encode(&Packet::Close(*close)));
+            self.wire.goodbye = true;
+        }
+    }
+
+    fn wire_end(&mut self) -> Option<WireEnd> {
+        match &mut self.wire.claim {
+            Claim::Broken(error) => {
+                let error = std::mem::replace(error, io::ErrorKind::BrokenPipe.into());
+                Some(WireEnd::Broken(error))
+            }
+            Claim::Idle if self.wire.goodbye => Some(WireEnd::Closed),
+            _ => match &self.phase {
+                Phase::Closed(reason) if self.notices.close.is_none() && !self.wire.goodbye => {
+                    Some(WireEnd::Cut(reason.clone()))
+                }
+                _ => None,
+            },
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Which sockets of a namespace hear a broadcast.
+
+use super::RoomName;
+use crate::protocol::SocketId;
+
+/// A selection: the union of some rooms, or everyone, less the members of some others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Their union; none stands for all sockets of the namespace.
+    pub rooms: Vec<RoomName>,
+    /// Members of these rooms do not hear it.
+    pub except: Vec<RoomName>,
+    /// The socket that speaks and does not hear itself.
+    pub without: Option<SocketId>,
+}
+
+/// What became of a broadcast on this side of the wires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fanout {
+    /// Members whose mailbox took the event.
+    pub accepted: usize,
+    /// Members whose mailbox did not: closed, too slow, or a volatile event above its bound.
+    pub dropped: usize,
+}

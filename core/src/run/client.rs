@@ -1,0 +1,244 @@
+//! The client: one session, kept alive by reconnecting.
+
+use super::driver::Driver;
+use super::lane::Mounted;
+use super::reception::{Reception, Standing};
+use super::session::{Session, Supervised};
+use super::sockets::Role;
+use super::{Config, handshake, random};
+use crate::handler::{MountError, Namespace};
+use crate::protocol::{Backoff, DisconnectReason, Payload, PayloadError, ProducerId, ToPayload};
+use crate::room::Counters;
+use crate::socket::Producer;
+use crate::transport::{ConnectError, Transport};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+type Credentials = Arc<dyn Fn() -> Result<Payload, PayloadError> + Send + Sync>;
+
+/// A client that is not connected yet.
+///
+/// ```no_run
+/// use emitwire_core::handler::{Data, Namespace};
+/// use emitwire_core::run::Client;
+/// use emitwire_core::transport::Memory;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let chat = Namespace::new("/chat")
+///     .on("said", |Data(text): Data<String>| async move { println!("{text}") });
+/// let session = Client::new(Memory::new("lobby")).mount(chat).connect().await?;
+/// let length: usize = session.of("/chat")?.emit("say", "hello").ack().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a client does nothing until it connects"]
+pub struct Client {
+    transport: Arc<dyn Transport>,
+    config: Config,
+    namespaces: Vec<Namespace>,
+    credentials: Option<Credentials>,
+    reconnects: bool,
+}
+
+impl Client {
+    /// A client of whoever listens there.
+    pub fn new(transport: impl Transport) -> Self {
+        Self {
+            transport: Arc::new(transport),
+            config: Config::default(),
+            namespaces: Vec::new(),
+            credentials: None,
+            reconnects: true,
+        }
+    }
+
+    /// Joins a namespace when it connects. A bad registration is reported by
+    /// [`Client::connect`].
+    pub fn mount(mut self, namespace: Namespace) -> Self {
+        self.namespaces.push(namespace);
+        self
+    }
+
+    /// Limits of its own.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What every namespace's `authorize` gets to see.
+    pub fn auth<T: ToPayload + Clone + Send + Sync + 'static>(self, value: &T) -> Self {
+        let value = value.clone();
+        self.auth_with(move || value.clone())
+    }
+
+    /// As [`Client::auth`], but asked again at each connect: for tokens that grow old.
+    pub fn auth_with<T, F>(mut self, ask: F) -> Self
+    where
+        T: ToPayload,
+        F: Fn() -> T + Send + Sync + 'static,
+    {
+        self.credentials = Some(Arc::new(move || ask().to_payload()));
+        self
+    }
+
+    /// Whether a lost session is followed by another; it is, by default.
+    pub fn reconnect(mut self, reconnects: bool) -> Self {
+        self.reconnects = reconnects;
+        self
+    }
+
+    /// Connects, and waits until every namespace has answered. Later losses of the session are
+    /// followed by new attempts, with full-jitter backoff, until [`Session::close`].
+    ///
+    /// # Errors
+    /// [`ConnectError`] when the first attempt fails, or when every namespace refuses. If only
+    /// some refuse, [`Session::of`] says which.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves no connection behind.
+    pub async fn connect(self) -> Result<Session, ConnectError> {
+        let after = self.config.connect_timeout;
+        let dialer = self.into_dialer()?;
+        let attempt = async {
+            let driver = dialer.dial().await?;
+            let session = Session::begin(dialer.supervised(&driver));
+            tokio::spawn(supervise(dialer, session.supervised(), driver));
+            session.settled().await?;
+            Ok(session)
+        };
+        match tokio::time::timeout(after, attempt).await {
+            Ok(connected) => connected,
+            Err(_) => Err(ConnectError::Timeout { after }),
+        }
+    }
+
+    fn into_dialer(self) -> Result<Dialer, ConnectError> {
+        let mut mounts = Vec::new();
+        let mut paths = HashSet::new();
+        for namespace in self.namespaces {
+            let blueprint = namespace.blueprint().map_err(bad_mount)?;
+            if !paths.insert(Arc::clone(blueprint.path())) {
+                let path = (**blueprint.path()).into();
+                return Err(bad_mount(MountError::Duplicate { path }));
+            }
+            let inbound = blueprint.inbound();
+            mounts.push(Arc::new(Mounted { blueprint, inbound, scope: None }));
+        }
+        Ok(Dialer {
+            transport: self.transport,
+            config: Arc::new(self.config),
+            counters: Arc::default(),
+            producer: Arc::new(Producer::new(ProducerId(random::bits()))),
+            reception: Arc::new(Reception::new(mounts)),
+            credentials: self.credentials,
+            reconnects: self.reconnects,
+        })
+    }
+}
+
+fn bad_mount(error: MountError) -> ConnectError {
+    ConnectError::Mount { source: Box::new(error) }
+}
+
+/// Makes one session after another.
+struct Dialer {
+    transport: Arc<dyn Transport>,
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    producer: Arc<Producer>,
+    reception: Arc<Reception>,
+    credentials: Option<Credentials>,
+    reconnects: bool,
+}
+
+impl Dialer {
+    async fn dial(&self) -> Result<Driver, ConnectError> {
+        let auth = match &self.credentials {
+            Some(ask) => ask().map_err(|source| ConnectError::Auth { source })?,
+            None => Payload::empty(),
+        };
+        let connection = self.transport.connect().await?;
+        let capabilities = connection.capabilities();
+        if !capabilities.keeps_everything() {
+            return Err(ConnectError::NeedsArq);
+        }
+        let needed = Config::frame_bytes_max(self.config.event_bytes_max);
+        if capabilities.frame_bytes_max < needed {
+            let frame_bytes_max = capabilities.frame_bytes_max;
+            return Err(ConnectError::FrameTooSmall { frame_bytes_max, needed });
+        }
+        let link = handshake::open(connection, &self.config, self.producer.id)
+            .await
+            .map_err(|reason| ConnectError::Ended { reason })?;
+        let mut driver = Driver::new(
+            link,
+            Role::Client(Arc::clone(&self.reception)),
+            Arc::clone(&self.config),
+            Arc::clone(&self.producer),
+            Arc::clone(&self.counters),
+        );
+        driver.ask_for_namespaces(&auth);
+        Ok(driver)
+    }
+
+    fn supervised(&self, driver: &Driver) -> Supervised {
+        let (reception, counters) = (Arc::clone(&self.reception), Arc::clone(&self.counters));
+        Supervised::new(reception, counters, Arc::clone(driver.core()))
+    }
+}
+
+/// Drives one session after another until it is told to stop, or the peer said so.
+async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Driver) {
+    let mut backoff = Backoff::default();
+    loop {
+        dialer.counters.sessions.add(1);
+        let reason = driver.run().await;
+        dialer.counters.sessions.sub(1);
+        tracing::debug!(%reason, "session ended");
+        let told_to_wait = match reason {
+            DisconnectReason::Moved => driver.told_to_wait,
+            _ => Duration::ZERO,
+        };
+        drop(driver);
+        let is_final = matches!(
+            reason,
+            DisconnectReason::Closed | DisconnectReason::ClosedByPeer | DisconnectReason::Replaced
+        );
+        session.lost(reason);
+        if is_final || !dialer.reconnects || session.is_closing() {
+            break;
+        }
+        let again = async {
+            tokio::time::sleep(told_to_wait).await;
+            redial(&dialer, &mut backoff).await
+        };
+        tokio::select! {
+            redialed = again => driver = redialed,
+            () = session.closing() => break,
+        }
+        session.back(Arc::clone(driver.core()));
+    }
+    dialer.reception.set_all(&Standing::Ended);
+    session.finish();
+}
+
+/// Tries until it has a session again.
+async fn redial(dialer: &Dialer, backoff: &mut Backoff) -> Driver {
+    let lost_at = Instant::now();
+    backoff.reset();
+    loop {
+        let random = random::bits() as u64;
+        tokio::time::sleep(backoff.next_delay(lost_at.elapsed(), random)).await;
+        let dialed = tokio::time::timeout(dialer.config.connect_timeout, dialer.dial()).await;
+        match dialed {
+            Ok(Ok(driver)) => return driver,
+            Ok(Err(error)) => {
+                let endpoint = dialer.transport.endpoint();
+                tracing::debug!(%error, endpoint, "reconnecting failed");
+            }
+            Err(_) => tracing::debug!("reconnecting took too long"),
+        }
+    }
+}

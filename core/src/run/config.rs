@@ -1,0 +1,147 @@
+//! Every limit and every wait, in one place.
+
+use crate::protocol::{Credit, Limits};
+use crate::room::Bounds;
+use std::time::Duration;
+
+/// The limits of a server or a client. Every queue, wait and table has its bound here.
+///
+/// ```
+/// use emitwire_core::run::Config;
+/// use std::time::Duration;
+///
+/// let mut config = Config::default();
+/// config.ack_timeout = Duration::from_secs(2);
+/// config.event_bytes_max = 64 * 1024;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Largest event, bytes of name and payload. The smaller of both ends' holds. Default 1 MiB.
+    pub event_bytes_max: usize,
+    /// Events that a peer may run ahead of this side's handlers. Default 1,024.
+    pub window_events: usize,
+    /// Bytes of events that a peer may run ahead. Default 2 MiB.
+    pub window_bytes: usize,
+    /// Packets of a session that wait before `emit` waits. Default 4,096.
+    pub unwritten_packets_max: usize,
+    /// Bytes of a session that wait before `emit` waits, and at which a member of a room counts
+    /// as slow. Default 1 MiB.
+    pub unwritten_bytes_max: usize,
+    /// Packets of a session that wait or are kept until confirmed. Default 8,192.
+    pub log_packets_max: usize,
+    /// Bytes of a session that wait or are kept until confirmed. Default 4 MiB.
+    pub log_bytes_max: usize,
+    /// Bytes of volatile events of a session that wait. Default 256 KiB.
+    pub volatile_bytes_max: usize,
+    /// Volatile events of a socket that wait for its handler. Default 64.
+    pub volatile_inbox_max: usize,
+    /// Events of a socket that wait for a listener. Default 256.
+    pub parked_events_max: usize,
+    /// Bytes of events of a socket that wait for a listener. Default 1 MiB.
+    pub parked_bytes_max: usize,
+
+    /// Links of a server at the same time, handshakes included. Default 100,000.
+    pub links_max: usize,
+    /// Namespaces of a session at the same time. Default 32.
+    pub namespaces_per_session_max: usize,
+    /// Rooms of a socket at the same time. Default 256.
+    pub rooms_per_socket_max: usize,
+    /// Largest frame before the session has begun, bytes. Default 64 KiB.
+    pub handshake_bytes_max: usize,
+
+    /// How long `emit` waits for room. Default 5 s.
+    pub emit_wait_max: Duration,
+    /// How long `.ack()` waits for its answer. Default 10 s.
+    pub ack_timeout: Duration,
+    /// How long a client tries to connect, until its namespaces have answered. Default 10 s.
+    pub connect_timeout: Duration,
+    /// How long a peer may take for its handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// How long a position that was asked for may wait for something to ride on. Default 25 ms.
+    pub position_delay: Duration,
+    /// How often a heartbeat is sent. Default 5 s.
+    pub heartbeat_interval: Duration,
+    /// How long a silent peer is believed alive; at least twice the *peer's* heartbeat interval.
+    /// Default 20 s.
+    pub liveness_timeout: Duration,
+    /// How long a goodbye may take to be written and answered. Default 1 s.
+    pub close_timeout: Duration,
+    /// How long handlers may run on after their session has ended. Default 5 s.
+    pub disconnect_grace: Duration,
+    /// How long a drain may take. Default 10 s.
+    pub drain_timeout: Duration,
+    /// Clients of a drained server come back spread over this time. Default 5 s.
+    pub drain_spread: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            event_bytes_max: 1024 * 1024,
+            window_events: 1024,
+            window_bytes: 2 * 1024 * 1024,
+            unwritten_packets_max: 4096,
+            unwritten_bytes_max: 1024 * 1024,
+            log_packets_max: 8192,
+            log_bytes_max: 4 * 1024 * 1024,
+            volatile_bytes_max: 256 * 1024,
+            volatile_inbox_max: 64,
+            parked_events_max: 256,
+            parked_bytes_max: 1024 * 1024,
+            links_max: 100_000,
+            namespaces_per_session_max: 32,
+            rooms_per_socket_max: 256,
+            handshake_bytes_max: 64 * 1024,
+            emit_wait_max: Duration::from_secs(5),
+            ack_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            position_delay: Duration::from_millis(25),
+            heartbeat_interval: Duration::from_secs(5),
+            liveness_timeout: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(1),
+            disconnect_grace: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+            drain_spread: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Room for a packet's fields beside name and payload of an event.
+const PACKET_HEADER_BYTES_MAX: usize = 512;
+
+impl Config {
+    /// The largest frame of a session whose largest event is `event_bytes_max`.
+    pub(crate) fn frame_bytes_max(event_bytes_max: usize) -> usize {
+        event_bytes_max + PACKET_HEADER_BYTES_MAX
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            event_bytes_max: clamp(self.event_bytes_max),
+            window: Credit {
+                events: self.window_events.max(1) as u64,
+                bytes: self.window_bytes.max(1) as u64,
+            },
+            log_packets_max: clamp(self.log_packets_max),
+            log_bytes_max: clamp(self.log_bytes_max),
+            heartbeat_interval: self.heartbeat_interval,
+            dedup_horizon: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            unwritten_bytes_max: self.unwritten_bytes_max,
+            unwritten_packets_max: self.unwritten_packets_max,
+            log_bytes_max: self.log_bytes_max,
+            log_packets_max: self.log_packets_max,
+            volatile_bytes_max: self.volatile_bytes_max,
+        }
+    }
+}
+
+fn clamp(limit: usize) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX)
+}

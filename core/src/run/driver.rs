@@ -1,0 +1,353 @@
+//! The driver: the one loop that touches a reading half and a clock.
+//!
+//! It never waits for a handler or for a write. Reading, writing what a short write left, and
+//! time stand side by side in one poll; whatever was received is handled in one turn.
+
+use super::handshake::{Link, goodbye, linger, unexpected};
+use super::sockets::Sockets;
+use super::{Config, Role};
+use crate::protocol::{
+    Close, CloseCode, Decoder, DisconnectReason, Due, EventName, Frame, Inbound, Outbound, Packet,
+    Payload, Position,
+};
+use crate::room::{Counters, Mailbox, WireEnd, turn};
+use crate::socket::{Producer, SessionCore};
+use crate::transport::ReadHalf;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// Reads in a row before the other parts of the loop have their turn.
+const READS_PER_POLL: usize = 8;
+
+/// Runs one session on one link, from welcome to the last hook.
+pub(crate) struct Driver {
+    read: Box<dyn ReadHalf>,
+    decoder: Box<dyn Decoder>,
+    early: Vec<Frame>,
+    inbound: Inbound,
+    sockets: Sockets,
+    core: Arc<SessionCore>,
+    own_producer: crate::protocol::ProducerId,
+    config: Arc<Config>,
+    began: Instant,
+    /// Wakes at or before the next thing that is due.
+    timer: Pin<Box<Sleep>>,
+    /// Set from outside when this side drains.
+    draining: Arc<AtomicBool>,
+    /// What the peer asked for in its drain: how long to stay away.
+    pub(crate) told_to_wait: Duration,
+}
+
+/// Why the loop ended, and whether the peer knows.
+struct End {
+    reason: DisconnectReason,
+    said_goodbye: bool,
+}
+
+impl From<DisconnectReason> for End {
+    fn from(reason: DisconnectReason) -> Self {
+        Self { reason, said_goodbye: false }
+    }
+}
+
+impl Driver {
+    /// Makes the session of a fresh link.
+    pub(crate) fn new(
+        link: Link,
+        role: Role,
+        config: Arc<Config>,
+        producer: Arc<Producer>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let outbound = Outbound::new(link.theirs.window);
+        let mailbox = Arc::new(Mailbox::new(
+            link.codec,
+            outbound,
+            link.ours.window,
+            config.bounds(),
+            Arc::clone(&counters),
+        ));
+        mailbox.attach(link.write);
+        let core = Arc::new(SessionCore {
+            id: link.session,
+            mailbox,
+            acks: Default::default(),
+            producer,
+            peer: link.peer,
+            capabilities: link.capabilities,
+            counters,
+            event_bytes_max: link.ours.event_bytes_max as usize,
+            emit_wait_max: config.emit_wait_max,
+            ack_timeout: config.ack_timeout,
+            leaving: Default::default(),
+        });
+        let (delay, timeout) = (config.position_delay, config.liveness_timeout);
+        let inbound = Inbound::new(link.ours, link.theirs, delay, timeout, Duration::ZERO);
+        let sockets =
+            Sockets::new(role, Arc::clone(&core), Arc::clone(&config), link.peer_producer);
+        Self {
+            read: link.read,
+            decoder: link.decoder,
+            early: link.early,
+            inbound,
+            sockets,
+            own_producer: core.producer.id,
+            core,
+            timer: Box::pin(tokio::time::sleep(config.heartbeat_interval)),
+            config,
+            began: Instant::now(),
+            draining: Arc::default(),
+            told_to_wait: Duration::ZERO,
+        }
+    }
+
+    /// The session that it drives.
+    pub(crate) fn core(&self) -> &Arc<SessionCore> {
+        &self.core
+    }
+
+    /// Setting it, and nudging the mailbox, drains the session.
+    pub(crate) fn drain_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.draining)
+    }
+
+    /// Client: asks for its namespaces.
+    pub(crate) fn ask_for_namespaces(&mut self, auth: &Payload) {
+        self.sockets.ask_for_all(auth);
+    }
+
+    /// Drives until the session has ended and its hooks have run; says why it ended.
+    pub(crate) async fn run(&mut self) -> DisconnectReason {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        self.count(&end.reason);
+        self.core.acks.close();
+        // A peer that does not take its goodbye in time goes without.
+        let patience = self.config.close_timeout;
+        let _ = tokio::time::timeout(patience, self.say_goodbye(&end)).await;
+        self.core.end(&end.reason);
+        self.sockets.end(&end.reason).await;
+        end.reason
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let read = turn(|| self.poll_read(cx));
+            if let Poll::Ready(Err(reason)) = read {
+                return Poll::Ready(reason.into());
+            }
+            self.inbound.handle_finished(self.core.mailbox.take_news());
+            let leaving = self.core.take_leaving();
+            self.sockets.leave(leaving);
+            if let Poll::Ready(reason) = self.poll_clock(cx) {
+                return Poll::Ready(reason.into());
+            }
+            self.poll_drain();
+            if let Poll::Ready(end) = self.core.mailbox.poll_drive(cx) {
+                return Poll::Ready(self.wire_ended(end));
+            }
+            // From here on the mailbox wakes this task; what came before is looked at now.
+            if !self.core.mailbox.has_news() {
+                if read.is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads and handles until the wire is empty, or for a while.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DisconnectReason>> {
+        let early = std::mem::take(&mut self.early);
+        for frame in early {
+            self.handle_frame(frame)?;
+        }
+        let mut frames = Vec::new();
+        for _ in 0..READS_PER_POLL {
+            let read = ready!(self.read.poll_read(cx, &mut frames));
+            self.inbound.handle_bytes(self.began.elapsed());
+            // Frames before an error are good.
+            for frame in frames.drain(..) {
+                self.handle_frame(frame)?;
+            }
+            match read {
+                Ok(0) => return Poll::Ready(Err(DisconnectReason::LinkLost)),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn handle_frame(&mut self, frame: Frame) -> Result<(), DisconnectReason> {
+        let frame_bytes = frame.body.len();
+        match self.decoder.decode(frame) {
+            Ok(Some(packet)) => self.handle_packet(packet, frame_bytes),
+            Ok(None) => Ok(()),
+            Err(error) => Err(DisconnectReason::Protocol(error.into())),
+        }
+    }
+
+    fn handle_packet(
+        &mut self,
+        packet: Packet,
+        frame_bytes: usize,
+    ) -> Result<(), DisconnectReason> {
+        if packet.is_counted() {
+            let event_bytes = match &packet {
+                Packet::Event(event) => Some(event.bytes()),
+                _ => None,
+            };
+            let counted = self.inbound.handle_counted(frame_bytes, event_bytes);
+            if !counted.map_err(DisconnectReason::Protocol)? {
+                return Ok(());
+            }
+        }
+        let counters = &self.core.counters;
+        let handled = match packet {
+            Packet::Event(event) => {
+                counters.events_in.add(1);
+                self.sockets.handle_event(event, false)
+            }
+            Packet::Volatile(event) => {
+                counters.volatile_in.add(1);
+                self.sockets.handle_event(event, true)
+            }
+            Packet::Ack(ack) => {
+                let id = ack.event.resolve(self.own_producer);
+                self.core.acks.resolve(id, Ok(ack.payload));
+                Ok(())
+            }
+            Packet::Nak(nak) => {
+                counters.refused_by_peer.add(1);
+                let id = nak.event.resolve(self.own_producer);
+                self.core.acks.resolve(id, Err(nak.nak));
+                Ok(())
+            }
+            Packet::Connect(connect) => self.sockets.handle_connect(connect),
+            Packet::Accept(accept) => self.sockets.handle_accept(accept),
+            Packet::Refuse(refuse) => self.sockets.handle_refuse(refuse),
+            Packet::Leave(leave) => self.sockets.handle_leave(leave),
+            Packet::Gap(gap) => {
+                counters.missed.add(gap.count);
+                Ok(())
+            }
+            Packet::From(from) => self.inbound.handle_from(from),
+            Packet::Position(position) => self.handle_position(&position),
+            Packet::Heartbeat { written } => self.inbound.handle_heartbeat(written),
+            Packet::Drain(drain) => {
+                self.told_to_wait = drain.delay;
+                let flush = self.core.mailbox.begin_drain(None);
+                self.core.mailbox.flush_in_turn(flush);
+                Ok(())
+            }
+            Packet::Close(close) => return Err(close.into()),
+            other => return Err(unexpected(&other)),
+        };
+        handled.map_err(DisconnectReason::Protocol)
+    }
+
+    fn handle_position(
+        &mut self,
+        position: &Position,
+    ) -> Result<(), crate::protocol::ProtocolError> {
+        if position.asks {
+            self.inbound.handle_ask(self.began.elapsed());
+        }
+        let flush = self.core.mailbox.handle_position(position)?;
+        self.core.mailbox.flush_in_turn(flush);
+        Ok(())
+    }
+
+    /// Does what is due and sets the timer for what will be.
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectReason> {
+        if self.inbound.wants_to_ride() && self.core.mailbox.has_output() {
+            let position = self.inbound.take_position();
+            self.post(&position);
+        }
+        loop {
+            match self.inbound.poll(self.began.elapsed()) {
+                Due::Position(position) => self.post(&position),
+                Due::Heartbeat => {
+                    // The driver flushes at the end of its poll.
+                    let _ = self.core.mailbox.post_heartbeat();
+                }
+                Due::Silent => return Poll::Ready(DisconnectReason::HeartbeatTimeout),
+                Due::Wait(until) => {
+                    let until = self.began + until;
+                    // One that fires too early costs one look; resetting it costs a lock each time.
+                    if self.timer.deadline() > until || self.timer.is_elapsed() {
+                        self.timer.as_mut().reset(until);
+                    }
+                    ready!(self.timer.as_mut().poll(cx));
+                }
+            }
+        }
+    }
+
+    fn post(&self, position: &Position) {
+        // The driver flushes at the end of its poll.
+        let _ = self.core.mailbox.post_position(position);
+    }
+
+    /// Closes a draining session when both sides know that nothing is under way.
+    fn poll_drain(&mut self) {
+        let mailbox = &self.core.mailbox;
+        if !self.draining.load(Ordering::Acquire) || mailbox.closed().is_some() {
+            return;
+        }
+        if !self.sockets.are_idle() {
+            return;
+        }
+        if mailbox.is_settled() {
+            let position = self.inbound.take_position();
+            self.post(&position);
+            let close = Close { code: CloseCode::Moved, detail: EventName::from_static("") };
+            let _ = self.core.mailbox.begin_close(DisconnectReason::Moved, close, false);
+        } else {
+            let _ = mailbox.post_ask();
+        }
+    }
+
+    fn wire_ended(&self, end: WireEnd) -> End {
+        let reason = self.core.mailbox.closed().unwrap_or(DisconnectReason::LinkLost);
+        match end {
+            WireEnd::Closed => End { reason, said_goodbye: true },
+            WireEnd::Cut(reason) => reason.into(),
+            WireEnd::Broken(error) => {
+                tracing::debug!(%error, "writing failed");
+                End { reason: DisconnectReason::LinkLost, said_goodbye: true }
+            }
+        }
+    }
+
+    /// Tells the peer why, ends the writing direction, and reads until the peer has ended its own.
+    async fn say_goodbye(&mut self, end: &End) {
+        let mailbox = Arc::clone(&self.core.mailbox);
+        if !end.said_goodbye {
+            if let Some(close) = goodbye(&end.reason) {
+                let _ = mailbox.begin_close(end.reason.clone(), close, true);
+                poll_fn(|cx| mailbox.poll_drive(cx)).await;
+            }
+        }
+        poll_fn(|cx| mailbox.poll_close(cx)).await;
+        linger(&mut *self.read).await;
+    }
+
+    fn count(&self, reason: &DisconnectReason) {
+        let counters = &self.core.counters;
+        match reason {
+            DisconnectReason::Protocol(error) => {
+                counters.protocol_errors.add(1);
+                tracing::warn!(session = %self.core.id, %error, "the peer broke the protocol");
+            }
+            DisconnectReason::HeartbeatTimeout => counters.silent_peers.add(1),
+            DisconnectReason::Slow => counters.slow_peers.add(1),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! The lane of a socket: its events, first started in order of arrival, one at a time.
+//!
+//! A handler that is ready at its first poll is answered in place, by the driver; only one that
+//! waits costs a task, and an idle socket has none. Volatile events have a lane of their own, so
+//! that they never wait for a slow handler of reliable ones.
+
+use super::Config;
+use super::park::Park;
+use crate::handler::{Blueprint, Erased, Inbound, Refusal, Unhandled, nak_of};
+use crate::protocol::{AckPacket, Credit, DisconnectReason, Event, EventId, EventName, EventRef};
+use crate::protocol::{Nak, NakPacket, Packet, Payload, ProducerId};
+use crate::room::turn;
+use crate::socket::{Ack, Envelope, Scope, Socket};
+use pin_project_lite::pin_project;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tower::ServiceExt;
+use tower_service::Service;
+
+/// A mounted namespace: its blueprint, and its layers built around it once.
+pub(crate) struct Mounted {
+    pub(crate) blueprint: Arc<Blueprint>,
+    pub(crate) inbound: Option<Inbound>,
+    /// On servers only.
+    pub(crate) scope: Option<Arc<Scope>>,
+}
+
+/// One socket with what waits for its handlers.
+pub(crate) struct Lane {
+    pub(crate) socket: Socket,
+    pub(crate) mounted: Arc<Mounted>,
+    pub(crate) config: Arc<Config>,
+    /// Whose events these are when their packets name nobody.
+    peer_producer: ProducerId,
+    state: Mutex<State>,
+    idle: Notify,
+    pub(super) park: Park,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    running: bool,
+    tasks: Vec<AbortHandle>,
+    volatile: VecDeque<Event>,
+    volatile_running: bool,
+    phase: Phase,
+    begun: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// Not let in yet: events wait behind the first job.
+    #[default]
+    Opening,
+    Open,
+    /// Refused or ended: whatever comes is answered `Closed`.
+    Over,
+}
+
+/// What a lane does, in order.
+pub(super) enum Job {
+    /// Decides whether the socket begins, and runs its first hook.
+    Open(Pin<Box<dyn Future<Output = bool> + Send>>),
+    /// Has an event handled; `credit` is what its end gives back of the window.
+    Event { event: Event, credit: Credit },
+}
+
+impl Lane {
+    pub(crate) fn new(
+        socket: Socket,
+        mounted: Arc<Mounted>,
+        config: Arc<Config>,
+        peer_producer: ProducerId,
+    ) -> Arc<Self> {
+        let (state, idle, park) = (Mutex::default(), Notify::new(), Park::default());
+        Arc::new(Self { socket, mounted, config, peer_producer, state, idle, park })
+    }
+
+    /// Lets the socket begin, or not: `open` says.
+    pub(crate) fn open(self: &Arc<Self>, open: impl Future<Output = bool> + Send + 'static) {
+        self.push(Job::Open(Box::pin(open)));
+    }
+
+    /// Has a reliable event handled after those before it.
+    pub(crate) fn handle(self: &Arc<Self>, event: Event) {
+        let credit = Credit::one(event.bytes());
+        self.push(Job::Event { event, credit });
+    }
+
+    /// Has a volatile event handled; drops and counts it when too many wait.
+    pub(crate) fn handle_volatile(self: &Arc<Self>, event: Event) {
+        let mut state = self.lock();
+        let counters = &self.socket.session().counters;
+        if state.phase != Phase::Open || state.volatile.len() >= self.config.volatile_inbox_max {
+            counters.volatile_dropped.add(1);
+            return;
+        }
+        state.volatile.push_back(event);
+        if !std::mem::replace(&mut state.volatile_running, true) {
+            drop(state);
+            self.start(Arc::clone(self).work_volatile());
+        }
+    }
+
+    /// Whether nothing will be handled here any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().phase == Phase::Over
+    }
+
+    /// Whether nothing is being handled and nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        !state.running && !state.volatile_running
+    }
+
+    /// Ends the socket: lets what was received be handled, for a while, then runs the hook of
+    /// its end. Its holders see the end at once.
+    pub(crate) async fn end(self: Arc<Self>, reason: DisconnectReason) {
+        self.socket.end(reason.clone());
+        if tokio::time::timeout(self.config.disconnect_grace, self.finished()).await.is_err() {
+            self.abort();
+        }
+        self.park.clear(&self.socket.session().counters);
+        let has_begun = {
+            let mut state = self.lock();
+            state.phase = Phase::Over;
+            std::mem::take(&mut state.begun)
+        };
+        if let Some(scope) = &self.mounted.scope {
+            scope.adapter.remove(self.socket.id());
+        }
+        if has_begun {
+            self.socket.session().counters.sockets.sub(1);
+            if let Some(hook) = self.mounted.blueprint.on_disconnect() {
+                let reason = self.socket.ended().unwrap_or(reason);
+                self.run_hook("disconnect", hook, Payload::empty(), Some(reason)).await;
+            }
+        }
+    }
+
+    /// Waits until nothing is being handled and nothing waits.
+    async fn finished(&self) {
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            idle.as_mut().enable();
+            if self.is_idle() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// The socket has begun: its end will have a hook of its own.
+    pub(crate) fn begin(&self) {
+        self.lock().begun = true;
+        self.socket.session().counters.sockets.add(1);
+    }
+
+    /// Runs a hook to its end; says whether it went well.
+    pub(crate) async fn run_hook(
+        &self,
+        name: &'static str,
+        hook: Erased,
+        payload: Payload,
+        reason: Option<DisconnectReason>,
+    ) -> bool {
+        let id = EventId { producer: self.peer_producer, number: 0 };
+        let event = Event::new(id, EventName::from_static(name), payload);
+        let mut envelope = Envelope::new(self.socket.clone(), event);
+        if let Some(reason) = reason {
+            envelope = envelope.with_reason(reason);
+        }
+        match catch_panic(hook(envelope)).await {
+            Some(Ok(_)) => true,
+            Some(Err(refusal)) => {
+                refusal.log(name);
+                false
+            }
+            None => {
+                self.socket.session().counters.panics.add(1);
+                false
+            }
+        }
+    }
+
+    pub(super) fn push(self: &Arc<Self>, job: Job) {
+        let mut state = self.lock();
+        if state.phase == Phase::Over {
+            drop(state);
+            self.turn_away(job);
+        } else if std::mem::replace(&mut state.running, true) {
+            state.jobs.push_back(job);
+        } else {
+            drop(state);
+            self.start(Arc::clone(self).work(job));
+        }
+    }
+
+    /// Polls once in place; what is not ready then goes on in a task of its own.
+    fn start(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let mut work = Box::pin(InTurn { future: work });
+        let polled = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if polled.is_pending() {
+            // The task polls at once, so no wake-up given to the no-op waker is missed.
+            let task = tokio::spawn(work).abort_handle();
+            let mut state = self.lock();
+            state.tasks.retain(|task| !task.is_finished());
+            state.tasks.push(task);
+        }
+    }
+
+    async fn work(self: Arc<Self>, first: Job) {
+        let mut job = first;
+        loop {
+            match job {
+                Job::Open(open) => {
+                    let opened = catch_panic(open).await.unwrap_or_default();
+                    let mut state = self.lock();
+                    if state.phase == Phase::Opening {
+                        state.phase = if opened { Phase::Open } else { Phase::Over };
+                    }
+                }
+                Job::Event { .. } if self.is_over() => self.turn_away(job),
+                Job::Event { event, credit } => self.handle_now(event, credit).await,
+            }
+            let mut state = self.lock();
+            match state.jobs.pop_front() {
+                Some(next) => job = next,
+                None => {
+                    state.running = false;
+                    state.jobs = VecDeque::new();
+                    drop(state);
+                    self.idle.notify_waiters();
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn work_volatile(self: Arc<Self>) {
+        loop {
+            let event = {
+                let mut state = self.lock();
+                let event = state.volatile.pop_front();
+                if event.is_none() {
+                    state.volatile_running = false;
+                    state.volatile = VecDeque::new();
+                }
+                event
+            };
+            let Some(event) = event else {
+                self.idle.notify_waiters();
+                return;
+            };
+            let counters = &self.socket.session().counters;
+            self.hear_any(&event).await;
+            if !self.mounted.blueprint.emitter.hears(&event.name) {
+                counters.volatile_dropped.add(1);
+            } else {
+                match self.call(event).await {
+                    Ok(_) => counters.handled.add(1),
+                    Err(_) => counters.refused.add(1),
+                }
+            }
+        }
+    }
+
+    /// Has one reliable event handled and answered, parked, or refused.
+    async fn handle_now(self: &Arc<Self>, event: Event, credit: Credit) {
+        let fresh = credit.events > 0;
+        if fresh {
+            self.hear_any(&event).await;
+        }
+        let (id, wants_ack) = (event.id, event.wants_ack);
+        if self.mounted.blueprint.emitter.hears(&event.name) {
+            let answer = self.call(event).await;
+            self.answer(id, wants_ack, answer.map_err(Refusal::into_nak), credit);
+            return;
+        }
+        match self.mounted.blueprint.unhandled() {
+            Unhandled::Park { ttl } if fresh => {
+                let session = self.socket.session();
+                match Park::admit(self, event, ttl) {
+                    Ok(()) => session.mailbox.finish(credit),
+                    Err(_) => self.answer(id, wants_ack, Err(Nak::NoHandler), credit),
+                }
+            }
+            Unhandled::Park { .. } | Unhandled::Nak => {
+                self.answer(id, wants_ack, Err(Nak::NoHandler), credit);
+            }
+            Unhandled::Ignore => self.answer(id, wants_ack, Ok(Ack::empty()), credit),
+        }
+    }
+
+    /// Tells those who hear everything; what they reply does not matter.
+    async fn hear_any(&self, event: &Event) {
+        for handler in self.mounted.blueprint.emitter.any().iter() {
+            let envelope = Envelope::new(self.socket.clone(), event.clone());
+            match catch_panic(handler(envelope)).await {
+                Some(Ok(_)) => {}
+                Some(Err(refusal)) => refusal.log(&event.name),
+                None => self.socket.session().counters.panics.add(1),
+            }
+        }
+    }
+
+    /// Calls the listeners through the namespace's layers.
+    async fn call(&self, event: Event) -> Result<Ack, Refusal> {
+        let name = event.name.clone();
+        let envelope = Envelope::new(self.socket.clone(), event);
+        let called = catch_panic(async {
+            match &self.mounted.inbound {
+                Some(service) => {
+                    let mut service = service.clone();
+                    let ready = service.ready().await.map_err(nak_of)?;
+                    ready.call(envelope).await.map_err(nak_of)
+                }
+                None => match self.mounted.blueprint.emitter.find(&name) {
+                    Some(listeners) => listeners.call(envelope).await,
+                    // The last `once` was taken by another socket between two looks.
+                    None => Err(Refusal::from(Nak::NoHandler)),
+                },
+            }
+        });
+        match called.await {
+            Some(result) => result.inspect_err(|refusal| refusal.log(&name)),
+            None => {
+                self.socket.session().counters.panics.add(1);
+                tracing::error!(event = %name, "handler panicked");
+                Err(Refusal::from(Nak::Failed))
+            }
+        }
+    }
+
+    /// Sends the answer and sees to the event's part of the window. A nak always goes back; an
+    /// ack only when it was asked for.
+    pub(super) fn answer(
+        &self,
+        id: EventId,
+        wants_ack: bool,
+        answer: Result<Ack, Nak>,
+        credit: Credit,
+    ) {
+        let session = self.socket.session();
+        let counter =
+            if answer.is_ok() { &session.counters.handled } else { &session.counters.refused };
+        counter.add(1);
+        let event = EventRef::new(id, self.peer_producer);
+        let packet = match answer {
+            Ok(ack) if wants_ack => {
+                Packet::Ack(AckPacket { event, payload: ack.payload().clone() })
+            }
+            Ok(_) => return session.mailbox.finish(credit),
+            Err(nak) => Packet::Nak(NakPacket { event, nak }),
+        };
+        let flush = session.mailbox.push_answer(&packet, credit);
+        session.mailbox.flush_in_turn(flush);
+    }
+
+    fn turn_away(&self, job: Job) {
+        if let Job::Event { event, credit } = job {
+            self.answer(event.id, event.wants_ack, Err(Nak::Closed), credit);
+        }
+    }
+
+    fn abort(&self) {
+        let tasks = std::mem::take(&mut self.lock().tasks);
+        for task in tasks.into_iter().filter(|task| !task.is_finished()) {
+            task.abort();
+            self.socket.session().counters.cancelled.add(1);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pin_project! {
+    /// Every poll is a turn: what a handler emits before it waits is written when it waits.
+    struct InTurn<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for InTurn<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        turn(|| self.project().future.poll(cx))
+    }
+}
+
+pin_project! {
+    /// Ready with `None` when the future panics. Its state is not looked at again afterwards.
+    struct CatchPanic<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+fn catch_panic<F: Future>(future: F) -> CatchPanic<F> {
+    CatchPanic { future }
+}
+
+impl<F: Future> Future for CatchPanic<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.project().future.poll(cx))) {
+            Ok(polled) => polled.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! **Who runs.** Configuration, the driver of a link, server and client.
+
+mod client;
+mod config;
+mod driver;
+mod handshake;
+mod lane;
+mod park;
+mod random;
+mod reception;
+mod server;
+mod session;
+mod sockets;
+
+pub use client::Client;
+pub use config::Config;
+pub use server::{Listening, Server};
+pub use session::{NamespaceError, Session};
+use sockets::Role;

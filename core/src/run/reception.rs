@@ -1,0 +1,77 @@
+//! What a client knows of its namespaces on the current session.
+
+use super::lane::Mounted;
+use crate::protocol::{NamespaceNumber, Payload};
+use crate::socket::Socket;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// How one namespace of a client stands.
+#[derive(Clone, Debug)]
+pub(crate) enum Standing {
+    /// Asked for, not answered yet.
+    Asked,
+    /// The socket is here.
+    Joined(Socket),
+    /// The server said no.
+    Refused(Payload),
+    /// The socket has ended, or there is no session now.
+    Ended,
+}
+
+/// The client's namespaces, by their number, with how each stands.
+pub(crate) struct Reception {
+    pub(crate) mounts: Vec<Arc<Mounted>>,
+    standings: Mutex<Vec<Standing>>,
+    changed: watch::Sender<()>,
+}
+
+impl Reception {
+    pub(crate) fn new(mounts: Vec<Arc<Mounted>>) -> Self {
+        let standings = Mutex::new(vec![Standing::Ended; mounts.len()]);
+        Self { mounts, standings, changed: watch::Sender::new(()) }
+    }
+
+    pub(crate) fn set(&self, number: NamespaceNumber, standing: Standing) {
+        if let Some(place) = self.lock().get_mut(number.0 as usize) {
+            *place = standing;
+        }
+        self.changed.send_replace(());
+    }
+
+    pub(crate) fn set_all(&self, standing: &Standing) {
+        self.lock().fill(standing.clone());
+        self.changed.send_replace(());
+    }
+
+    pub(crate) fn is_asked(&self, number: NamespaceNumber) -> bool {
+        matches!(self.lock().get(number.0 as usize), Some(Standing::Asked))
+    }
+
+    pub(crate) fn standings(&self) -> Vec<Standing> {
+        self.lock().clone()
+    }
+
+    /// How the namespace of this path stands.
+    pub(crate) fn find(&self, path: &str) -> Option<Standing> {
+        let number = self.mounts.iter().position(|mount| &**mount.blueprint.path() == path)?;
+        self.lock().get(number).cloned()
+    }
+
+    /// Waits until every namespace has an answer.
+    pub(crate) async fn answered(&self) -> Vec<Standing> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            let standings = self.standings();
+            if !standings.iter().any(|standing| matches!(standing, Standing::Asked)) {
+                return standings;
+            }
+            // The sender lives as long as `self`.
+            let _ = changed.changed().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Standing>> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

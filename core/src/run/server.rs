@@ -1,0 +1,356 @@
+//! The server: namespaces behind any number of listeners.
+
+use super::driver::Driver;
+use super::lane::Mounted;
+use super::sockets::{Mounts, Role};
+use super::{Config, handshake, random};
+use crate::handler::{MountError, Namespace};
+use crate::protocol::{
+    Close, CloseCode, DisconnectReason, Drain, EventName, NamespaceNumber, ProducerId,
+};
+use crate::room::{Counters, LocalAdapter, Stats};
+use crate::socket::{Broadcast, Producer, Scope, SessionCore};
+use crate::transport::{BindError, Connection, Incoming, Listener, Transport};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// Links above `Config::links_max` that are told so before they are closed; those above these
+/// are just closed.
+const TURNED_AWAY_MAX: usize = 64;
+
+/// How long a listener rests after the system refused it a connection, such as for want of
+/// descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Namespaces behind any number of listeners of any kind; rooms span them all.
+///
+/// A handle: clones share everything.
+///
+/// ```
+/// use emitwire_core::handler::{Data, Namespace};
+/// use emitwire_core::run::Server;
+/// use emitwire_core::transport::Memory;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let echo = Namespace::new("/").on("echo", |Data(text): Data<String>| async move { text });
+/// let server = Server::new().mount(echo)?;
+/// let listening = server.listen(Memory::new("doc-server")).await?;
+/// assert_eq!(listening.endpoint(), "mem://doc-server");
+/// server.of("/").emit("hello", "everybody").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Server(Arc<Shared>);
+
+struct Shared {
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    producer: Arc<Producer>,
+    mounts: Arc<Mounts>,
+    next_number: AtomicU32,
+    sessions: Mutex<HashMap<u64, Running>>,
+    next_session: AtomicU64,
+    listeners: Mutex<Vec<AbortHandle>>,
+    draining: AtomicBool,
+    session_ended: Notify,
+}
+
+/// A session that runs, as far as draining needs it.
+struct Running {
+    core: Arc<SessionCore>,
+    drain: Arc<AtomicBool>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    /// A server with the default limits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_config(Config::default())
+    }
+
+    /// A server with limits of its own.
+    #[must_use]
+    pub fn with_config(config: Config) -> Self {
+        Self(Arc::new(Shared {
+            config: Arc::new(config),
+            counters: Arc::default(),
+            producer: Arc::new(Producer::new(ProducerId(random::bits()))),
+            mounts: Arc::default(),
+            next_number: AtomicU32::new(0),
+            sessions: Mutex::default(),
+            next_session: AtomicU64::new(0),
+            listeners: Mutex::default(),
+            draining: AtomicBool::new(false),
+            session_ended: Notify::new(),
+        }))
+    }
+
+    /// Serves a namespace from now on.
+    ///
+    /// # Errors
+    /// [`MountError`]: a bad path, a path that is taken, or a listener under a reserved name.
+    pub fn mount(self, namespace: Namespace) -> Result<Self, MountError> {
+        let blueprint = namespace.blueprint()?;
+        let shared = &self.0;
+        let path = Arc::clone(blueprint.path());
+        let config = &shared.config;
+        let adapter = LocalAdapter::new(config.rooms_per_socket_max, Arc::clone(&shared.counters));
+        let scope = Scope {
+            path: Arc::clone(&path),
+            number: NamespaceNumber(shared.next_number.fetch_add(1, Ordering::Relaxed)),
+            adapter: Arc::new(adapter),
+            producer: Arc::clone(&shared.producer),
+            event_bytes_max: config.event_bytes_max,
+        };
+        let inbound = blueprint.inbound();
+        let mounted = Mounted { blueprint, inbound, scope: Some(Arc::new(scope)) };
+        let mut mounts = shared.mounts.write().unwrap_or_else(PoisonError::into_inner);
+        if mounts.contains_key(&path) {
+            return Err(MountError::Duplicate { path: (*path).into() });
+        }
+        mounts.insert(path, Arc::new(mounted));
+        drop(mounts);
+        Ok(self)
+    }
+
+    /// Listens on one more wire. It goes on until [`Listening::close`] or the end of
+    /// [`Server::run_until`].
+    ///
+    /// # Errors
+    /// [`BindError`]: the address is taken or not this machine's.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing bound.
+    pub async fn listen(&self, transport: impl Transport) -> Result<Listening, BindError> {
+        let listener = transport.bind().await?;
+        let endpoint = listener.endpoint();
+        tracing::info!(%endpoint, "listening");
+        let task = tokio::spawn(self.clone().accept_all(listener)).abort_handle();
+        let mut listeners = lock(&self.0.listeners);
+        listeners.retain(|listener| !listener.is_finished());
+        listeners.push(task.clone());
+        Ok(Listening { endpoint, task })
+    }
+
+    /// Serves a connection that came some other way than through [`Server::listen`].
+    pub fn accept(&self, connection: impl Connection) {
+        let server = self.clone();
+        self.0.counters.links.add(1);
+        tokio::spawn(async move {
+            server.serve(Box::new(connection)).await;
+            server.0.counters.links.sub(1);
+        });
+    }
+
+    /// Everyone in a namespace: to be narrowed down with `to` and `except`, and spoken to from
+    /// anywhere. What is said to a namespace that is not mounted is an error when it is said.
+    pub fn of(&self, path: &str) -> Broadcast {
+        let mounts = self.0.mounts.read().unwrap_or_else(PoisonError::into_inner);
+        match mounts.get(path).and_then(|mounted| mounted.scope.clone()) {
+            Some(scope) => Broadcast::everyone(scope),
+            None => Broadcast::not_mounted(path),
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.counters.snapshot()
+    }
+
+    /// Serves until `shutdown` is ready, then ends in order: stops listening, tells every client
+    /// when to come back, takes no new events, writes what waits, lets handlers finish, and waits
+    /// for both sides to know it, for at most `Config::drain_timeout`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before `shutdown` is ready changes nothing; afterwards the drain goes
+    /// on without its deadline.
+    pub async fn run_until(&self, shutdown: impl Future) {
+        shutdown.await;
+        self.drain().await;
+    }
+
+    async fn drain(&self) {
+        let shared = &self.0;
+        shared.draining.store(true, Ordering::Release);
+        for listener in lock(&shared.listeners).drain(..) {
+            listener.abort();
+        }
+        for running in lock(&shared.sessions).values() {
+            self.begin_drain(running);
+        }
+        let deadline = shared.config.drain_timeout;
+        if tokio::time::timeout(deadline, self.all_ended()).await.is_err() {
+            for running in lock(&shared.sessions).values() {
+                let close = Close { code: CloseCode::Moved, detail: EventName::from_static("") };
+                let mailbox = &running.core.mailbox;
+                let flush = mailbox.begin_close(DisconnectReason::Moved, close, false);
+                mailbox.flush_in_turn(flush);
+            }
+            let patience = shared.config.close_timeout + shared.config.disconnect_grace;
+            // Hooks that run on after that are not waited for.
+            let _ = tokio::time::timeout(patience, self.all_ended()).await;
+        }
+    }
+
+    fn begin_drain(&self, running: &Running) {
+        let config = &self.0.config;
+        let spread = config.drain_spread.as_millis().max(1);
+        let delay = Duration::from_millis((random::bits() % spread) as u64);
+        let announce = Drain { deadline: config.drain_timeout, delay };
+        let flush = running.core.mailbox.begin_drain(Some(announce));
+        running.core.mailbox.flush_in_turn(flush);
+        running.drain.store(true, Ordering::Release);
+        running.core.mailbox.nudge();
+    }
+
+    async fn all_ended(&self) {
+        loop {
+            let mut ended = std::pin::pin!(self.0.session_ended.notified());
+            ended.as_mut().enable();
+            if lock(&self.0.sessions).is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    async fn accept_all(self, mut listener: Box<dyn Listener>) {
+        loop {
+            match listener.accept().await {
+                Ok(incoming) => self.admit(incoming),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(ACCEPT_REST).await;
+                }
+            }
+        }
+    }
+
+    /// Never waits: a silent peer does not delay the next.
+    fn admit(&self, incoming: Box<dyn Incoming>) {
+        let links = &self.0.counters.links;
+        let over = (links.get() as usize).saturating_sub(self.0.config.links_max);
+        if over >= TURNED_AWAY_MAX {
+            self.0.counters.handshakes_failed.add(1);
+            return;
+        }
+        let full = links.get() as usize >= self.0.config.links_max;
+        links.add(1);
+        let server = self.clone();
+        tokio::spawn(async move {
+            server.shake_hands(incoming, full).await;
+            server.0.counters.links.sub(1);
+        });
+    }
+
+    async fn shake_hands(&self, incoming: Box<dyn Incoming>, full: bool) {
+        let config = &self.0.config;
+        let shaken = tokio::time::timeout(config.handshake_timeout, incoming.handshake()).await;
+        match shaken {
+            Ok(Ok(connection)) if full => {
+                self.0.counters.handshakes_failed.add(1);
+                handshake::turn_away(connection, config).await;
+            }
+            Ok(Ok(connection)) => self.serve(connection).await,
+            Ok(Err(error)) => {
+                self.0.counters.handshakes_failed.add(1);
+                tracing::debug!(%error, "not a peer of this wire");
+            }
+            Err(_) => self.0.counters.handshakes_failed.add(1),
+        }
+    }
+
+    /// One link, from hello to the last hook.
+    async fn serve(&self, connection: Box<dyn Connection>) {
+        let shared = &self.0;
+        let peer = connection.peer();
+        let capabilities = connection.capabilities();
+        let needed = Config::frame_bytes_max(shared.config.event_bytes_max);
+        if !capabilities.keeps_everything() || capabilities.frame_bytes_max < needed {
+            shared.counters.handshakes_failed.add(1);
+            tracing::warn!(peer = peer.endpoint(), "the wire cannot carry a session");
+            return;
+        }
+        let link = match handshake::accept(connection, &shared.config, shared.producer.id).await {
+            Ok(link) => link,
+            Err(reason) => {
+                shared.counters.handshakes_failed.add(1);
+                tracing::debug!(peer = peer.endpoint(), %reason, "no session");
+                return;
+            }
+        };
+        let mut driver = Driver::new(
+            link,
+            Role::Server(Arc::clone(&shared.mounts)),
+            Arc::clone(&shared.config),
+            Arc::clone(&shared.producer),
+            Arc::clone(&shared.counters),
+        );
+        let session = driver.core().id;
+        tracing::debug!(%session, peer = peer.endpoint(), "session begins");
+        let key = self.register(&driver);
+        let reason = driver.run().await;
+        tracing::debug!(%session, %reason, "session ended");
+        lock(&shared.sessions).remove(&key);
+        shared.counters.sessions.sub(1);
+        shared.session_ended.notify_waiters();
+    }
+
+    fn register(&self, driver: &Driver) -> u64 {
+        let shared = &self.0;
+        let key = shared.next_session.fetch_add(1, Ordering::Relaxed);
+        let running = Running { core: Arc::clone(driver.core()), drain: driver.drain_flag() };
+        let mut sessions = lock(&shared.sessions);
+        // Under the lock, so that a drain meets the session either here or in the table.
+        if shared.draining.load(Ordering::Acquire) {
+            self.begin_drain(&running);
+        }
+        sessions.insert(key, running);
+        shared.counters.sessions.add(1);
+        key
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// A wire that a server listens on. Dropping it changes nothing.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    endpoint: String,
+    task: AbortHandle,
+}
+
+impl Listening {
+    /// The bound address as a URL that a client can connect to.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Stops listening. Connections that were accepted go on.
+    pub fn close(&self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,218 @@
+//! The session as the user of a client holds it.
+
+use super::handshake::goodbye;
+use super::reception::{Reception, Standing};
+use crate::protocol::{DisconnectReason, Payload, SessionId};
+use crate::room::{Counters, Stats};
+use crate::socket::{SessionCore, Socket};
+use crate::transport::ConnectError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// Why there is no socket of a namespace at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NamespaceError {
+    /// The client did not mount it.
+    #[error("no namespace {path} is mounted")]
+    NotMounted {
+        /// The path.
+        path: Box<str>,
+    },
+    /// The server refused it.
+    #[error("the namespace {path} refused")]
+    Refused {
+        /// The path.
+        path: Box<str>,
+        /// What the server says.
+        payload: Payload,
+    },
+    /// There is no session now, the socket was ended, or the server has not answered yet.
+    #[error("the namespace {path} is not connected")]
+    NotConnected {
+        /// The path.
+        path: Box<str>,
+    },
+}
+
+/// A connected client. Dropping it closes the session.
+#[must_use = "dropping the session closes it"]
+#[derive(Debug)]
+pub struct Session {
+    supervised: Arc<Supervised>,
+}
+
+impl Session {
+    pub(super) fn begin(supervised: Supervised) -> Self {
+        Self { supervised: Arc::new(supervised) }
+    }
+
+    pub(super) fn supervised(&self) -> Arc<Supervised> {
+        Arc::clone(&self.supervised)
+    }
+
+    /// Waits until every namespace has answered; an error when none let this client in.
+    pub(super) async fn settled(&self) -> Result<(), ConnectError> {
+        let standings = self.supervised.reception.answered().await;
+        let mut refused = None;
+        for (mount, standing) in self.supervised.reception.mounts.iter().zip(standings) {
+            match standing {
+                Standing::Joined(_) => return Ok(()),
+                Standing::Refused(payload) => {
+                    let namespace = mount.blueprint.path().to_string();
+                    refused.get_or_insert(ConnectError::Refused { namespace, payload });
+                }
+                Standing::Asked | Standing::Ended => {}
+            }
+        }
+        match (refused, self.supervised.state().lost.clone()) {
+            (Some(refused), _) => Err(refused),
+            (None, Some(reason)) => Err(ConnectError::Ended { reason }),
+            (None, None) if self.supervised.reception.mounts.is_empty() => Ok(()),
+            (None, None) => Err(ConnectError::Ended { reason: DisconnectReason::ClosedByPeer }),
+        }
+    }
+
+    /// The current socket of a namespace. After a reconnect it is another one: the old socket has
+    /// ended with its session.
+    ///
+    /// # Errors
+    /// [`NamespaceError`]: not mounted, refused, or not connected at the moment.
+    pub fn of(&self, path: &str) -> Result<Socket, NamespaceError> {
+        let known: Box<str> = path.into();
+        match self.supervised.reception.find(path) {
+            None => Err(NamespaceError::NotMounted { path: known }),
+            Some(Standing::Joined(socket)) => Ok(socket),
+            Some(Standing::Refused(payload)) => {
+                Err(NamespaceError::Refused { path: known, payload })
+            }
+            Some(Standing::Asked | Standing::Ended) => {
+                Err(NamespaceError::NotConnected { path: known })
+            }
+        }
+    }
+
+    /// The id of the current session, or of the last one.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.supervised.state().core.id
+    }
+
+    /// Whether there is a live session now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        let state = self.supervised.state();
+        state.lost.is_none() && state.core.mailbox.closed().is_none()
+    }
+
+    /// What was counted since the first connect.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.supervised.counters.snapshot()
+    }
+
+    /// Closes the session: writes what may still be written, says goodbye, runs the hooks.
+    ///
+    /// # Cancel safety
+    /// The session closes also when the future is dropped.
+    pub async fn close(self) {
+        self.supervised.close();
+        self.supervised.finished().await;
+    }
+
+    /// Waits until the session has ended for good: closed by this side or by the server, or lost
+    /// with reconnecting switched off. Says why.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn ended(&self) -> DisconnectReason {
+        self.supervised.finished().await;
+        self.supervised.state().lost.clone().unwrap_or(DisconnectReason::Closed)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.supervised.close();
+    }
+}
+
+/// What the handle and the task behind it share.
+pub(super) struct Supervised {
+    reception: Arc<Reception>,
+    counters: Arc<Counters>,
+    state: Mutex<State>,
+    closing: watch::Sender<bool>,
+    finished: watch::Sender<bool>,
+}
+
+struct State {
+    core: Arc<SessionCore>,
+    /// Why the last session ended, while there is no other.
+    lost: Option<DisconnectReason>,
+}
+
+impl Supervised {
+    pub(super) fn new(
+        reception: Arc<Reception>,
+        counters: Arc<Counters>,
+        core: Arc<SessionCore>,
+    ) -> Self {
+        let state = Mutex::new(State { core, lost: None });
+        let (closing, finished) = (watch::Sender::new(false), watch::Sender::new(false));
+        Self { reception, counters, state, closing, finished }
+    }
+
+    pub(super) fn lost(&self, reason: DisconnectReason) {
+        self.state().lost = Some(reason);
+    }
+
+    pub(super) fn back(&self, core: Arc<SessionCore>) {
+        {
+            let mut state = self.state();
+            state.core = core;
+            state.lost = None;
+        }
+        // A close may have come between the dial and this line.
+        if self.is_closing() {
+            self.close();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.send_replace(true);
+        let core = Arc::clone(&self.state().core);
+        if let Some(close) = goodbye(&DisconnectReason::Closed) {
+            let flush = core.mailbox.begin_close(DisconnectReason::Closed, close, false);
+            core.mailbox.flush_in_turn(flush);
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    pub(super) async fn closing(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    pub(super) fn finish(&self) {
+        self.finished.send_replace(true);
+    }
+
+    async fn finished(&self) {
+        let _ = self.finished.subscribe().wait_for(|finished| *finished).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Supervised {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supervised").field("session", &self.state().core.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,277 @@
+//! The sockets of one session: who begins, who ends, and whose event this is.
+
+use super::lane::{Lane, Mounted};
+use super::reception::{Reception, Standing};
+use super::{Config, random};
+use crate::handler::ConnectRequest;
+use crate::protocol::{
+    Accept, Connect, Credit, DisconnectReason, EventPacket, Leave, Nak, NakPacket, NamespaceNumber,
+    Packet, Payload, ProducerId, ProtocolError, Refuse, SocketId,
+};
+use crate::socket::{SessionCore, Socket};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The namespaces of a server, by path.
+pub(crate) type Mounts = RwLock<HashMap<Arc<str>, Arc<Mounted>>>;
+
+/// Which end of the session this is.
+pub(crate) enum Role {
+    Server(Arc<Mounts>),
+    Client(Arc<Reception>),
+}
+
+/// The sockets of one session; the driver's.
+pub(crate) struct Sockets {
+    role: Role,
+    core: Arc<SessionCore>,
+    config: Arc<Config>,
+    peer_producer: ProducerId,
+    joined: Vec<Joined>,
+    /// Server: the number that the client has to use next. Client: how many it has asked for.
+    asked: u32,
+    /// A namespace was refused or left: events for it may still be on their way.
+    some_ended: bool,
+}
+
+struct Joined {
+    /// The client's number.
+    client: NamespaceNumber,
+    /// The number by which the peer's events name the namespace.
+    theirs: NamespaceNumber,
+    lane: Arc<Lane>,
+}
+
+impl Sockets {
+    pub(crate) fn new(
+        role: Role,
+        core: Arc<SessionCore>,
+        config: Arc<Config>,
+        peer_producer: ProducerId,
+    ) -> Self {
+        let joined = Vec::new();
+        Self { role, core, config, peer_producer, joined, asked: 0, some_ended: false }
+    }
+
+    /// The client's first words: asks for all its namespaces.
+    pub(crate) fn ask_for_all(&mut self, auth: &Payload) {
+        let Role::Client(reception) = &self.role else { return };
+        reception.set_all(&Standing::Asked);
+        for mount in &reception.mounts {
+            let number = NamespaceNumber(self.asked);
+            self.asked += 1;
+            let path = (&**mount.blueprint.path()).into();
+            let connect = Connect { number, path, auth: auth.clone() };
+            let flush = self.core.mailbox.push_control(&Packet::Connect(connect));
+            self.core.mailbox.flush_in_turn(flush);
+        }
+    }
+
+    pub(crate) fn handle_event(
+        &mut self,
+        packet: EventPacket,
+        volatile: bool,
+    ) -> Result<(), ProtocolError> {
+        let number = packet.namespace;
+        let lane = self.joined.iter().find(|joined| joined.theirs == number);
+        let lane = lane.map(|joined| Arc::clone(&joined.lane));
+        let event_bytes = packet.bytes();
+        let counters = &self.core.counters;
+        match (lane, volatile) {
+            (Some(lane), false) => lane.handle(packet.into_event(self.peer_producer, false)),
+            (Some(lane), true) => {
+                lane.handle_volatile(packet.into_event(self.peer_producer, true));
+            }
+            // It may have overtaken its namespace's accept.
+            (None, true) => counters.volatile_dropped.add(1),
+            (None, false) if self.was_asked_for(number) => {
+                counters.refused.add(1);
+                let nak = NakPacket { event: packet.event, nak: Nak::Closed };
+                let credit = Credit::one(event_bytes);
+                let flush = self.core.mailbox.push_answer(&Packet::Nak(nak), credit);
+                self.core.mailbox.flush_in_turn(flush);
+            }
+            (None, false) => return Err(ProtocolError::Namespace { number: number.0 }),
+        }
+        Ok(())
+    }
+
+    /// Server: a client wants into a namespace.
+    pub(crate) fn handle_connect(&mut self, connect: Connect) -> Result<(), ProtocolError> {
+        let Role::Server(mounts) = &self.role else {
+            return Err(ProtocolError::Unexpected { packet: "connect" });
+        };
+        let before = self.joined.len();
+        self.joined.retain(|joined| !joined.lane.is_over());
+        self.some_ended |= self.joined.len() < before;
+        let number = connect.number;
+        let full = self.joined.len() >= self.config.namespaces_per_session_max;
+        if number.0 != self.asked || full {
+            return Err(ProtocolError::NamespaceNumber { number: number.0 });
+        }
+        self.asked += 1;
+        let mounts = mounts.read().unwrap_or_else(PoisonError::into_inner);
+        let mounted = mounts.get(&*connect.path).cloned();
+        drop(mounts);
+        let scope = mounted.as_ref().and_then(|mounted| mounted.scope.clone());
+        let (Some(mounted), Some(scope)) = (mounted, scope) else {
+            let payload = Payload::encode("no such namespace").unwrap_or_default();
+            refuse(&self.core, number, payload);
+            return Ok(());
+        };
+        let id = SocketId(random::bits());
+        let socket = Socket::on_server(id, number, Arc::clone(&self.core), scope);
+        let lane = Lane::new(socket, mounted, Arc::clone(&self.config), self.peer_producer);
+        self.joined.push(Joined { client: number, theirs: number, lane: Arc::clone(&lane) });
+        lane.open(let_in(Arc::clone(&lane), connect.auth));
+        Ok(())
+    }
+
+    /// Client: the server lets it in.
+    pub(crate) fn handle_accept(&mut self, accept: Accept) -> Result<(), ProtocolError> {
+        let reception = self.expect_answer(accept.client, "accept")?;
+        let Some(mounted) = reception.mounts.get(accept.client.0 as usize) else {
+            return Err(ProtocolError::NamespaceNumber { number: accept.client.0 });
+        };
+        let path = Arc::clone(mounted.blueprint.path());
+        let core = Arc::clone(&self.core);
+        let socket = Socket::on_client(accept.socket, accept.client, core, path);
+        let (config, mounted) = (Arc::clone(&self.config), Arc::clone(mounted));
+        let lane = Lane::new(socket, mounted, config, self.peer_producer);
+        let joined =
+            Joined { client: accept.client, theirs: accept.server, lane: Arc::clone(&lane) };
+        self.joined.push(joined);
+        lane.open(greet(Arc::clone(&lane), reception));
+        Ok(())
+    }
+
+    /// Client: the server does not let it in.
+    pub(crate) fn handle_refuse(&mut self, refuse: Refuse) -> Result<(), ProtocolError> {
+        let reception = self.expect_answer(refuse.client, "refuse")?;
+        reception.set(refuse.client, Standing::Refused(refuse.payload));
+        self.some_ended = true;
+        Ok(())
+    }
+
+    /// The peer ended a socket.
+    pub(crate) fn handle_leave(&mut self, leave: Leave) -> Result<(), ProtocolError> {
+        if leave.client.0 >= self.asked {
+            return Err(ProtocolError::NamespaceNumber { number: leave.client.0 });
+        }
+        // Both ends may have left at the same time.
+        if let Some(lane) = self.take(leave.client) {
+            tokio::spawn(lane.end(DisconnectReason::ClosedByPeer));
+        }
+        Ok(())
+    }
+
+    /// Ends the sockets that were asked to end here.
+    pub(crate) fn leave(&mut self, numbers: Vec<NamespaceNumber>) {
+        for client in numbers {
+            let Some(lane) = self.take(client) else { continue };
+            let mailbox = &self.core.mailbox;
+            let flush = mailbox.push_behind_events(&Packet::Leave(Leave { client }));
+            mailbox.flush_in_turn(flush);
+            let reason = lane.socket.ended().unwrap_or(DisconnectReason::Closed);
+            tokio::spawn(lane.end(reason));
+        }
+    }
+
+    /// Whether no handler runs and none waits.
+    pub(crate) fn are_idle(&self) -> bool {
+        self.joined.iter().all(|joined| joined.lane.is_idle())
+    }
+
+    /// The session has ended: ends all sockets, and waits until their hooks have run.
+    pub(crate) async fn end(&mut self, reason: &DisconnectReason) {
+        if let Role::Client(reception) = &self.role {
+            reception.set_all(&Standing::Ended);
+        }
+        let mut ends = tokio::task::JoinSet::new();
+        for joined in std::mem::take(&mut self.joined) {
+            ends.spawn(joined.lane.end(reason.clone()));
+        }
+        while ends.join_next().await.is_some() {}
+    }
+
+    fn take(&mut self, client: NamespaceNumber) -> Option<Arc<Lane>> {
+        let place = self.joined.iter().position(|joined| joined.client == client)?;
+        self.some_ended = true;
+        if let Role::Client(reception) = &self.role {
+            reception.set(client, Standing::Ended);
+        }
+        Some(self.joined.swap_remove(place).lane)
+    }
+
+    /// Whether events under this number may still be on their way to an ended socket. A client
+    /// cannot know all numbers of its server, so one that has ended anything believes it.
+    fn was_asked_for(&self, theirs: NamespaceNumber) -> bool {
+        match self.role {
+            Role::Server(_) => theirs.0 < self.asked,
+            Role::Client(_) => self.some_ended,
+        }
+    }
+
+    fn expect_answer(
+        &self,
+        number: NamespaceNumber,
+        packet: &'static str,
+    ) -> Result<Arc<Reception>, ProtocolError> {
+        let Role::Client(reception) = &self.role else {
+            return Err(ProtocolError::Unexpected { packet });
+        };
+        let joined = self.joined.iter().any(|joined| joined.client == number);
+        if joined || !reception.is_asked(number) {
+            return Err(ProtocolError::NamespaceNumber { number: number.0 });
+        }
+        Ok(Arc::clone(reception))
+    }
+}
+
+/// Server: decides, accepts, and runs the first hook. Events of the socket wait behind it.
+async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
+    let (core, blueprint) = (lane.socket.session(), &lane.mounted.blueprint);
+    let path = Arc::clone(blueprint.path());
+    let request = ConnectRequest::new(path, auth.clone(), core.peer.clone());
+    if let Some(decision) = blueprint.authorize(request) {
+        if let Err(payload) = decision.await {
+            refuse(core, lane.socket.client(), payload);
+            lane.socket.end(DisconnectReason::Refused);
+            return false;
+        }
+    }
+    if let Some(scope) = &lane.mounted.scope {
+        scope.adapter.add(lane.socket.id(), Arc::clone(&core.mailbox));
+        let accept =
+            Accept { client: lane.socket.client(), server: scope.number, socket: lane.socket.id() };
+        let flush = core.mailbox.push_control(&Packet::Accept(accept));
+        core.mailbox.flush_in_turn(flush);
+    }
+    begin(&lane, auth).await
+}
+
+/// Client: runs the first hook, then shows the socket to whoever waits for it.
+async fn greet(lane: Arc<Lane>, reception: Arc<Reception>) -> bool {
+    let begun = begin(&lane, Payload::empty()).await;
+    if begun {
+        reception.set(lane.socket.client(), Standing::Joined(lane.socket.clone()));
+    }
+    begun
+}
+
+/// The hook of a beginning. A socket whose hook fails ends.
+async fn begin(lane: &Arc<Lane>, auth: Payload) -> bool {
+    lane.begin();
+    if let Some(hook) = lane.mounted.blueprint.on_connect() {
+        let went_well = lane.run_hook("connect", hook, auth, None).await;
+        if !went_well && lane.socket.end(DisconnectReason::HookFailed) {
+            lane.socket.session().leave(lane.socket.client());
+        }
+    }
+    true
+}
+
+fn refuse(core: &SessionCore, client: NamespaceNumber, payload: Payload) {
+    let flush = core.mailbox.push_control(&Packet::Refuse(Refuse { client, payload }));
+    core.mailbox.flush_in_turn(flush);
+}

@@ -1,0 +1,77 @@
+//! What a layer and an extractor see: a socket and an event; and the answer.
+
+use super::Socket;
+use crate::protocol::{DisconnectReason, Event, Payload, PayloadError};
+use serde::de::DeserializeOwned;
+
+/// An event with the socket that it came by: the request of a tower service.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    socket: Socket,
+    event: Event,
+    reason: Option<DisconnectReason>,
+}
+
+impl Envelope {
+    /// An event that came by `socket`.
+    #[must_use]
+    pub fn new(socket: Socket, event: Event) -> Self {
+        Self { socket, event, reason: None }
+    }
+
+    /// The socket's end, for its hooks.
+    pub(crate) fn with_reason(mut self, reason: DisconnectReason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// The socket that the event came by.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// Why the socket ended; only in the hooks of its end.
+    #[must_use]
+    pub fn reason(&self) -> Option<&DisconnectReason> {
+        self.reason.as_ref()
+    }
+}
+
+/// The answer to an event: the response of a tower service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ack(Payload);
+
+impl Ack {
+    /// An answer with a payload.
+    #[must_use]
+    pub fn new(payload: Payload) -> Self {
+        Self(payload)
+    }
+
+    /// The answer that only says "done".
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The payload as it is.
+    #[must_use]
+    pub fn payload(&self) -> &Payload {
+        &self.0
+    }
+
+    /// The decoded payload.
+    ///
+    /// # Errors
+    /// [`PayloadError`] when it is not a `T`.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        self.0.decode()
+    }
+}

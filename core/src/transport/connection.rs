@@ -1,0 +1,69 @@
+//! One live wire, as two halves with two owners.
+
+use super::{Capabilities, Peer, ReadError};
+use crate::protocol::{Codec, Frame, Native};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// One live wire to one peer.
+pub trait Connection: Send + 'static {
+    /// Who is at the other end.
+    fn peer(&self) -> Peer;
+
+    /// What the wire promises.
+    fn capabilities(&self) -> Capabilities;
+
+    /// What is spoken on it: the native codec, unless the wire belongs to another protocol.
+    fn codec(&self) -> Arc<dyn Codec> {
+        Arc::new(Native)
+    }
+
+    /// Gives each half its owner: reading belongs to the driver, writing to the mailbox.
+    fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>);
+}
+
+/// The half that reads. Dropping it stops reading; it holds no memory while the wire is idle.
+pub trait ReadHalf: Send + 'static {
+    /// The largest frame to take from now on, in bytes of its body. A larger one is refused
+    /// *before* memory is allocated for it.
+    fn set_frame_bytes_max(&mut self, frame_bytes_max: usize);
+
+    /// Reads what is there: appends whole frames and says how many bytes came, which may be more
+    /// than the frames hold (a partial frame is a sign of life too). Zero bytes: the peer ended
+    /// the stream between two frames.
+    ///
+    /// It reads a bounded amount per call and is called again until it is pending.
+    ///
+    /// # Errors
+    /// [`ReadError`]: the wire broke, or carries something that is no frame. Frames appended
+    /// before the error are good. The half is of no use afterwards.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        frames: &mut Vec<Frame>,
+    ) -> Poll<Result<usize, ReadError>>;
+}
+
+/// The half that writes. Dropping it closes this direction without ceremony.
+pub trait WriteHalf: Send + 'static {
+    /// Writes frames from the front of `batch` and removes each that is written whole. Ready when
+    /// the batch is empty; pending when the wire takes no more for now, with the waker of `cx`
+    /// registered. What was written of a frame in front is remembered here, so the caller passes
+    /// the same frames again, with others behind them if it likes.
+    ///
+    /// # Errors
+    /// What the system says. The half is of no use afterwards.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<Frame>,
+    ) -> Poll<io::Result<()>>;
+
+    /// Ends this direction in order, so that the peer reads everything and then the end.
+    ///
+    /// # Errors
+    /// What the system says; the direction is closed all the same.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}

@@ -1,0 +1,127 @@
+//! What can go wrong with a wire.
+
+use crate::protocol::{DisconnectReason, Payload, PayloadError};
+use std::io;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why a transport cannot listen.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Somebody listens there already.
+    #[error("{endpoint} is in use")]
+    InUse {
+        /// The address asked for.
+        endpoint: String,
+    },
+    /// The address is not one of this machine, or its name is unknown.
+    #[error("{endpoint} is not an address of this machine")]
+    NotAvailable {
+        /// The address asked for.
+        endpoint: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system refuses.
+    #[error("cannot listen on {endpoint}")]
+    Io {
+        /// The address asked for.
+        endpoint: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Why there is no session.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody listens there, or the network does not lead there.
+    #[error("cannot reach {endpoint}")]
+    Unreachable {
+        /// The address asked for.
+        endpoint: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No answer before the deadline.
+    #[error("no answer within {after:?}")]
+    Timeout {
+        /// The deadline.
+        after: Duration,
+    },
+    /// The connection ended before the session began.
+    #[error("the connection ended before the session began: {reason}")]
+    Ended {
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// The namespace refused this client.
+    #[error("the namespace {namespace} refused")]
+    Refused {
+        /// Its path.
+        namespace: String,
+        /// What the server says.
+        payload: Payload,
+    },
+    /// The wire loses or reorders frames, and nothing repairs that yet.
+    #[error("the wire loses or reorders frames and needs retransmission")]
+    NeedsArq,
+    /// The wire's frames are smaller than the largest event.
+    #[error("the wire takes frames of {frame_bytes_max} bytes, {needed} are needed")]
+    FrameTooSmall {
+        /// What the wire takes.
+        frame_bytes_max: usize,
+        /// What the largest event needs.
+        needed: usize,
+    },
+    /// The credentials cannot be encoded.
+    #[error("the credentials cannot be encoded")]
+    Auth {
+        /// Why.
+        source: PayloadError,
+    },
+    /// A namespace was registered wrongly.
+    #[error("a namespace was registered wrongly")]
+    Mount {
+        /// How.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Why a peer that arrived is no peer of this wire.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The wire broke.
+    #[error("the connection broke in its handshake")]
+    Io {
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Why nothing more can be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The wire broke, or the peer's process went away.
+    #[error("the connection broke")]
+    Io {
+        /// What the system says.
+        #[from]
+        source: io::Error,
+    },
+    /// The stream ended inside a frame.
+    #[error("the connection ended inside a frame")]
+    Truncated,
+    /// A frame is larger than allowed; nothing was allocated for it.
+    #[error("a frame of {bytes} bytes, at most {max} are allowed")]
+    FrameTooLarge {
+        /// What its header says.
+        bytes: u64,
+        /// The limit.
+        max: usize,
+    },
+}

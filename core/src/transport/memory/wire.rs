@@ -1,0 +1,254 @@
+//! `mem://name`: the transport, its listener and its connections.
+
+use super::faults::Faults;
+use super::lossy::{Drops, LossyWriter};
+use super::pipe::{Reader, Writer, pipe};
+use super::registry::{self, Door};
+use crate::transport::{
+    self, BindError, Capabilities, ConnectError, HandshakeError, Incoming, Peer, ReadHalf,
+    Transport, WriteHalf,
+};
+use async_trait::async_trait;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::mpsc;
+
+/// The wire in memory: `mem://name`, for tests, simulations and parts of one process.
+///
+/// A name belongs to the process, and is free again when its listener is dropped. A connection is
+/// two bounded pipes through which frames move without a copy. Reliable and ordered, unless it is
+/// made [`lossy`](Self::lossy).
+///
+/// What the *listener's* `Memory` says of capacity, backlog and faults holds for both ends.
+///
+/// After a close in order the peer reads everything and then the end; after a writing half was
+/// merely dropped it reads everything and then an error (`ConnectionReset`). Writing to a reading
+/// half that is gone fails (`BrokenPipe`).
+///
+/// ```
+/// use emitwire_core::transport::{Connection, Incoming, Listener, Memory, Transport};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wire = Memory::new("lobby");
+/// let mut listener = wire.bind().await?;
+/// let client = wire.connect().await?;
+/// let server = listener.accept().await?.handshake().await?;
+/// assert_eq!(client.peer().endpoint(), "mem://lobby");
+/// assert_eq!(server.peer().endpoint(), "mem://lobby#1");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Memory {
+    name: Arc<str>,
+    backlog: u16,
+    wire: Wire,
+}
+
+impl Memory {
+    /// A wire between whoever binds `name` and whoever connects to it, in this process.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        let wire = Wire {
+            capacity_bytes: CAPACITY_BYTES,
+            faults: None,
+            drops: Arc::new(Drops::default()),
+        };
+        Self { name: name.into(), backlog: BACKLOG, wire }
+    }
+
+    /// How much fits into a connection, each way, in bytes. Default: 256 KiB.
+    ///
+    /// A frame counts with its body and the size of a [`Frame`](crate::protocol::Frame). Whatever
+    /// its size, a frame passes when nothing else is there.
+    #[must_use]
+    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
+        self.wire.capacity_bytes = bytes;
+        self
+    }
+
+    /// How many connections wait to be accepted, at least one. Default: 128. While they do, further
+    /// clients wait in [`connect`](Transport::connect), in the order in which they came.
+    #[must_use]
+    pub fn backlog(mut self, connections: u16) -> Self {
+        self.backlog = connections;
+        self
+    }
+
+    /// Makes it a wire of datagrams that go wrong as `faults` say.
+    ///
+    /// Writing never waits then: what does not fit into the pipe is dropped. Writing a frame larger
+    /// than a datagram fails (`InvalidInput`). How the writer ends is never lost.
+    #[must_use]
+    pub fn lossy(mut self, faults: Faults) -> Self {
+        self.wire.faults = Some(faults);
+        self
+    }
+
+    /// Frames that the dice lost so far, on all connections to listeners of this value and of its
+    /// clones.
+    #[must_use]
+    pub fn frames_lost(&self) -> u64 {
+        self.wire.drops.lost.load(Ordering::Relaxed)
+    }
+
+    /// Frames that a lossy wire dropped because a pipe was full, counted like
+    /// [`frames_lost`](Self::frames_lost).
+    #[must_use]
+    pub fn frames_overflowed(&self) -> u64 {
+        self.wire.drops.overflowed.load(Ordering::Relaxed)
+    }
+
+    fn refused(&self) -> ConnectError {
+        ConnectError::Unreachable {
+            endpoint: self.endpoint(),
+            source: io::ErrorKind::ConnectionRefused.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for Memory {
+    fn endpoint(&self) -> String {
+        endpoint(&self.name)
+    }
+
+    async fn bind(&self) -> Result<Box<dyn transport::Listener>, BindError> {
+        let (sender, arrivals) = mpsc::channel(usize::from(self.backlog.max(1)));
+        let door = Door { wire: self.wire.clone(), arrivals: sender, count: Arc::default() };
+        if !registry::claim(&self.name, door) {
+            return Err(BindError::InUse { endpoint: self.endpoint() });
+        }
+        Ok(Box::new(Listener { name: Arc::clone(&self.name), arrivals }))
+    }
+
+    async fn connect(&self) -> Result<Box<dyn transport::Connection>, ConnectError> {
+        let door = registry::find(&self.name).ok_or_else(|| self.refused())?;
+        // The place comes first: a client that gives up while it waits leaves nothing behind.
+        let place = door.arrivals.reserve().await.map_err(|_| self.refused())?;
+        let number = door.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let (client, server) = door.wire.connection(&self.name, number);
+        place.send(server);
+        Ok(Box::new(client))
+    }
+}
+
+/// Owns its name.
+struct Listener {
+    name: Arc<str>,
+    arrivals: mpsc::Receiver<Connection>,
+}
+
+#[async_trait]
+impl transport::Listener for Listener {
+    fn endpoint(&self) -> String {
+        endpoint(&self.name)
+    }
+
+    async fn accept(&mut self) -> io::Result<Box<dyn Incoming>> {
+        let connection = self.arrivals.recv().await;
+        // The registry keeps a sender for as long as this listener lives.
+        let connection = connection.ok_or(io::ErrorKind::NotConnected)?;
+        Ok(Box::new(Arrival { connection }))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        registry::release(&self.name);
+    }
+}
+
+/// A peer that is known already: this wire has no handshake of its own.
+struct Arrival {
+    connection: Connection,
+}
+
+#[async_trait]
+impl Incoming for Arrival {
+    async fn handshake(self: Box<Self>) -> Result<Box<dyn transport::Connection>, HandshakeError> {
+        Ok(Box::new(self.connection))
+    }
+}
+
+/// One end of a wire.
+pub(super) struct Connection {
+    peer: Peer,
+    capabilities: Capabilities,
+    reader: Reader,
+    writer: Box<dyn WriteHalf>,
+}
+
+impl transport::Connection for Connection {
+    fn peer(&self) -> Peer {
+        self.peer.clone()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
+        (Box::new(self.reader), self.writer)
+    }
+}
+
+/// What the connections of one listener are like.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    capacity_bytes: usize,
+    faults: Option<Faults>,
+    drops: Arc<Drops>,
+}
+
+impl Wire {
+    /// Both ends of connection `number`, the client's first.
+    fn connection(&self, name: &str, number: u64) -> (Connection, Connection) {
+        let (up, server_reader) = pipe(self.capacity_bytes, FRAME_BYTES_MAX);
+        let (down, client_reader) = pipe(self.capacity_bytes, FRAME_BYTES_MAX);
+        let client = Connection {
+            peer: Peer::new(endpoint(name)),
+            capabilities: self.capabilities(),
+            reader: client_reader,
+            writer: self.writer(up, 2 * number),
+        };
+        let server = Connection {
+            peer: Peer::new(format!("{}#{number}", endpoint(name))),
+            capabilities: self.capabilities(),
+            reader: server_reader,
+            writer: self.writer(down, 2 * number + 1),
+        };
+        (client, server)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        match self.faults {
+            None => Capabilities::stream(FRAME_BYTES_MAX).encrypted(),
+            Some(faults) => Capabilities::datagrams(faults.datagram_bytes_max).encrypted(),
+        }
+    }
+
+    fn writer(&self, writer: Writer, stream: u64) -> Box<dyn WriteHalf> {
+        match self.faults {
+            None => Box::new(writer),
+            Some(faults) => {
+                Box::new(LossyWriter::new(writer, faults, stream, Arc::clone(&self.drops)))
+            }
+        }
+    }
+}
+
+fn endpoint(name: &str) -> String {
+    format!("mem://{name}")
+}
+
+/// The largest frame of a wire that loses nothing.
+const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What fits into one direction of a connection unless its listener says otherwise.
+const CAPACITY_BYTES: usize = 256 * 1024;
+
+/// How many connections wait to be accepted unless their listener says otherwise.
+const BACKLOG: u16 = 128;
