@@ -9,7 +9,8 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let chat = Namespace::new("/chat").on("say", |Data(text): Data<String>| async move { text.len() });
+//! let say = |Data(text): Data<String>| async move { text.len() };
+//! let chat = Namespace::new("/chat").on("say", say);
 //! let server = Server::new().mount(chat)?;
 //! let listening = server.listen(Endpoint::new("tcp://127.0.0.1:0")?).await?;
 //!

@@ -104,3 +104,16 @@ impl FromEvent for DisconnectReason {
         envelope.reason().cloned().ok_or_else(|| Refusal::nak_only(Nak::BadPayload))
     }
 }
+
+macro_rules! tuples {
+    ($(($($part:ident),*)),*) => {$(
+        /// All of them: how a handler's arguments are extracted.
+        impl<$($part: FromEvent),*> FromEvent for ($($part,)*) {
+            fn from_event(_envelope: &Envelope) -> Result<Self, Refusal> {
+                Ok(($($part::from_event(_envelope)?,)*))
+            }
+        }
+    )*};
+}
+
+tuples!((), (A), (A, B), (A, B, C), (A, B, C, D), (A, B, C, D, E), (A, B, C, D, E, G));

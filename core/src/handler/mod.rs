@@ -70,12 +70,10 @@ macro_rules! handlers {
             R: IntoReply,
             $($argument: FromEvent,)*
         {
-            #[allow(non_snake_case, unused_variables)] // one macro for any number of arguments
             fn call(&self, envelope: Envelope) -> impl Future<Output = Reply> + Send + 'static {
-                let called = (|| {
-                    $(let $argument = $argument::from_event(&envelope)?;)*
-                    Ok(self($($argument),*))
-                })();
+                let arguments = <($($argument,)*)>::from_event(&envelope);
+                #[allow(non_snake_case)] // one macro for any number of arguments
+                let called = arguments.map(|($($argument,)*)| self($($argument),*));
                 async move {
                     match called {
                         Ok(future) => future.await.into_reply(),

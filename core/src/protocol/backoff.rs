@@ -34,8 +34,9 @@ impl Backoff {
         let max = if since_loss < self.soon_for { self.soon_max } else { self.later_max };
         let doubled = self.first.saturating_mul(1 << self.attempt.min(16));
         self.attempt = self.attempt.saturating_add(1);
-        let ceiling = doubled.min(max);
-        ceiling.mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)
+        let ceiling_ms = doubled.min(max).as_millis();
+        // A fraction of 64 bits times the ceiling: always below it.
+        Duration::from_millis(((u128::from(random) * ceiling_ms) >> 64) as u64)
     }
 
     /// Starts again from the lowest ceiling.

@@ -6,7 +6,7 @@ use super::{Config, random};
 use crate::handler::ConnectRequest;
 use crate::protocol::{
     Accept, Connect, Credit, DisconnectReason, EventPacket, Leave, Nak, NakPacket, NamespaceNumber,
-    Packet, Payload, ProducerId, ProtocolError, Refuse, SocketId,
+    Packet, Payload, ProducerId, ProtocolError, Refuse, SocketId, is_reserved,
 };
 use crate::socket::{SessionCore, Socket};
 use std::collections::HashMap;
@@ -73,27 +73,42 @@ impl Sockets {
         volatile: bool,
     ) -> Result<(), ProtocolError> {
         let number = packet.namespace;
+        if is_reserved(&packet.name) {
+            self.reject_reserved(&packet, volatile);
+            return Ok(());
+        }
         let lane = self.joined.iter().find(|joined| joined.theirs == number);
         let lane = lane.map(|joined| Arc::clone(&joined.lane));
-        let event_bytes = packet.bytes();
-        let counters = &self.core.counters;
         match (lane, volatile) {
             (Some(lane), false) => lane.handle(packet.into_event(self.peer_producer, false)),
             (Some(lane), true) => {
                 lane.handle_volatile(packet.into_event(self.peer_producer, true));
             }
             // It may have overtaken its namespace's accept.
-            (None, true) => counters.volatile_dropped.add(1),
-            (None, false) if self.was_asked_for(number) => {
-                counters.refused.add(1);
-                let nak = NakPacket { event: packet.event, nak: Nak::Closed };
-                let credit = Credit::one(event_bytes);
-                let flush = self.core.mailbox.push_answer(&Packet::Nak(nak), credit);
-                self.core.mailbox.flush_in_turn(flush);
-            }
+            (None, true) => self.core.counters.volatile_dropped.add(1),
+            (None, false) if self.was_asked_for(number) => self.turn_away(&packet, Nak::Closed),
             (None, false) => return Err(ProtocolError::Namespace { number: number.0 }),
         }
         Ok(())
+    }
+
+    /// The names of the lifecycle are not the peer's to emit.
+    fn reject_reserved(&self, packet: &EventPacket, volatile: bool) {
+        if volatile {
+            self.core.counters.volatile_dropped.add(1);
+        } else {
+            let reason = Payload::encode("reserved name").unwrap_or_default();
+            self.turn_away(packet, Nak::Rejected(reason));
+        }
+    }
+
+    /// Answers an event that no lane will see.
+    fn turn_away(&self, packet: &EventPacket, nak: Nak) {
+        self.core.counters.refused.add(1);
+        let answer = NakPacket { event: packet.event, nak };
+        let credit = Credit::one(packet.bytes());
+        let flush = self.core.mailbox.push_answer(&Packet::Nak(answer), credit);
+        self.core.mailbox.flush_in_turn(flush);
     }
 
     /// Server: a client wants into a namespace.

@@ -9,52 +9,46 @@ pub type Ticket = u64;
 /// The queue; it has no memory of its own until somebody waits.
 #[derive(Default)]
 pub(super) struct Waiters {
-    queue: Option<Box<VecDeque<(Ticket, Waker)>>>,
+    queue: VecDeque<(Ticket, Waker)>,
     next: Ticket,
 }
 
 impl Waiters {
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_none()
+        self.queue.is_empty()
     }
 
     /// Whether the holder of this ticket, or someone without one, may go now.
     pub(super) fn is_next(&self, ticket: Option<Ticket>) -> bool {
-        match (&self.queue, ticket) {
-            (None, _) => true,
-            (Some(queue), ticket) => queue.front().map(|(first, _)| *first) == ticket,
-        }
+        self.queue.front().is_none_or(|(first, _)| Some(*first) == ticket)
     }
 
     /// Takes or keeps a place, and remembers whom to wake.
     pub(super) fn wait(&mut self, ticket: &mut Option<Ticket>, waker: &Waker) {
-        let queue = self.queue.get_or_insert_default();
-        if let Some(place) = queue.iter_mut().find(|(place, _)| Some(*place) == *ticket) {
+        if let Some(place) = self.queue.iter_mut().find(|(place, _)| Some(*place) == *ticket) {
             place.1.clone_from(waker);
             return;
         }
         let place = *ticket.insert(self.next);
         self.next += 1;
-        queue.push_back((place, waker.clone()));
+        self.queue.push_back((place, waker.clone()));
     }
 
     pub(super) fn leave(&mut self, ticket: Option<Ticket>) {
-        if let Some(queue) = &mut self.queue {
-            queue.retain(|(place, _)| Some(*place) != ticket);
-            if queue.is_empty() {
-                self.queue = None;
-            }
+        self.queue.retain(|(place, _)| Some(*place) != ticket);
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
         }
     }
 
     pub(super) fn wake_next(&self) {
-        if let Some((_, waker)) = self.queue.as_ref().and_then(|queue| queue.front()) {
+        if let Some((_, waker)) = self.queue.front() {
             waker.wake_by_ref();
         }
     }
 
     pub(super) fn wake_all(&self) {
-        for (_, waker) in self.queue.iter().flat_map(|queue| queue.iter()) {
+        for (_, waker) in &self.queue {
             waker.wake_by_ref();
         }
     }
