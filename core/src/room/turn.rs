@@ -45,21 +45,17 @@ impl Drop for TurnEnd {
 impl Mailbox {
     /// Has what was just appended written: now, or with the rest of the turn.
     pub(crate) fn flush_in_turn(self: &Arc<Self>, flush: Flush) {
-        match flush {
-            Flush::Pending => {}
-            Flush::Now => self.flush(),
-            Flush::AtTurnEnd => {
-                let in_turn = TURN.with_borrow_mut(|turn| match turn {
-                    Some(mailboxes) => {
-                        mailboxes.push(Arc::clone(self));
-                        true
-                    }
-                    None => false,
-                });
-                if !in_turn {
-                    self.flush();
-                }
+        let in_turn = TURN.with_borrow_mut(|turn| match (turn, flush) {
+            (Some(mailboxes), Flush::AtTurnEnd) => {
+                mailboxes.push(Arc::clone(self));
+                true
             }
+            (Some(_), Flush::Pending) => true,
+            // Outside of a turn nothing is gained by waiting for somebody else's.
+            _ => false,
+        });
+        if !in_turn {
+            self.flush();
         }
     }
 }

@@ -19,16 +19,16 @@ use std::time::Duration;
 pub struct Config {
     /// Largest event, bytes of name and payload. The smaller of both ends' holds. Default 1 MiB.
     pub event_bytes_max: usize,
-    /// Events that a peer may run ahead of this side's handlers. Default 1,024.
+    /// Events that a peer may run ahead of this side's handlers. Default 4,096.
     pub window_events: usize,
     /// Bytes of events that a peer may run ahead. Default 2 MiB.
     pub window_bytes: usize,
-    /// Packets of a session that wait before `emit` waits. Default 4,096.
+    /// Packets of a session that wait before `emit` waits. Default 16,384.
     pub unwritten_packets_max: usize,
     /// Bytes of a session that wait before `emit` waits, and at which a member of a room counts
     /// as slow. Default 1 MiB.
     pub unwritten_bytes_max: usize,
-    /// Packets of a session that wait or are kept until confirmed. Default 8,192.
+    /// Packets of a session that wait or are kept until confirmed. Default 32,768.
     pub log_packets_max: usize,
     /// Bytes of a session that wait or are kept until confirmed. Default 4 MiB.
     pub log_bytes_max: usize,
@@ -79,11 +79,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             event_bytes_max: 1024 * 1024,
-            window_events: 1024,
+            window_events: 4096,
             window_bytes: 2 * 1024 * 1024,
-            unwritten_packets_max: 4096,
+            unwritten_packets_max: 16_384,
             unwritten_bytes_max: 1024 * 1024,
-            log_packets_max: 8192,
+            log_packets_max: 32_768,
             log_bytes_max: 4 * 1024 * 1024,
             volatile_bytes_max: 256 * 1024,
             volatile_inbox_max: 64,

@@ -6,6 +6,7 @@ use crate::protocol::{Packet, SocketId, ToPayload};
 use crate::room::{Fanout, RoomError, RoomName, Rooms, Selection, Shared};
 use std::future::{IntoFuture, Ready, ready};
 use std::sync::Arc;
+use tokio::task::coop::{Coop, cooperative};
 
 /// A selection of sockets that one can emit to: rooms in, rooms out.
 ///
@@ -109,7 +110,7 @@ impl Broadcast {
 /// in the [`Fanout`].
 ///
 /// # Cancel safety
-/// It is ready at its first poll.
+/// It is done as soon as it is awaited; dropping it then only loses the `Fanout`.
 #[must_use = "an emit does nothing until it is awaited"]
 #[derive(Debug)]
 pub struct EmitBroadcast<'a, T: ?Sized> {
@@ -129,10 +130,11 @@ impl<T: ?Sized> EmitBroadcast<'_, T> {
 
 impl<T: ToPayload + ?Sized> IntoFuture for EmitBroadcast<'_, T> {
     type Output = Result<Fanout, EmitError>;
-    type IntoFuture = Ready<Self::Output>;
+    // A loop that only broadcasts lets others run now and then.
+    type IntoFuture = Coop<Ready<Self::Output>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        ready(self.broadcast.scope().and_then(|scope| {
+        cooperative(ready(self.broadcast.scope().and_then(|scope| {
             let id = scope.producer.mint();
             let (number, own) = (scope.number, scope.producer.id);
             let packet = pack(self.name, self.value, number, id, own, scope.event_bytes_max)?;
@@ -140,6 +142,6 @@ impl<T: ToPayload + ?Sized> IntoFuture for EmitBroadcast<'_, T> {
                 if self.volatile { Packet::Volatile(packet) } else { Packet::Event(packet) };
             let mut event = Shared::new(packet);
             Ok(scope.adapter.broadcast(&self.broadcast.selection, &mut event))
-        }))
+        })))
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::task::coop::poll_proceed;
 use tokio::time::{Sleep, sleep};
 
 /// An emit that is not sent yet: choose how, then `.await` it.
@@ -129,7 +130,10 @@ impl Future for Accepting {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let State::Offered(offer) = &mut self.0 {
+            // A loop that only emits is ready every time; now and then it lets others run.
+            let budget = ready!(poll_proceed(cx));
             let result = ready!(offer.poll(cx));
+            budget.made_progress();
             offer.session.mailbox.forget_ticket(&mut offer.ticket);
             self.0 = State::Done;
             return Poll::Ready(result);
