@@ -7,9 +7,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
-/// Told whenever a listener is added.
-pub(crate) type Listening = watch::Receiver<()>;
-
 /// The only table of handlers: event name → listeners, in order of registration.
 pub(crate) struct Emitter {
     table: RwLock<Table>,
@@ -95,7 +92,7 @@ impl Emitter {
     }
 
     /// Told whenever a listener is added.
-    pub(crate) fn changed(&self) -> Listening {
+    pub(crate) fn changed(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 

@@ -11,7 +11,6 @@ mod refusal;
 mod reply;
 mod request;
 
-pub(crate) use emitter::Listening;
 pub use extract::{Data, FromEvent};
 pub use layers::BoxError;
 pub(crate) use layers::{Inbound, nak_of};

@@ -42,6 +42,13 @@ impl EventName {
         }
     }
 
+    /// A copy that keeps nothing alive but its own bytes: see
+    /// [`Payload::detached`](super::Payload::detached).
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -5,21 +5,21 @@
 //! that they never wait for a slow handler of reliable ones.
 
 use super::Config;
-use super::park::Park;
+use super::guard::{catch_panic, in_turn};
+use super::park::{Due, Park};
 use crate::handler::{Blueprint, Erased, Inbound, Refusal, Unhandled, nak_of};
 use crate::protocol::{AckPacket, Credit, DisconnectReason, Event, EventId, EventName, EventRef};
 use crate::protocol::{Nak, NakPacket, Packet, Payload, ProducerId};
-use crate::room::turn;
 use crate::socket::{Ack, Envelope, Scope, Socket};
-use pin_project_lite::pin_project;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -40,7 +40,7 @@ pub(crate) struct Lane {
     peer_producer: ProducerId,
     state: Mutex<State>,
     idle: Notify,
-    pub(super) park: Park,
+    park: Park,
 }
 
 #[derive(Default)]
@@ -65,7 +65,7 @@ enum Phase {
 }
 
 /// What a lane does, in order.
-pub(super) enum Job {
+enum Job {
     /// Decides whether the socket begins, and runs its first hook.
     Open(Pin<Box<dyn Future<Output = bool> + Send>>),
     /// Has an event handled; `credit` is what its end gives back of the window.
@@ -127,7 +127,9 @@ impl Lane {
         if tokio::time::timeout(self.config.disconnect_grace, self.finished()).await.is_err() {
             self.abort();
         }
-        self.park.clear(&self.socket.session().counters);
+        let given_up = self.park.clear();
+        self.socket.session().counters.parked.sub(given_up);
+        self.socket.session().counters.cancelled.add(given_up);
         let has_begun = {
             let mut state = self.lock();
             state.phase = Phase::Over;
@@ -190,7 +192,7 @@ impl Lane {
         }
     }
 
-    pub(super) fn push(self: &Arc<Self>, job: Job) {
+    fn push(self: &Arc<Self>, job: Job) {
         let mut state = self.lock();
         if state.phase == Phase::Over {
             drop(state);
@@ -205,7 +207,7 @@ impl Lane {
 
     /// Polls once in place; what is not ready then goes on in a task of its own.
     fn start(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
-        let mut work = Box::pin(InTurn { future: work });
+        let mut work = Box::pin(in_turn(work));
         let polled = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         if polled.is_pending() {
             // The task polls at once, so no wake-up given to the no-op waker is missed.
@@ -286,10 +288,10 @@ impl Lane {
         }
         match self.mounted.blueprint.unhandled() {
             Unhandled::Park { ttl } if fresh => {
-                let session = self.socket.session();
-                match Park::admit(self, event, ttl) {
-                    Ok(()) => session.mailbox.finish(credit),
-                    Err(_) => self.answer(id, wants_ack, Err(Nak::NoHandler), credit),
+                if self.park(event, ttl) {
+                    self.socket.session().mailbox.finish(credit);
+                } else {
+                    self.answer(id, wants_ack, Err(Nak::NoHandler), credit);
                 }
             }
             Unhandled::Park { .. } | Unhandled::Nak => {
@@ -297,6 +299,54 @@ impl Lane {
             }
             Unhandled::Ignore => self.answer(id, wants_ack, Ok(Ack::empty()), credit),
         }
+    }
+
+    /// Parks an event, and sees to it that somebody looks after the parked ones; says whether there
+    /// was room.
+    fn park(self: &Arc<Self>, event: Event, ttl: Duration) -> bool {
+        let (events_max, bytes_max) = (self.config.parked_events_max, self.config.parked_bytes_max);
+        let name = event.name.clone();
+        let admitted = self.park.admit(event, Instant::now() + ttl, events_max, bytes_max);
+        if admitted {
+            self.socket.session().counters.parked.add(1);
+            self.park.keep(|| tokio::spawn(Arc::clone(self).look_after_parked()).abort_handle());
+            if self.mounted.blueprint.emitter.hears(&name) {
+                // The listener came between two looks; nobody will tell the keeper again.
+                self.take_up_parked();
+            }
+        }
+        admitted
+    }
+
+    /// Looks again whenever a listener is added or an event has waited long enough, until none is
+    /// left.
+    async fn look_after_parked(self: Arc<Self>) {
+        let mut changed = self.mounted.blueprint.emitter.changed();
+        while let Some(next) = self.take_up_parked() {
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Has parked events handled that are heard now, and answers those that have waited long
+    /// enough; says when the next one has.
+    fn take_up_parked(self: &Arc<Self>) -> Option<Instant> {
+        let emitter = &self.mounted.blueprint.emitter;
+        let (due, next) = self.park.take_due(Instant::now(), |name| emitter.hears(name));
+        self.socket.session().counters.parked.sub(due.len() as u64);
+        for due in due {
+            // Their parts of the window were given back when they were parked.
+            let credit = Credit::default();
+            match due {
+                Due::Heard(event) => self.push(Job::Event { event, credit }),
+                Due::Expired(event) => {
+                    self.answer(event.id, event.wants_ack, Err(Nak::NoHandler), credit);
+                }
+            }
+        }
+        next
     }
 
     /// Tells those who hear everything; what they reply does not matter.
@@ -341,13 +391,7 @@ impl Lane {
 
     /// Sends the answer and sees to the event's part of the window. A nak always goes back; an
     /// ack only when it was asked for.
-    pub(super) fn answer(
-        &self,
-        id: EventId,
-        wants_ack: bool,
-        answer: Result<Ack, Nak>,
-        credit: Credit,
-    ) {
+    fn answer(&self, id: EventId, wants_ack: bool, answer: Result<Ack, Nak>, credit: Credit) {
         let session = self.socket.session();
         let counter =
             if answer.is_ok() { &session.counters.handled } else { &session.counters.refused };
@@ -380,44 +424,5 @@ impl Lane {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-pin_project! {
-    /// Every poll is a turn: what a handler emits before it waits is written when it waits.
-    struct InTurn<F> {
-        #[pin]
-        future: F,
-    }
-}
-
-impl<F: Future> Future for InTurn<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        turn(|| self.project().future.poll(cx))
-    }
-}
-
-pin_project! {
-    /// Ready with `None` when the future panics. Its state is not looked at again afterwards.
-    struct CatchPanic<F> {
-        #[pin]
-        future: F,
-    }
-}
-
-fn catch_panic<F: Future>(future: F) -> CatchPanic<F> {
-    CatchPanic { future }
-}
-
-impl<F: Future> Future for CatchPanic<F> {
-    type Output = Option<F::Output>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match catch_unwind(AssertUnwindSafe(|| self.project().future.poll(cx))) {
-            Ok(polled) => polled.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
     }
 }

@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod driver;
+mod guard;
 mod handshake;
 mod lane;
 mod park;

@@ -1,12 +1,8 @@
 //! Parked events: they arrived before anybody listened.
 
-use super::lane::{Job, Lane};
-use crate::handler::Listening;
-use crate::protocol::{Credit, Event, Nak};
-use crate::room::Counters;
+use crate::protocol::Event;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -24,52 +20,60 @@ struct Parked {
 }
 
 /// What has to happen to an event that is parked no more.
-enum Due {
+pub(super) enum Due {
+    /// Somebody hears it now.
     Heard(Event),
+    /// It has waited long enough.
     Expired(Event),
 }
 
 impl Park {
-    /// Parks an event for at most `ttl`.
-    ///
-    /// # Errors
-    /// The event comes back when the socket has parked as much as it may.
-    pub(super) fn admit(lane: &Arc<Lane>, event: Event, ttl: Duration) -> Result<(), Event> {
-        let mut parked = lane.park.lock();
+    /// Parks an event until `deadline`, if there is room.
+    pub(super) fn admit(
+        &self,
+        event: Event,
+        deadline: Instant,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> bool {
+        let mut parked = self.lock();
         let place = parked.get_or_insert_default();
         let bytes = place.bytes + event.bytes();
-        if place.events.len() >= lane.config.parked_events_max
-            || bytes > lane.config.parked_bytes_max
-        {
-            return Err(event);
+        if place.events.len() >= events_max || bytes > bytes_max {
+            return false;
         }
         place.bytes = bytes;
-        let event = Event { payload: event.payload.detached(), ..event };
-        place.events.push_back((Instant::now() + ttl, event));
-        if place.keeper.is_none() {
-            let changed = lane.mounted.blueprint.emitter.changed();
-            place.keeper = Some(tokio::spawn(keep(Arc::clone(lane), changed)).abort_handle());
-        }
-        lane.socket.session().counters.parked.add(1);
-        Ok(())
+        // What waits here for long is not to keep alive all that was read with it.
+        let (name, payload) = (event.name.detached(), event.payload.detached());
+        place.events.push_back((deadline, Event { name, payload, ..event }));
+        true
     }
 
-    /// The socket has ended: nobody will hear them.
-    pub(super) fn clear(&self, counters: &Counters) {
-        if let Some(parked) = self.lock().take() {
-            counters.parked.sub(parked.events.len() as u64);
-            counters.cancelled.add(parked.events.len() as u64);
-            if let Some(keeper) = parked.keeper {
-                keeper.abort();
-            }
+    /// Has somebody look after the events, unless somebody does.
+    pub(super) fn keep(&self, spawn: impl FnOnce() -> AbortHandle) {
+        if let Some(place) = &mut *self.lock() {
+            place.keeper.get_or_insert_with(spawn);
         }
     }
 
-    /// Takes out what is heard now or has waited long enough; when the next one has.
-    fn take_due(&self, hears: impl Fn(&str) -> bool) -> (Vec<Due>, Option<Instant>) {
+    /// The socket has ended, nobody will hear them; says how many.
+    pub(super) fn clear(&self) -> u64 {
+        let Some(parked) = self.lock().take() else { return 0 };
+        if let Some(keeper) = parked.keeper {
+            keeper.abort();
+        }
+        parked.events.len() as u64
+    }
+
+    /// Takes out what is heard now or has waited long enough; says when the next one has. With
+    /// the last event its keeper is forgotten.
+    pub(super) fn take_due(
+        &self,
+        now: Instant,
+        hears: impl Fn(&str) -> bool,
+    ) -> (Vec<Due>, Option<Instant>) {
         let mut parked = self.lock();
         let Some(place) = &mut *parked else { return (Vec::new(), None) };
-        let now = Instant::now();
         let mut due = Vec::new();
         for (deadline, event) in std::mem::take(&mut place.events) {
             if hears(&event.name) {
@@ -90,29 +94,5 @@ impl Park {
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<Parked>>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Looks again whenever a listener is added or an event has waited long enough, until none is
-/// left.
-async fn keep(lane: Arc<Lane>, mut changed: Listening) {
-    loop {
-        let emitter = &lane.mounted.blueprint.emitter;
-        let (due, next) = lane.park.take_due(|name| emitter.hears(name));
-        lane.socket.session().counters.parked.sub(due.len() as u64);
-        for due in due {
-            match due {
-                Due::Heard(event) => lane.push(Job::Event { event, credit: Credit::default() }),
-                Due::Expired(event) => {
-                    let nothing = Credit::default();
-                    lane.answer(event.id, event.wants_ack, Err(Nak::NoHandler), nothing);
-                }
-            }
-        }
-        let Some(next) = next else { return };
-        tokio::select! {
-            _ = changed.changed() => {}
-            () = tokio::time::sleep_until(next) => {}
-        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `wire.rs` | [`Memory`], its listener and its connections |
+//! | `wire.rs` | [`Memory`] and its listener |
+//! | `connection.rs` | one end of a connection |
 //! | `registry.rs` | which names are bound |
 //! | `pipe.rs` | one direction: a bounded queue of frames and its two halves |
 //! | `faults.rs` | [`Faults`]: what goes wrong, and how often |
@@ -10,6 +11,7 @@
 //!
 //! There is no task, timer or thread in here: what happens depends on who polls when, and on seeds.
 
+mod connection;
 mod faults;
 mod lossy;
 mod pipe;

@@ -1,6 +1,6 @@
 //! Which names are bound in this process, and the door behind each.
 
-use super::wire::{Connection, Wire};
+use super::connection::{Connection, Wire};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,13 +1,9 @@
-//! `mem://name`: the transport, its listener and its connections.
+//! `mem://name`: the transport and its listener.
 
+use super::connection::{Connection, Wire, endpoint};
 use super::faults::Faults;
-use super::lossy::{Drops, LossyWriter};
-use super::pipe::{Reader, Writer, pipe};
 use super::registry::{self, Door};
-use crate::transport::{
-    self, BindError, Capabilities, ConnectError, HandshakeError, Incoming, Peer, ReadHalf,
-    Transport, WriteHalf,
-};
+use crate::transport::{self, BindError, ConnectError, HandshakeError, Incoming, Transport};
 use async_trait::async_trait;
 use std::io;
 use std::sync::Arc;
@@ -51,11 +47,7 @@ impl Memory {
     /// A wire between whoever binds `name` and whoever connects to it, in this process.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let wire = Wire {
-            capacity_bytes: CAPACITY_BYTES,
-            faults: None,
-            drops: Arc::new(Drops::default()),
-        };
+        let wire = Wire { capacity_bytes: CAPACITY_BYTES, faults: None, drops: Arc::default() };
         Self { name: name.into(), backlog: BACKLOG, wire }
     }
 
@@ -172,80 +164,6 @@ impl Incoming for Arrival {
         Ok(Box::new(self.connection))
     }
 }
-
-/// One end of a wire.
-pub(super) struct Connection {
-    peer: Peer,
-    capabilities: Capabilities,
-    reader: Reader,
-    writer: Box<dyn WriteHalf>,
-}
-
-impl transport::Connection for Connection {
-    fn peer(&self) -> Peer {
-        self.peer.clone()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.capabilities
-    }
-
-    fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
-        (Box::new(self.reader), self.writer)
-    }
-}
-
-/// What the connections of one listener are like.
-#[derive(Clone, Debug)]
-pub(super) struct Wire {
-    capacity_bytes: usize,
-    faults: Option<Faults>,
-    drops: Arc<Drops>,
-}
-
-impl Wire {
-    /// Both ends of connection `number`, the client's first.
-    fn connection(&self, name: &str, number: u64) -> (Connection, Connection) {
-        let (up, server_reader) = pipe(self.capacity_bytes, FRAME_BYTES_MAX);
-        let (down, client_reader) = pipe(self.capacity_bytes, FRAME_BYTES_MAX);
-        let client = Connection {
-            peer: Peer::new(endpoint(name)),
-            capabilities: self.capabilities(),
-            reader: client_reader,
-            writer: self.writer(up, 2 * number),
-        };
-        let server = Connection {
-            peer: Peer::new(format!("{}#{number}", endpoint(name))),
-            capabilities: self.capabilities(),
-            reader: server_reader,
-            writer: self.writer(down, 2 * number + 1),
-        };
-        (client, server)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        match self.faults {
-            None => Capabilities::stream(FRAME_BYTES_MAX).encrypted(),
-            Some(faults) => Capabilities::datagrams(faults.datagram_bytes_max).encrypted(),
-        }
-    }
-
-    fn writer(&self, writer: Writer, stream: u64) -> Box<dyn WriteHalf> {
-        match self.faults {
-            None => Box::new(writer),
-            Some(faults) => {
-                Box::new(LossyWriter::new(writer, faults, stream, Arc::clone(&self.drops)))
-            }
-        }
-    }
-}
-
-fn endpoint(name: &str) -> String {
-    format!("mem://{name}")
-}
-
-/// The largest frame of a wire that loses nothing.
-const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What fits into one direction of a connection unless its listener says otherwise.
 const CAPACITY_BYTES: usize = 256 * 1024;
