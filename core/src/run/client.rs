@@ -1,6 +1,6 @@
 //! The client: one session, kept alive by reconnecting.
 
-use super::driver::Driver;
+use super::driver::{Driver, Ended};
 use super::lane::Mounted;
 use super::reception::{Reception, Standing};
 use super::session::{Session, Supervised};
@@ -194,14 +194,9 @@ async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Driver)
     let mut backoff = Backoff::default();
     loop {
         dialer.counters.sessions.add(1);
-        let reason = driver.run().await;
+        let Ended { reason, told_to_wait } = driver.run().await;
         dialer.counters.sessions.sub(1);
         tracing::debug!(%reason, "session ended");
-        let told_to_wait = match reason {
-            DisconnectReason::Moved => driver.told_to_wait,
-            _ => Duration::ZERO,
-        };
-        drop(driver);
         let is_final = matches!(
             reason,
             DisconnectReason::Closed | DisconnectReason::ClosedByPeer | DisconnectReason::Replaced

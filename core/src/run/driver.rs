@@ -40,6 +40,13 @@ pub(crate) struct Driver {
     /// Set from outside when this side drains.
     draining: Arc<AtomicBool>,
     /// What the peer asked for in its drain: how long to stay away.
+    told_to_wait: Duration,
+}
+
+/// How a session ended.
+pub(crate) struct Ended {
+    pub(crate) reason: DisconnectReason,
+    /// How long a draining server wants this client to stay away.
     pub(crate) told_to_wait: Duration,
 }
 
@@ -121,9 +128,14 @@ impl Driver {
         self.sockets.ask_for_all(auth);
     }
 
-    /// Drives until the session has ended and its hooks have run; says why it ended.
-    pub(crate) async fn run(&mut self) -> DisconnectReason {
+    /// Drives until the session has ended and its hooks have run.
+    pub(crate) async fn run(mut self) -> Ended {
         let end = poll_fn(|cx| self.poll(cx)).await;
+        // Boxed, so that a live session does not keep room for the states of its end.
+        Box::pin(self.finish(end)).await
+    }
+
+    async fn finish(mut self, end: End) -> Ended {
         self.count(&end.reason);
         self.core.acks.close();
         // A peer that does not take its goodbye in time goes without.
@@ -131,7 +143,7 @@ impl Driver {
         let _ = tokio::time::timeout(patience, self.say_goodbye(&end)).await;
         self.core.end(&end.reason);
         self.sockets.end(&end.reason).await;
-        end.reason
+        Ended { reason: end.reason, told_to_wait: self.told_to_wait }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {

@@ -306,9 +306,12 @@ impl Lane {
     fn park(self: &Arc<Self>, event: Event, ttl: Duration) -> bool {
         let (events_max, bytes_max) = (self.config.parked_events_max, self.config.parked_bytes_max);
         let name = event.name.clone();
+        let parked = &self.socket.session().counters.parked;
+        parked.add(1);
         let admitted = self.park.admit(event, Instant::now() + ttl, events_max, bytes_max);
-        if admitted {
-            self.socket.session().counters.parked.add(1);
+        if !admitted {
+            parked.sub(1);
+        } else {
             self.park.keep(|| tokio::spawn(Arc::clone(self).look_after_parked()).abort_handle());
             if self.mounted.blueprint.emitter.hears(&name) {
                 // The listener came between two looks; nobody will tell the keeper again.

@@ -147,12 +147,8 @@ impl Server {
 
     /// Serves a connection that came some other way than through [`Server::listen`].
     pub fn accept(&self, connection: impl Connection) {
-        let server = self.clone();
-        self.0.counters.links.add(1);
-        tokio::spawn(async move {
-            server.serve(Box::new(connection)).await;
-            server.0.counters.links.sub(1);
-        });
+        let (server, open) = (self.clone(), OpenLink::new(&self.0.counters));
+        tokio::spawn(async move { server.serve(Box::new(connection), open).await });
     }
 
     /// Everyone in a namespace: to be narrowed down with `to` and `except`, and spoken to from
@@ -249,15 +245,11 @@ impl Server {
             return;
         }
         let full = links.get() as usize >= self.0.config.links_max;
-        links.add(1);
-        let server = self.clone();
-        tokio::spawn(async move {
-            server.shake_hands(incoming, full).await;
-            server.0.counters.links.sub(1);
-        });
+        let (server, open) = (self.clone(), OpenLink::new(&self.0.counters));
+        tokio::spawn(async move { server.shake_hands(incoming, full, open).await });
     }
 
-    async fn shake_hands(&self, incoming: Box<dyn Incoming>, full: bool) {
+    async fn shake_hands(&self, incoming: Box<dyn Incoming>, full: bool, open: OpenLink) {
         let config = &self.0.config;
         let shaken = tokio::time::timeout(config.handshake_timeout, incoming.handshake()).await;
         match shaken {
@@ -265,7 +257,7 @@ impl Server {
                 self.0.counters.handshakes_failed.add(1);
                 handshake::turn_away(connection, config).await;
             }
-            Ok(Ok(connection)) => self.serve(connection).await,
+            Ok(Ok(connection)) => self.serve(connection, open).await,
             Ok(Err(error)) => {
                 self.0.counters.handshakes_failed.add(1);
                 tracing::debug!(%error, "not a peer of this wire");
@@ -274,8 +266,9 @@ impl Server {
         }
     }
 
-    /// One link, from hello to the last hook.
-    async fn serve(&self, connection: Box<dyn Connection>) {
+    /// From hello to welcome. What follows is a task of its own, so that a live session does not
+    /// keep room for the states of its handshake.
+    async fn serve(&self, connection: Box<dyn Connection>, open: OpenLink) {
         let shared = &self.0;
         let peer = connection.peer();
         let capabilities = connection.capabilities();
@@ -293,21 +286,27 @@ impl Server {
                 return;
             }
         };
-        let mut driver = Driver::new(
+        let driver = Driver::new(
             link,
             Role::Server(Arc::clone(&shared.mounts)),
             Arc::clone(&shared.config),
             Arc::clone(&shared.producer),
             Arc::clone(&shared.counters),
         );
-        let session = driver.core().id;
-        tracing::debug!(%session, peer = peer.endpoint(), "session begins");
-        let key = self.register(&driver);
-        let reason = driver.run().await;
-        tracing::debug!(%session, %reason, "session ended");
-        lock(&shared.sessions).remove(&key);
-        shared.counters.sessions.sub(1);
-        shared.session_ended.notify_waiters();
+        tracing::debug!(session = %driver.core().id, peer = peer.endpoint(), "session begins");
+        let (server, key) = (self.clone(), self.register(&driver));
+        tokio::spawn(async move {
+            let ended = driver.run().await;
+            tracing::debug!(reason = %ended.reason, "session ended");
+            server.forget(key);
+            drop(open);
+        });
+    }
+
+    fn forget(&self, key: u64) {
+        lock(&self.0.sessions).remove(&key);
+        self.0.counters.sessions.sub(1);
+        self.0.session_ended.notify_waiters();
     }
 
     fn register(&self, driver: &Driver) -> u64 {
@@ -322,6 +321,22 @@ impl Server {
         sessions.insert(key, running);
         shared.counters.sessions.add(1);
         key
+    }
+}
+
+/// Counts a link for as long as it is open, however it ends.
+struct OpenLink(Arc<Counters>);
+
+impl OpenLink {
+    fn new(counters: &Arc<Counters>) -> Self {
+        counters.links.add(1);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for OpenLink {
+    fn drop(&mut self) {
+        self.0.links.sub(1);
     }
 }
 
