@@ -86,9 +86,10 @@ impl Emitter {
         table.fallback.is_some() || table.named.contains_key(name)
     }
 
-    /// Who hears every event.
-    pub(crate) fn any(&self) -> Arc<[Erased]> {
-        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner).any)
+    /// Who hears every event, if anybody does.
+    pub(crate) fn any(&self) -> Option<Arc<[Erased]>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        (!table.any.is_empty()).then(|| Arc::clone(&table.any))
     }
 
     /// Told whenever a listener is added.

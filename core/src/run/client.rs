@@ -13,7 +13,6 @@ use crate::socket::Producer;
 use crate::transport::{ConnectError, Transport};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
 type Credentials = Arc<dyn Fn() -> Result<Payload, PayloadError> + Send + Sync>;

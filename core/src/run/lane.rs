@@ -261,44 +261,34 @@ impl Lane {
                 self.idle.notify_waiters();
                 return;
             };
-            let counters = &self.socket.session().counters;
             self.hear_any(&event).await;
-            if !self.mounted.blueprint.emitter.hears(&event.name) {
-                counters.volatile_dropped.add(1);
-            } else {
-                match self.call(event).await {
-                    Ok(_) => counters.handled.add(1),
-                    Err(_) => counters.refused.add(1),
-                }
+            let counters = &self.socket.session().counters;
+            match self.call(event).await {
+                Ok(Ok(_)) => counters.handled.add(1),
+                Ok(Err(_)) => counters.refused.add(1),
+                Err(_) => counters.volatile_dropped.add(1),
             }
         }
     }
 
     /// Has one reliable event handled and answered, parked, or refused.
     async fn handle_now(self: &Arc<Self>, event: Event, credit: Credit) {
-        let fresh = credit.events > 0;
-        if fresh {
+        let was_parked = credit.events == 0;
+        if !was_parked {
             self.hear_any(&event).await;
         }
         let (id, wants_ack) = (event.id, event.wants_ack);
-        if self.mounted.blueprint.emitter.hears(&event.name) {
-            let answer = self.call(event).await;
-            self.answer(id, wants_ack, answer.map_err(Refusal::into_nak), credit);
-            return;
-        }
-        match self.mounted.blueprint.unhandled() {
-            Unhandled::Park { ttl } if fresh => {
-                if self.park(event, ttl) {
-                    self.socket.session().mailbox.finish(credit);
-                } else {
-                    self.answer(id, wants_ack, Err(Nak::NoHandler), credit);
+        let answer = match self.call(event).await {
+            Ok(answer) => answer.map_err(Refusal::into_nak),
+            Err(unheard) => match self.mounted.blueprint.unhandled() {
+                Unhandled::Park { ttl } if !was_parked && self.park(unheard, ttl) => {
+                    return self.socket.session().mailbox.finish(credit);
                 }
-            }
-            Unhandled::Park { .. } | Unhandled::Nak => {
-                self.answer(id, wants_ack, Err(Nak::NoHandler), credit);
-            }
-            Unhandled::Ignore => self.answer(id, wants_ack, Ok(Ack::empty()), credit),
-        }
+                Unhandled::Park { .. } | Unhandled::Nak => Err(Nak::NoHandler),
+                Unhandled::Ignore => Ok(Ack::empty()),
+            },
+        };
+        self.answer(id, wants_ack, answer, credit);
     }
 
     /// Parks an event, and sees to it that somebody looks after the parked ones; says whether there
@@ -354,39 +344,49 @@ impl Lane {
 
     /// Tells those who hear everything; what they reply does not matter.
     async fn hear_any(&self, event: &Event) {
-        for handler in self.mounted.blueprint.emitter.any().iter() {
+        let Some(any) = self.mounted.blueprint.emitter.any() else { return };
+        for handler in any.iter() {
             let envelope = Envelope::new(self.socket.clone(), event.clone());
-            match catch_panic(handler(envelope)).await {
-                Some(Ok(_)) => {}
-                Some(Err(refusal)) => refusal.log(&event.name),
-                None => self.socket.session().counters.panics.add(1),
-            }
+            let call = handler(envelope);
+            // What went wrong is logged and counted; the event itself goes on.
+            let _ = self.guard(&event.name, async { call.await.map(|_| Ack::empty()) }).await;
         }
     }
 
-    /// Calls the listeners through the namespace's layers.
-    async fn call(&self, event: Event) -> Result<Ack, Refusal> {
-        let name = event.name.clone();
-        let envelope = Envelope::new(self.socket.clone(), event);
-        let called = catch_panic(async {
-            match &self.mounted.inbound {
-                Some(service) => {
-                    let mut service = service.clone();
-                    let ready = service.ready().await.map_err(nak_of)?;
-                    ready.call(envelope).await.map_err(nak_of)
-                }
-                None => match self.mounted.blueprint.emitter.find(&name) {
-                    Some(listeners) => listeners.call(envelope).await,
-                    // The last `once` was taken by another socket between two looks.
-                    None => Err(Refusal::from(Nak::NoHandler)),
-                },
+    /// Calls the listeners, through the namespace's layers if it has any. The event comes back
+    /// when nobody hears it.
+    async fn call(&self, event: Event) -> Result<Result<Ack, Refusal>, Event> {
+        let (emitter, name) = (&self.mounted.blueprint.emitter, event.name.clone());
+        if let Some(layers) = &self.mounted.inbound {
+            if !emitter.hears(&name) {
+                return Err(event);
             }
-        });
-        match called.await {
-            Some(result) => result.inspect_err(|refusal| refusal.log(&name)),
+            let envelope = Envelope::new(self.socket.clone(), event);
+            let layers = layers.clone();
+            // Boxed, so that an event without layers does not pay for their states.
+            let call = Box::pin(async move {
+                let mut layers = layers;
+                let ready = layers.ready().await.map_err(nak_of)?;
+                ready.call(envelope).await.map_err(nak_of)
+            });
+            return Ok(self.guard(&name, call).await);
+        }
+        let Some(listeners) = emitter.find(&name) else { return Err(event) };
+        let envelope = Envelope::new(self.socket.clone(), event);
+        Ok(self.guard(&name, listeners.call(envelope)).await)
+    }
+
+    /// Turns a panic into a refusal; logs and counts what went wrong.
+    async fn guard(
+        &self,
+        event: &str,
+        call: impl Future<Output = Result<Ack, Refusal>>,
+    ) -> Result<Ack, Refusal> {
+        match catch_panic(call).await {
+            Some(result) => result.inspect_err(|refusal| refusal.log(event)),
             None => {
                 self.socket.session().counters.panics.add(1);
-                tracing::error!(event = %name, "handler panicked");
+                tracing::error!(event, "handler panicked");
                 Err(Refusal::from(Nak::Failed))
             }
         }
