@@ -108,6 +108,9 @@ impl Default for Config {
     }
 }
 
+/// A heart that never rests would do nothing else.
+const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
 /// Room for a packet's fields beside name and payload of an event.
 const PACKET_HEADER_BYTES_MAX: usize = 512;
 
@@ -126,7 +129,7 @@ impl Config {
             },
             log_packets_max: clamp(self.log_packets_max),
             log_bytes_max: clamp(self.log_bytes_max),
-            heartbeat_interval: self.heartbeat_interval,
+            heartbeat_interval: self.heartbeat_interval.max(HEARTBEAT_INTERVAL_MIN),
             dedup_horizon: Duration::ZERO,
         }
     }
