@@ -107,6 +107,7 @@ pub(crate) struct Blueprint {
 #[derive(Default)]
 struct Settings {
     on_connect: Option<Erased>,
+    on_disconnecting: Option<Erased>,
     on_disconnect: Option<Erased>,
     authorize: Option<Authorize>,
     unhandled: Unhandled,
@@ -160,6 +161,14 @@ impl Namespace {
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_connect<T>(self, handler: impl Handler<T>) -> Self {
         self.0.settings().on_connect = Some(erase(handler));
+        self
+    }
+
+    /// Sets what runs once when a socket ends, before `on_disconnect`, while its rooms are still
+    /// there. Nothing can be emitted to the socket itself any more.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_disconnecting<T>(self, handler: impl Handler<T>) -> Self {
+        self.0.settings().on_disconnecting = Some(erase(handler));
         self
     }
 
@@ -256,6 +265,10 @@ impl Blueprint {
 
     pub(crate) fn on_connect(&self) -> Option<Erased> {
         self.settings().on_connect.clone()
+    }
+
+    pub(crate) fn on_disconnecting(&self) -> Option<Erased> {
+        self.settings().on_disconnecting.clone()
     }
 
     pub(crate) fn on_disconnect(&self) -> Option<Erased> {

@@ -23,7 +23,7 @@ pub enum Nak {
     Failed,
     /// The handler did not finish in time.
     Timeout,
-    /// The event is larger than the receiver takes.
+    /// The event, or its answer, is larger than the other side takes.
     TooLarge,
     /// The socket or namespace had already ended.
     Closed,
@@ -38,7 +38,7 @@ impl fmt::Display for Nak {
             Self::BadPayload => f.write_str("the payload is not what the handler takes"),
             Self::Failed => f.write_str("the handler failed"),
             Self::Timeout => f.write_str("the handler did not finish in time"),
-            Self::TooLarge => f.write_str("the event is too large"),
+            Self::TooLarge => f.write_str("the event or its answer is too large"),
             Self::Closed => f.write_str("the socket is closed"),
         }
     }

@@ -126,7 +126,7 @@ impl Adapter for LocalAdapter {
                 let volatile = event.is_volatile();
                 let encoded = event.encoded(&**mailbox.codec());
                 let taken = if volatile {
-                    mailbox.offer_volatile(encoded)
+                    mailbox.offer_volatile(encoded, bytes)
                 } else {
                     mailbox.deliver(encoded, bytes)
                 };

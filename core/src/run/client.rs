@@ -178,6 +178,10 @@ impl Dialer {
             Arc::clone(&self.producer),
             Arc::clone(&self.counters),
         );
+        let max = driver.core().event_bytes_max;
+        if auth.len() > max {
+            return Err(ConnectError::AuthTooLarge { bytes: auth.len(), max });
+        }
         driver.ask_for_namespaces(&auth);
         Ok(driver)
     }

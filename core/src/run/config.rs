@@ -134,8 +134,10 @@ impl Config {
         }
     }
 
-    pub(crate) fn bounds(&self) -> Bounds {
+    /// The bounds of a session whose largest event is `event_bytes_max`.
+    pub(crate) fn bounds(&self, event_bytes_max: usize) -> Bounds {
         Bounds {
+            event_bytes_max,
             unwritten_bytes_max: self.unwritten_bytes_max,
             unwritten_packets_max: self.unwritten_packets_max,
             log_bytes_max: self.log_bytes_max,

@@ -71,12 +71,13 @@ impl Driver {
         producer: Arc<Producer>,
         counters: Arc<Counters>,
     ) -> Self {
+        let event_bytes_max = link.ours.event_bytes_max as usize;
         let outbound = Outbound::new(link.theirs.window);
         let mailbox = Arc::new(Mailbox::new(
             link.codec,
             outbound,
             link.ours.window,
-            config.bounds(),
+            config.bounds(event_bytes_max),
             Arc::clone(&counters),
         ));
         mailbox.attach(link.write);
@@ -88,7 +89,7 @@ impl Driver {
             peer: link.peer,
             capabilities: link.capabilities,
             counters,
-            event_bytes_max: link.ours.event_bytes_max as usize,
+            event_bytes_max,
             emit_wait_max: config.emit_wait_max,
             ack_timeout: config.ack_timeout,
             leaving: Default::default(),

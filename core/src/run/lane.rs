@@ -135,15 +135,19 @@ impl Lane {
             state.phase = Phase::Over;
             std::mem::take(&mut state.begun)
         };
+        let reason = self.socket.ended().unwrap_or(reason);
+        let blueprint = &self.mounted.blueprint;
+        if let Some(hook) = blueprint.on_disconnecting().filter(|_| has_begun) {
+            self.run_hook("disconnecting", hook, Payload::empty(), Some(reason.clone())).await;
+        }
         if let Some(scope) = &self.mounted.scope {
             scope.adapter.remove(self.socket.id());
         }
         if has_begun {
             self.socket.session().counters.sockets.sub(1);
-            if let Some(hook) = self.mounted.blueprint.on_disconnect() {
-                let reason = self.socket.ended().unwrap_or(reason);
-                self.run_hook("disconnect", hook, Payload::empty(), Some(reason)).await;
-            }
+        }
+        if let Some(hook) = blueprint.on_disconnect().filter(|_| has_begun) {
+            self.run_hook("disconnect", hook, Payload::empty(), Some(reason)).await;
         }
     }
 
@@ -396,6 +400,13 @@ impl Lane {
     /// ack only when it was asked for.
     fn answer(&self, id: EventId, wants_ack: bool, answer: Result<Ack, Nak>, credit: Credit) {
         let session = self.socket.session();
+        let answer_bytes = match &answer {
+            Ok(ack) if wants_ack => ack.payload().len(),
+            Err(Nak::Rejected(payload)) => payload.len(),
+            _ => 0,
+        };
+        let fits = answer_bytes <= session.event_bytes_max;
+        let answer = if fits { answer } else { Err(Nak::TooLarge) };
         let counter =
             if answer.is_ok() { &session.counters.handled } else { &session.counters.refused };
         counter.add(1);

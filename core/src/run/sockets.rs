@@ -287,6 +287,8 @@ async fn begin(lane: &Arc<Lane>, auth: Payload) -> bool {
 }
 
 fn refuse(core: &SessionCore, client: NamespaceNumber, payload: Payload) {
+    let fits = payload.len() <= core.event_bytes_max;
+    let payload = if fits { payload } else { Payload::empty() };
     let flush = core.mailbox.push_control(&Packet::Refuse(Refuse { client, payload }));
     core.mailbox.flush_in_turn(flush);
 }

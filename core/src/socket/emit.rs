@@ -114,13 +114,25 @@ impl Offer {
                 mailbox.flush_in_turn(flush);
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(refused)) => Poll::Ready(Err(refused.into_error(self.wait_max))),
+            Poll::Ready(Err(refused)) => Poll::Ready(Err(self.explain(refused))),
             Poll::Pending => {
                 let wait_max = self.wait_max;
                 let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(wait_max)));
                 ready!(deadline.as_mut().poll(cx));
                 Poll::Ready(Err(EmitError::Full { waited: wait_max }))
             }
+        }
+    }
+
+    fn explain(&self, refused: NotAccepted) -> EmitError {
+        match refused {
+            NotAccepted::Full => EmitError::Full { waited: self.wait_max },
+            NotAccepted::TooLarge => {
+                let max = self.session.event_bytes_max;
+                EmitError::TooLarge { bytes: self.event_bytes, max }
+            }
+            NotAccepted::Draining => EmitError::Draining,
+            NotAccepted::Closed(reason) => EmitError::Closed { reason },
         }
     }
 }
@@ -150,16 +162,6 @@ impl Drop for Accepting {
         if let State::Offered(offer) = &mut self.0 {
             offer.session.mailbox.forget_ticket(&mut offer.ticket);
             offer.session.counters.withdrawn.add(1);
-        }
-    }
-}
-
-impl NotAccepted {
-    fn into_error(self, waited: Duration) -> EmitError {
-        match self {
-            Self::Full => EmitError::Full { waited },
-            Self::Draining => EmitError::Draining,
-            Self::Closed(reason) => EmitError::Closed { reason },
         }
     }
 }
@@ -277,8 +279,9 @@ impl<T: ToPayload + ?Sized> IntoFuture for EmitVolatile<'_, T> {
     fn into_future(self) -> Self::IntoFuture {
         ready(self.emit.pack().map(|(_, packet)| {
             let session = self.emit.socket.session();
+            let event_bytes = packet.bytes();
             let encoded = session.mailbox.codec().encode(&Packet::Volatile(packet));
-            match session.mailbox.offer_volatile(&encoded) {
+            match session.mailbox.offer_volatile(&encoded, event_bytes) {
                 Ok(flush) => session.mailbox.flush_in_turn(flush),
                 Err(_) => session.counters.volatile_dropped.add(1),
             }

@@ -82,6 +82,14 @@ pub enum ConnectError {
         /// Why.
         source: PayloadError,
     },
+    /// The credentials are larger than the largest event.
+    #[error("credentials of {bytes} bytes, at most {max} are allowed")]
+    AuthTooLarge {
+        /// Their encoded size.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// A namespace was registered wrongly.
     #[error("a namespace was registered wrongly")]
     Mount {

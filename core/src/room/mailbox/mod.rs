@@ -26,6 +26,8 @@ use wire::Wire;
 /// The bounds of one mailbox; `Config` holds their defaults and says what they are for.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// The largest event that both sides agreed on, bytes of name and payload.
+    pub event_bytes_max: usize,
     /// Bytes that wait before `emit` waits.
     pub unwritten_bytes_max: usize,
     /// Packets that wait before `emit` waits.
@@ -43,6 +45,8 @@ pub struct Bounds {
 pub enum NotAccepted {
     /// No room now; there will be.
     Full,
+    /// Larger than this session's peer takes.
+    TooLarge,
     /// The session drains.
     Draining,
     /// The session or link has ended.
@@ -207,6 +211,7 @@ impl Mailbox {
     /// # Errors
     /// [`NotAccepted`]; the broadcaster counts it as dropped.
     pub fn deliver(&self, encoded: &Encoded, event_bytes: usize) -> Result<Flush, NotAccepted> {
+        self.check_size(event_bytes)?;
         let mut state = self.lock();
         state.check_open()?;
         let slow = if state.drained_once {
@@ -228,7 +233,12 @@ impl Mailbox {
     ///
     /// # Errors
     /// [`NotAccepted`]: the event was dropped.
-    pub fn offer_volatile(&self, encoded: &Encoded) -> Result<Flush, NotAccepted> {
+    pub fn offer_volatile(
+        &self,
+        encoded: &Encoded,
+        event_bytes: usize,
+    ) -> Result<Flush, NotAccepted> {
+        self.check_size(event_bytes)?;
         let mut state = self.lock();
         state.check_open()?;
         let bytes = encoded.len();
@@ -400,6 +410,14 @@ impl Mailbox {
             state.lanes.push_control(entry);
         }
         state.appended(self)
+    }
+
+    /// A broadcast may be larger than one of its members takes.
+    fn check_size(&self, event_bytes: usize) -> Result<(), NotAccepted> {
+        if event_bytes > self.bounds.event_bytes_max {
+            return Err(NotAccepted::TooLarge);
+        }
+        Ok(())
     }
 
     fn accept(&self, state: &mut State, encoded: Encoded, event_bytes: usize) -> Flush {
