@@ -1,0 +1,66 @@
+//! A relay between a client and the server, on any wire: there so that its link can be cut.
+
+use emitwire::transport::{Connection, ReadHalf, Transport, WriteHalf};
+use emitwire::{BoxError, Endpoint};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+pub(crate) struct Relay {
+    endpoint: String,
+    scissors: Arc<Notify>,
+}
+
+impl Relay {
+    /// Listens at `url`, and connects whoever comes with `target`.
+    pub(crate) async fn start(url: &str, target: &str) -> Result<Self, BoxError> {
+        let target = Endpoint::new(target)?;
+        let mut listener = Endpoint::new(url)?.bind().await?;
+        let (endpoint, scissors) = (listener.endpoint(), Arc::new(Notify::new()));
+        let cut = Arc::clone(&scissors);
+        tokio::spawn(async move {
+            while let Ok(incoming) = listener.accept().await {
+                let Ok(client) = incoming.handshake().await else { continue };
+                let Ok(server) = target.connect().await else { continue };
+                let cut = Arc::clone(&cut);
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = join(client, server) => {}
+                        () = cut.notified() => {} // both connections are dropped here
+                    }
+                });
+            }
+        });
+        Ok(Self { endpoint, scissors })
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Cuts the links that there are now, without a word to either end.
+    pub(crate) fn cut(&self) {
+        self.scissors.notify_waiters();
+    }
+}
+
+/// Carries frames both ways until one of them ends.
+async fn join(client: Box<dyn Connection>, server: Box<dyn Connection>) {
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    tokio::join!(carry(from_client, to_server), carry(from_server, to_client));
+}
+
+/// Carries frames one way until that ends.
+async fn carry(mut from: Box<dyn ReadHalf>, mut to: Box<dyn WriteHalf>) {
+    let mut frames = Vec::new();
+    while let Ok(1..) = poll_fn(|cx| from.poll_read(cx, &mut frames)).await {
+        let mut batch: VecDeque<_> = frames.drain(..).collect();
+        if poll_fn(|cx| to.poll_write(cx, &mut batch)).await.is_err() {
+            return;
+        }
+    }
+    // The other end may be gone already.
+    let _ = poll_fn(|cx| to.poll_close(cx)).await;
+}
