@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 
 /// Reads in a row before the other parts of the loop have their turn.
@@ -28,7 +29,10 @@ const READS_PER_POLL: usize = 8;
 pub(crate) struct Driver {
     read: Box<dyn ReadHalf>,
     decoder: Box<dyn Decoder>,
-    early: Vec<Frame>,
+    /// Read, and not handled yet.
+    unhandled: Vec<Frame>,
+    /// Why nothing more can be read.
+    read_ended: Option<DisconnectReason>,
     inbound: Inbound,
     sockets: Sockets,
     core: Arc<SessionCore>,
@@ -101,7 +105,8 @@ impl Driver {
         Self {
             read: link.read,
             decoder: link.decoder,
-            early: link.early,
+            unhandled: link.early,
+            read_ended: None,
             inbound,
             sockets,
             own_producer: core.producer.id,
@@ -175,22 +180,29 @@ impl Driver {
 
     /// Reads and handles until the wire is empty, or for a while.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DisconnectReason>> {
-        let early = std::mem::take(&mut self.early);
-        for frame in early {
-            self.handle_frame(frame)?;
-        }
-        let mut frames = Vec::new();
         for _ in 0..READS_PER_POLL {
-            let read = ready!(self.read.poll_read(cx, &mut frames));
-            self.inbound.handle_bytes(self.began.elapsed());
-            // Frames before an error are good.
-            for frame in frames.drain(..) {
+            if self.unhandled.is_empty() {
+                if let Some(reason) = self.read_ended.take() {
+                    return Poll::Ready(Err(reason));
+                }
+                let read = ready!(self.read.poll_read(cx, &mut self.unhandled));
+                self.inbound.handle_bytes(self.began.elapsed());
+                // What came whole before the end is handled before it.
+                self.read_ended = match read {
+                    Ok(0) => Some(DisconnectReason::LinkLost),
+                    Ok(_) => None,
+                    Err(error) => Some(error.into()),
+                };
+            }
+            let mut frames = std::mem::take(&mut self.unhandled).into_iter();
+            while has_budget_remaining() {
+                let Some(frame) = frames.next() else { break };
                 self.handle_frame(frame)?;
             }
-            match read {
-                Ok(0) => return Poll::Ready(Err(DisconnectReason::LinkLost)),
-                Ok(_) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+            if frames.len() > 0 {
+                // Handlers have used this poll up; the rest has the next one.
+                self.unhandled = frames.collect();
+                break;
             }
         }
         Poll::Ready(Ok(()))
