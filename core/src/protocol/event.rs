@@ -161,6 +161,12 @@ impl Event {
         Self { id, name, payload, wants_ack: false, volatile: false }
     }
 
+    /// A copy that keeps nothing alive but its own bytes: see [`Payload::detached`].
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { name: self.name.detached(), payload: self.payload.detached(), ..*self }
+    }
+
     /// Bytes that the event counts against windows and bounds: its name and its payload.
     #[must_use]
     pub fn bytes(&self) -> usize {

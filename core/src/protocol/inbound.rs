@@ -3,6 +3,9 @@
 use super::{Credit, Limits, Position, ProtocolError};
 use std::time::Duration;
 
+/// How many times its liveness deadline a side waits for a peer that announced a slow heart.
+const LIVENESS_STRETCH: u32 = 3;
+
 /// What is to be done next. After any `handle_*` the driver drains [`Inbound::poll`] until it says
 /// [`Due::Wait`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +65,10 @@ impl Inbound {
             ours,
             peer,
             position_delay,
-            // A peer with a slower heart is not dead for it.
-            liveness_timeout: liveness_timeout.max(peer.heartbeat_interval * 2),
+            // A peer with a slower heart is not dead for it, but it does not switch the clock off.
+            liveness_timeout: liveness_timeout
+                .max(peer.heartbeat_interval.saturating_mul(2))
+                .min(liveness_timeout.saturating_mul(LIVENESS_STRETCH)),
             position: 0,
             next: None,
             received: Credit::default(),
@@ -156,7 +161,7 @@ impl Inbound {
 
     /// An event's handler has finished and its answer, if any, is confirmed: its part of the
     /// window is free again.
-    pub fn handle_finished(&mut self, credit: Credit) {
+    pub fn handle_finished(&mut self, credit: Credit, now: Duration) {
         self.finished = self.finished.plus(credit);
         let freed = self.finished.minus(self.announced);
         let window_was_shut = self.announced.events + self.ours.window.events
@@ -165,12 +170,25 @@ impl Inbound {
         let idle = self.finished.events == self.received.events;
         self.position_due |= freed.is_quarter_of(self.ours.window)
             || (freed.events > 0 && (window_was_shut || (self.starved && idle)));
+        if self.starved && credit.events > 0 {
+            // The next event may just fit now.
+            self.asked.get_or_insert(now + self.position_delay);
+        }
     }
 
-    /// Whether a position that was asked for waits; it may ride on whatever goes out first.
-    #[must_use]
-    pub fn wants_to_ride(&self) -> bool {
-        self.asked.is_some() || self.position_due
+    /// The position that the peer asked for, if it did: it may go with whatever is written first.
+    /// Until [`Inbound::handle_rode`] says that it did, it stays due.
+    pub fn position_to_ride(&mut self) -> Option<Position> {
+        self.asked?;
+        self.announced = self.finished;
+        Some(self.current())
+    }
+
+    /// A position went out with something else.
+    pub fn handle_rode(&mut self) {
+        self.unannounced_packets = 0;
+        self.unannounced_bytes = 0;
+        self.asked = None;
     }
 
     /// The position as of now; what was due is done by sending it.
@@ -181,12 +199,7 @@ impl Inbound {
         self.asked = None;
         self.position_due = false;
         self.starved &= self.finished.events != self.received.events;
-        Position {
-            received: self.position,
-            granted: self.announced.plus(self.ours.window),
-            ranges: Vec::new(),
-            asks: false,
-        }
+        self.current()
     }
 
     /// What is due at `now`; to be called until it answers [`Due::Wait`].
@@ -206,6 +219,15 @@ impl Inbound {
         }
         let wait = self.heartbeat.min(dead);
         Due::Wait(self.asked.map_or(wait, |asked| asked.min(wait)))
+    }
+
+    fn current(&self) -> Position {
+        Position {
+            received: self.position,
+            granted: self.announced.plus(self.ours.window),
+            ranges: Vec::new(),
+            asks: false,
+        }
     }
 
     fn receive_event(&mut self, bytes: usize) -> Result<(), ProtocolError> {
@@ -278,10 +300,13 @@ mod tests {
         let mut inbound = inbound();
         inbound.handle_counted(10, None).unwrap();
         inbound.handle_ask(Duration::ZERO);
-        assert!(inbound.wants_to_ride());
         assert_eq!(inbound.poll(Duration::ZERO), Due::Wait(DELAY));
         assert_eq!(drain(&mut inbound, DELAY).len(), 1);
-        assert!(!inbound.wants_to_ride());
+        assert_eq!(inbound.position_to_ride(), None);
+        inbound.handle_ask(DELAY);
+        assert!(inbound.position_to_ride().is_some_and(|position| position.received == 1));
+        inbound.handle_rode();
+        assert_eq!(drain(&mut inbound, DELAY * 2), []);
     }
 
     #[test]
@@ -301,7 +326,7 @@ mod tests {
             inbound.handle_counted(10, Some(10)).unwrap();
         }
         drain(&mut inbound, Duration::ZERO);
-        inbound.handle_finished(Credit::one(10));
+        inbound.handle_finished(Credit::one(10), Duration::ZERO);
         let due = drain(&mut inbound, Duration::ZERO);
         let [Due::Position(position)] = &due[..] else { panic!("first slot after zero: {due:?}") };
         assert_eq!(position.granted, Credit { events: 9, bytes: 4010 });

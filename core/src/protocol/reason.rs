@@ -21,6 +21,8 @@ pub enum DisconnectReason {
     Protocol(ProtocolError),
     /// The peer says that this side broke the protocol; its words.
     Accused(Box<str>),
+    /// The peer speaks another version of the protocol; coming back makes no sense.
+    Version,
     /// A slow member: it read too slowly for what its rooms say.
     Slow,
     /// The server has no place for another session.
@@ -45,6 +47,7 @@ impl fmt::Display for DisconnectReason {
             Self::HandshakeTimeout => "the handshake took too long",
             Self::Protocol(error) => return write!(f, "protocol error: {error}"),
             Self::Accused(words) => return write!(f, "the peer reports: {words}"),
+            Self::Version => "the peer speaks another version of the protocol",
             Self::Slow => "the peer read too slowly",
             Self::Full => "the server is full",
             Self::Replaced => "another link took the session over",

@@ -33,6 +33,10 @@ pub trait Adapter: Send + Sync + 'static {
     /// A socket begins; it is addressable as a room by its id.
     fn add(&self, id: SocketId, mailbox: Arc<Mailbox>);
 
+    /// A socket that is about to end hears nothing any more; its rooms are remembered until it is
+    /// removed.
+    fn silence(&self, id: SocketId);
+
     /// A socket ends and leaves all its rooms.
     fn remove(&self, id: SocketId);
 

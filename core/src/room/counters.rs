@@ -71,21 +71,26 @@ counters! {
     volatile_in,
     /// Volatile events accepted into a mailbox.
     volatile_out,
-    /// Volatile events dropped: no link, above a bound, or no listener.
+    /// Volatile events of this side that were dropped: no link, above a bound, or the session
+    /// ended before they were written.
     volatile_dropped,
+    /// Volatile events that arrived and were not handled: too many waited, no listener, or their
+    /// socket had ended.
+    volatile_missed,
     /// Broadcast deliveries that a mailbox did not take: closed, draining or too slow.
     broadcast_dropped,
     /// Emits withdrawn: their future was dropped before they were accepted.
     withdrawn,
     /// Events never written when their session ended.
     lost,
-    /// Events written, but not confirmed when their session ended.
+    /// Events written, and not confirmed as received when their session ended. Some of them may
+    /// have been answered.
     in_doubt,
     /// Events of the peer that it removed before they were written, as it reported.
     missed,
-    /// Events answered with an ack, or handled without one being asked for.
+    /// Reliable events answered with an ack, or handled without one being asked for.
     handled,
-    /// Events answered with a nak, by this side.
+    /// Reliable events answered with a nak, by this side.
     refused,
     /// Events of this side that the peer answered with a nak.
     refused_by_peer,
@@ -93,6 +98,6 @@ counters! {
     parked,
     /// Handlers and hooks that panicked.
     panics,
-    /// Handlers cancelled, and parked events given up, because their socket had ended.
+    /// Handlers cancelled because they outlived their socket, and hooks because they took too long.
     cancelled,
 }

@@ -1,7 +1,8 @@
 //! The adapter of one process: rooms as dense vectors.
 
 use super::{
-    Adapter, Counters, Fanout, Mailbox, RoomError, RoomName, Selection, Shared, turn::turn,
+    Adapter, Counters, Fanout, Flush, Mailbox, NotAccepted, RoomError, RoomName, Selection, Shared,
+    turn::turn,
 };
 use crate::protocol::SocketId;
 use std::collections::{HashMap, HashSet};
@@ -22,6 +23,8 @@ struct Members {
     sockets: HashMap<SocketId, Joined>,
     everyone: Room,
     rooms: HashMap<RoomName, Room>,
+    /// Where sockets were that hear nothing any more.
+    silenced: HashMap<SocketId, Vec<RoomName>>,
 }
 
 /// Where a socket stands in each of its rooms.
@@ -57,8 +60,17 @@ impl Adapter for LocalAdapter {
         members.sockets.insert(id, Joined { mailbox, in_everyone, in_rooms: Vec::new() });
     }
 
+    fn silence(&self, id: SocketId) {
+        let rooms = self.rooms_of(id);
+        self.remove(id);
+        if !rooms.is_empty() {
+            self.write().silenced.insert(id, rooms);
+        }
+    }
+
     fn remove(&self, id: SocketId) {
         let mut members = self.write();
+        members.silenced.remove(&id);
         let Some(joined) = members.sockets.remove(&id) else { return };
         for (name, place) in joined.in_rooms {
             members.take_from_room(&name, place);
@@ -101,10 +113,10 @@ impl Adapter for LocalAdapter {
 
     fn rooms_of(&self, id: SocketId) -> Vec<RoomName> {
         let members = self.read();
-        let joined = members.sockets.get(&id);
-        joined.map_or_else(Vec::new, |joined| {
-            joined.in_rooms.iter().map(|(name, _)| name.clone()).collect()
-        })
+        match members.sockets.get(&id) {
+            Some(joined) => joined.in_rooms.iter().map(|(name, _)| name.clone()).collect(),
+            None => members.silenced.get(&id).cloned().unwrap_or_default(),
+        }
     }
 
     fn rooms(&self) -> Vec<(RoomName, usize)> {
@@ -120,24 +132,22 @@ impl Adapter for LocalAdapter {
 
     fn broadcast(&self, selection: &Selection, event: &mut Shared) -> Fanout {
         let mut fanout = Fanout::default();
+        // The same mailboxes are not written to under the lock on their rooms.
+        let mut full_batches = Vec::new();
         turn(|| {
-            self.read().for_each(selection, |_, mailbox| {
-                let bytes = event.event_bytes();
-                let volatile = event.is_volatile();
-                let encoded = event.encoded(&**mailbox.codec());
-                let taken = if volatile {
-                    mailbox.offer_volatile(encoded, bytes)
-                } else {
-                    mailbox.deliver(encoded, bytes)
-                };
-                match taken {
-                    Ok(flush) => {
-                        fanout.accepted += 1;
-                        mailbox.flush_in_turn(flush);
+            self.read().for_each(selection, |_, mailbox| match offer(mailbox, event) {
+                Ok(flush) => {
+                    fanout.accepted += 1;
+                    match flush {
+                        Flush::Now => full_batches.push(Arc::clone(mailbox)),
+                        Flush::AtTurnEnd | Flush::Pending => mailbox.flush_in_turn(flush),
                     }
-                    Err(_) => fanout.dropped += 1,
                 }
+                Err(_) => fanout.dropped += 1,
             });
+            for mailbox in full_batches {
+                mailbox.flush();
+            }
         });
         let dropped = if event.is_volatile() {
             &self.counters.volatile_dropped
@@ -149,41 +159,44 @@ impl Adapter for LocalAdapter {
     }
 }
 
+/// One member's share.
+fn offer(mailbox: &Mailbox, event: &mut Shared) -> Result<Flush, NotAccepted> {
+    let (bytes, volatile) = (event.event_bytes(), event.is_volatile());
+    let encoded = event.encoded(&**mailbox.codec());
+    if volatile { mailbox.offer_volatile(encoded, bytes) } else { mailbox.deliver(encoded, bytes) }
+}
+
 impl Members {
     /// Calls `each` once for every selected socket.
     fn for_each(&self, selection: &Selection, mut each: impl FnMut(SocketId, &Arc<Mailbox>)) {
         let mut left_out: HashSet<SocketId> = HashSet::new();
-        for name in &selection.except {
-            left_out.extend(self.members_of(name).iter().map(|(id, _)| *id));
+        for members in selection.except.iter().flat_map(|name| self.members_of(name)) {
+            left_out.extend(members.iter().map(|(id, _)| *id));
         }
-        // A union reaches each once; one room, or everyone, has nobody twice.
-        let mut seen = (selection.rooms.len() > 1).then(HashSet::new);
-        let mut visit = |members: &[(SocketId, Arc<Mailbox>)]| {
-            for (id, mailbox) in members {
-                if selection.without != Some(*id)
-                    && (left_out.is_empty() || !left_out.contains(id))
-                    && seen.as_mut().is_none_or(|seen| seen.insert(*id))
-                {
-                    each(*id, mailbox);
-                }
-            }
+        let rooms: Vec<_> = match &selection.rooms[..] {
+            [] => vec![&self.everyone.0[..]],
+            names => names.iter().flat_map(|name| self.members_of(name)).collect(),
         };
-        if selection.rooms.is_empty() {
-            visit(&self.everyone.0);
-        }
-        for name in &selection.rooms {
-            visit(self.members_of(name));
+        // A union reaches each once; one room, or everyone, has nobody twice.
+        let mut seen = (rooms.len() > 1).then(HashSet::new);
+        for (id, mailbox) in rooms.into_iter().flatten() {
+            if selection.without != Some(*id)
+                && (left_out.is_empty() || !left_out.contains(id))
+                && seen.as_mut().is_none_or(|seen| seen.insert(*id))
+            {
+                each(*id, mailbox);
+            }
         }
     }
 
-    /// The members of a room, or the one socket whose id is its name.
-    fn members_of(&self, name: &RoomName) -> &[(SocketId, Arc<Mailbox>)] {
-        if let Some(room) = self.rooms.get(name) {
-            return &room.0;
-        }
+    /// The members of a room, and the one socket whose id is its name: nobody takes a socket's
+    /// place by joining a room of that name.
+    fn members_of(&self, name: &RoomName) -> impl Iterator<Item = &[(SocketId, Arc<Mailbox>)]> {
+        let room = self.rooms.get(name).map(|room| &room.0[..]);
         let id = u128::from_str_radix(name.as_str(), 16).ok().map(SocketId);
-        let joined = id.and_then(|id| self.sockets.get(&id));
-        joined.map_or(&[], |joined| &self.everyone.0[joined.in_everyone..=joined.in_everyone])
+        let socket = id.and_then(|id| self.sockets.get(&id));
+        let socket = socket.map(|joined| &self.everyone.0[joined.in_everyone..=joined.in_everyone]);
+        room.into_iter().chain(socket)
     }
 
     /// Takes one member out of a room, and the room away when it was the last.

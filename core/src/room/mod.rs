@@ -15,7 +15,7 @@ mod turn;
 pub use adapter::{Adapter, RoomError};
 pub use counters::{Counter, Counters, Stats};
 pub use local::LocalAdapter;
-pub use mailbox::{Bounds, Flush, Mailbox, NotAccepted, Ticket, WireEnd};
+pub use mailbox::{Bounds, Flush, Mailbox, News, NotAccepted, Ticket, WireEnd};
 pub use name::{RoomName, Rooms};
 pub use selection::{Fanout, Selection};
 pub use shared::Shared;

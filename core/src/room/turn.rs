@@ -43,7 +43,8 @@ impl Drop for TurnEnd {
 }
 
 impl Mailbox {
-    /// Has what was just appended written: now, or with the rest of the turn.
+    /// Has what was just appended written: now, or with the rest of the turn. Not to be called
+    /// under a lock.
     pub(crate) fn flush_in_turn(self: &Arc<Self>, flush: Flush) {
         let in_turn = TURN.with_borrow_mut(|turn| match (turn, flush) {
             (Some(mailboxes), Flush::AtTurnEnd) => {
@@ -51,7 +52,6 @@ impl Mailbox {
                 true
             }
             (Some(_), Flush::Pending) => true,
-            // Outside of a turn nothing is gained by waiting for somebody else's.
             _ => false,
         });
         if !in_turn {

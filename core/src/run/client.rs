@@ -13,6 +13,7 @@ use crate::socket::Producer;
 use crate::transport::{ConnectError, Transport};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 type Credentials = Arc<dyn Fn() -> Result<Payload, PayloadError> + Send + Sync>;
@@ -192,29 +193,40 @@ impl Dialer {
     }
 }
 
+/// A session that lived this long was a good one: the next attempt begins with short delays.
+const GOOD_SESSION: Duration = Duration::from_secs(5);
+
 /// Drives one session after another until it is told to stop, or the peer said so.
 async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Driver) {
     let mut backoff = Backoff::default();
     loop {
         dialer.counters.sessions.add(1);
-        let Ended { reason, told_to_wait } = driver.run().await;
+        let began = Instant::now();
+        let Ended { reason, told_to_wait } = Box::new(driver).run().await;
         dialer.counters.sessions.sub(1);
         tracing::debug!(%reason, "session ended");
-        let is_final = matches!(
-            reason,
-            DisconnectReason::Closed | DisconnectReason::ClosedByPeer | DisconnectReason::Replaced
-        );
+        if began.elapsed() >= GOOD_SESSION {
+            backoff.reset();
+        }
+        let stays_away = !dialer.reconnects || is_final(&reason) || session.is_closing();
         session.lost(reason);
-        if is_final || !dialer.reconnects || session.is_closing() {
+        if stays_away {
             break;
         }
         let again = async {
             tokio::time::sleep(told_to_wait).await;
             redial(&dialer, &mut backoff).await
         };
-        tokio::select! {
-            redialed = again => driver = redialed,
+        let redialed = tokio::select! {
+            redialed = again => redialed,
             () = session.closing() => break,
+        };
+        match redialed {
+            Ok(redialed) => driver = redialed,
+            Err(reason) => {
+                session.lost(reason);
+                break;
+            }
         }
         session.back(Arc::clone(driver.core()));
     }
@@ -222,16 +234,27 @@ async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Driver)
     session.finish();
 }
 
-/// Tries until it has a session again.
-async fn redial(dialer: &Dialer, backoff: &mut Backoff) -> Driver {
+/// Whether a client does not come back by itself.
+fn is_final(reason: &DisconnectReason) -> bool {
+    matches!(
+        reason,
+        DisconnectReason::Closed
+            | DisconnectReason::ClosedByPeer
+            | DisconnectReason::Replaced
+            | DisconnectReason::Version
+    )
+}
+
+/// Tries until it has a session again, or learns that it will never have one.
+async fn redial(dialer: &Dialer, backoff: &mut Backoff) -> Result<Driver, DisconnectReason> {
     let lost_at = Instant::now();
-    backoff.reset();
     loop {
         let random = random::bits() as u64;
         tokio::time::sleep(backoff.next_delay(lost_at.elapsed(), random)).await;
         let dialed = tokio::time::timeout(dialer.config.connect_timeout, dialer.dial()).await;
         match dialed {
-            Ok(Ok(driver)) => return driver,
+            Ok(Ok(driver)) => return Ok(driver),
+            Ok(Err(ConnectError::Ended { reason })) if is_final(&reason) => return Err(reason),
             Ok(Err(error)) => {
                 let endpoint = dialer.transport.endpoint();
                 tracing::debug!(%error, endpoint, "reconnecting failed");

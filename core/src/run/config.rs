@@ -62,12 +62,14 @@ pub struct Config {
     pub position_delay: Duration,
     /// How often a heartbeat is sent. Default 5 s.
     pub heartbeat_interval: Duration,
-    /// How long a silent peer is believed alive; at least twice the *peer's* heartbeat interval.
-    /// Default 20 s.
+    /// How long a silent peer is believed alive. For one that announces a slower heart it is
+    /// twice that peer's heartbeat interval, but at most three times this. Default 20 s.
     pub liveness_timeout: Duration,
     /// How long a goodbye may take to be written and answered. Default 1 s.
     pub close_timeout: Duration,
-    /// How long handlers may run on after their session has ended. Default 5 s.
+    /// How long a hook or `authorize` may take. Default 10 s.
+    pub hook_timeout: Duration,
+    /// How long handlers may run on after their socket has ended. Default 5 s.
     pub disconnect_grace: Duration,
     /// How long a drain may take. Default 10 s.
     pub drain_timeout: Duration,
@@ -101,6 +103,7 @@ impl Default for Config {
             heartbeat_interval: Duration::from_secs(5),
             liveness_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(1),
+            hook_timeout: Duration::from_secs(10),
             disconnect_grace: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
             drain_spread: Duration::from_secs(5),

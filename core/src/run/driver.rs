@@ -41,8 +41,8 @@ pub(crate) struct Driver {
     began: Instant,
     /// Wakes at or before the next thing that is due.
     timer: Pin<Box<Sleep>>,
-    /// Set from outside when this side drains.
-    draining: Arc<AtomicBool>,
+    /// When to stop waiting for a goodbye to be written.
+    give_up: Option<Duration>,
     /// What the peer asked for in its drain: how long to stay away.
     told_to_wait: Duration,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Ended {
     pub(crate) told_to_wait: Duration,
 }
 
-/// Why the loop ended, and whether the peer knows.
+/// Why the loop ended, and whether both sides know already.
 struct End {
     reason: DisconnectReason,
     said_goodbye: bool,
@@ -97,6 +97,7 @@ impl Driver {
             emit_wait_max: config.emit_wait_max,
             ack_timeout: config.ack_timeout,
             leaving: Default::default(),
+            draining: AtomicBool::new(false),
         });
         let (delay, timeout) = (config.position_delay, config.liveness_timeout);
         let inbound = Inbound::new(link.ours, link.theirs, delay, timeout, Duration::ZERO);
@@ -114,7 +115,7 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(config.heartbeat_interval)),
             config,
             began: Instant::now(),
-            draining: Arc::default(),
+            give_up: None,
             told_to_wait: Duration::ZERO,
         }
     }
@@ -124,26 +125,24 @@ impl Driver {
         &self.core
     }
 
-    /// Setting it, and nudging the mailbox, drains the session.
-    pub(crate) fn drain_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.draining)
-    }
-
     /// Client: asks for its namespaces.
     pub(crate) fn ask_for_namespaces(&mut self, auth: &Payload) {
         self.sockets.ask_for_all(auth);
     }
 
-    /// Drives until the session has ended and its hooks have run.
-    pub(crate) async fn run(mut self) -> Ended {
+    /// Drives until the session has ended and its hooks have run. Boxed, so that a live session is
+    /// kept once and not in every state of this future.
+    pub(crate) async fn run(mut self: Box<Self>) -> Ended {
         let end = poll_fn(|cx| self.poll(cx)).await;
-        // Boxed, so that a live session does not keep room for the states of its end.
         Box::pin(self.finish(end)).await
     }
 
-    async fn finish(mut self, end: End) -> Ended {
-        self.count(&end.reason);
+    async fn finish(mut self: Box<Self>, end: End) -> Ended {
+        self.core.mailbox.shut(&end.reason);
         self.core.acks.close();
+        if !end.said_goodbye {
+            self.count(&end.reason);
+        }
         // A peer that does not take its goodbye in time goes without.
         let patience = self.config.close_timeout;
         let _ = tokio::time::timeout(patience, self.say_goodbye(&end)).await;
@@ -153,24 +152,22 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.core.mailbox.begin_poll();
         loop {
-            let read = turn(|| self.poll_read(cx));
-            if let Poll::Ready(Err(reason)) = read {
-                return Poll::Ready(reason.into());
+            // One turn, so that a position goes out with the answers.
+            let (read, end) = turn(|| {
+                let read = self.poll_read(cx);
+                (read.is_ready(), self.poll_session(cx, read))
+            });
+            if let Poll::Ready(end) = end {
+                return Poll::Ready(end);
             }
-            self.inbound.handle_finished(self.core.mailbox.take_news());
-            let leaving = self.core.take_leaving();
-            self.sockets.leave(leaving);
-            if let Poll::Ready(reason) = self.poll_clock(cx) {
-                return Poll::Ready(reason.into());
-            }
-            self.poll_drain();
             if let Poll::Ready(end) = self.core.mailbox.poll_drive(cx) {
                 return Poll::Ready(self.wire_ended(end));
             }
             // From here on the mailbox wakes this task; what came before is looked at now.
             if !self.core.mailbox.has_news() {
-                if read.is_ready() {
+                if read {
                     cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
@@ -178,12 +175,40 @@ impl Driver {
         }
     }
 
+    /// Everything but reading and writing.
+    fn poll_session(&mut self, cx: &mut Context<'_>, read: Poll<Result<(), End>>) -> Poll<End> {
+        if let Poll::Ready(Err(end)) = read {
+            return Poll::Ready(self.unless_closed(end));
+        }
+        let news = self.core.mailbox.take_news(self.inbound.position());
+        if news.position_rode {
+            self.inbound.handle_rode();
+        }
+        let now = self.began.elapsed();
+        self.inbound.handle_finished(news.freed, now);
+        self.sockets.leave(self.core.take_leaving());
+        self.poll_drain();
+        if news.is_closed && now >= *self.give_up.get_or_insert(now + self.config.close_timeout) {
+            let reason = DisconnectReason::LinkLost;
+            return Poll::Ready(self.unless_closed(End { reason, said_goodbye: true }));
+        }
+        self.poll_clock(cx).map(End::from)
+    }
+
+    /// A link that ends after this side has closed it has ended for this side's reason.
+    fn unless_closed(&self, end: End) -> End {
+        match (&end.reason, self.core.mailbox.closed()) {
+            (DisconnectReason::LinkLost, Some(reason)) => End { reason, said_goodbye: true },
+            _ => end,
+        }
+    }
+
     /// Reads and handles until the wire is empty, or for a while.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DisconnectReason>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         for _ in 0..READS_PER_POLL {
             if self.unhandled.is_empty() {
                 if let Some(reason) = self.read_ended.take() {
-                    return Poll::Ready(Err(reason));
+                    return Poll::Ready(Err(reason.into()));
                 }
                 let read = ready!(self.read.poll_read(cx, &mut self.unhandled));
                 self.inbound.handle_bytes(self.began.elapsed());
@@ -208,20 +233,16 @@ impl Driver {
         Poll::Ready(Ok(()))
     }
 
-    fn handle_frame(&mut self, frame: Frame) -> Result<(), DisconnectReason> {
+    fn handle_frame(&mut self, frame: Frame) -> Result<(), End> {
         let frame_bytes = frame.body.len();
         match self.decoder.decode(frame) {
             Ok(Some(packet)) => self.handle_packet(packet, frame_bytes),
             Ok(None) => Ok(()),
-            Err(error) => Err(DisconnectReason::Protocol(error.into())),
+            Err(error) => Err(DisconnectReason::Protocol(error.into()).into()),
         }
     }
 
-    fn handle_packet(
-        &mut self,
-        packet: Packet,
-        frame_bytes: usize,
-    ) -> Result<(), DisconnectReason> {
+    fn handle_packet(&mut self, packet: Packet, frame_bytes: usize) -> Result<(), End> {
         if packet.is_counted() {
             let event_bytes = match &packet {
                 Packet::Event(event) => Some(event.bytes()),
@@ -264,16 +285,19 @@ impl Driver {
             Packet::From(from) => self.inbound.handle_from(from),
             Packet::Position(position) => self.handle_position(&position),
             Packet::Heartbeat { written } => self.inbound.handle_heartbeat(written),
-            Packet::Drain(drain) => {
+            // Only a server drains its clients.
+            Packet::Drain(drain) if !self.sockets.are_served() => {
                 self.told_to_wait = drain.delay;
                 let flush = self.core.mailbox.begin_drain(None);
                 self.core.mailbox.flush_in_turn(flush);
                 Ok(())
             }
-            Packet::Close(close) => return Err(close.into()),
-            other => return Err(unexpected(&other)),
+            Packet::Close(close) => {
+                return Err(End { reason: close.into(), said_goodbye: true });
+            }
+            other => return Err(unexpected(&other).into()),
         };
-        handled.map_err(DisconnectReason::Protocol)
+        Ok(handled.map_err(DisconnectReason::Protocol)?)
     }
 
     fn handle_position(
@@ -290,10 +314,6 @@ impl Driver {
 
     /// Does what is due and sets the timer for what will be.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectReason> {
-        if self.inbound.wants_to_ride() && self.core.mailbox.has_output() {
-            let position = self.inbound.take_position();
-            self.post(&position);
-        }
         loop {
             match self.inbound.poll(self.began.elapsed()) {
                 Due::Position(position) => self.post(&position),
@@ -303,7 +323,10 @@ impl Driver {
                 }
                 Due::Silent => return Poll::Ready(DisconnectReason::HeartbeatTimeout),
                 Due::Wait(until) => {
-                    let until = self.began + until;
+                    if let Some(position) = self.inbound.position_to_ride() {
+                        self.core.mailbox.let_ride(&position);
+                    }
+                    let until = self.began + self.give_up.map_or(until, |at| at.min(until));
                     // One that fires too early costs one look; resetting it costs a lock each time.
                     if self.timer.deadline() > until || self.timer.is_elapsed() {
                         self.timer.as_mut().reset(until);
@@ -322,7 +345,7 @@ impl Driver {
     /// Closes a draining session when both sides know that nothing is under way.
     fn poll_drain(&mut self) {
         let mailbox = &self.core.mailbox;
-        if !self.draining.load(Ordering::Acquire) || mailbox.closed().is_some() {
+        if !self.core.draining.load(Ordering::Acquire) || mailbox.closed().is_some() {
             return;
         }
         if !self.sockets.are_idle() {

@@ -263,7 +263,8 @@ impl From<Close> for DisconnectReason {
     fn from(close: Close) -> Self {
         match close.code {
             CloseCode::Normal => Self::ClosedByPeer,
-            CloseCode::Protocol | CloseCode::Version => Self::Accused(close.detail.as_str().into()),
+            CloseCode::Protocol => Self::Accused(close.detail.as_str().into()),
+            CloseCode::Version => Self::Version,
             CloseCode::HandshakeTimeout => Self::HandshakeTimeout,
             CloseCode::HeartbeatTimeout => Self::HeartbeatTimeout,
             CloseCode::Slow => Self::Slow,

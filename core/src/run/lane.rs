@@ -5,18 +5,17 @@
 //! that they never wait for a slow handler of reliable ones.
 
 use super::Config;
+use super::answer::Owed;
 use super::guard::{catch_panic, in_turn};
-use super::park::{Due, Park};
+use super::park::{Due, Park, ParkedEvent};
 use crate::handler::{Blueprint, Erased, Inbound, Refusal, Unhandled, nak_of};
-use crate::protocol::{AckPacket, Credit, DisconnectReason, Event, EventId, EventName, EventRef};
-use crate::protocol::{Nak, NakPacket, Packet, Payload, ProducerId};
+use crate::protocol::{DisconnectReason, Event, EventId, EventName, Nak, Payload, ProducerId};
 use crate::socket::{Ack, Envelope, Scope, Socket};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -68,8 +67,8 @@ enum Phase {
 enum Job {
     /// Decides whether the socket begins, and runs its first hook.
     Open(Pin<Box<dyn Future<Output = bool> + Send>>),
-    /// Has an event handled; `credit` is what its end gives back of the window.
-    Event { event: Event, credit: Credit },
+    /// Has an event handled; one that was parked may be parked again until its time is up.
+    Event { event: Event, owed: Owed, parked_until: Option<Instant> },
 }
 
 impl Lane {
@@ -90,18 +89,18 @@ impl Lane {
 
     /// Has a reliable event handled after those before it.
     pub(crate) fn handle(self: &Arc<Self>, event: Event) {
-        let credit = Credit::one(event.bytes());
-        self.push(Job::Event { event, credit });
+        let owed = Owed::new(self.socket.session(), &event, self.peer_producer);
+        self.push(Job::Event { event, owed, parked_until: None });
     }
 
     /// Has a volatile event handled; drops and counts it when too many wait.
     pub(crate) fn handle_volatile(self: &Arc<Self>, event: Event) {
         let mut state = self.lock();
-        let counters = &self.socket.session().counters;
         if state.phase != Phase::Open || state.volatile.len() >= self.config.volatile_inbox_max {
-            counters.volatile_dropped.add(1);
+            self.socket.session().counters.volatile_missed.add(1);
             return;
         }
+        let event = if state.volatile_running { event.detached() } else { event };
         state.volatile.push_back(event);
         if !std::mem::replace(&mut state.volatile_running, true) {
             drop(state);
@@ -109,8 +108,14 @@ impl Lane {
         }
     }
 
+    /// Whether the socket was not let in: it never began, and its end has nothing to do.
+    pub(crate) fn was_refused(&self) -> bool {
+        let state = self.lock();
+        state.phase == Phase::Over && !state.begun
+    }
+
     /// Whether nothing will be handled here any more.
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.lock().phase == Phase::Over
     }
 
@@ -120,27 +125,25 @@ impl Lane {
         !state.running && !state.volatile_running
     }
 
-    /// Ends the socket: lets what was received be handled, for a while, then runs the hook of
-    /// its end. Its holders see the end at once.
+    /// Ends the socket: lets what was received be handled, for a while, then runs the hooks of
+    /// its end. Its holders see the end at once, and its rooms are silent for it at once.
     pub(crate) async fn end(self: Arc<Self>, reason: DisconnectReason) {
         self.socket.end(reason.clone());
-        if tokio::time::timeout(self.config.disconnect_grace, self.finished()).await.is_err() {
-            self.abort();
+        let scope = self.mounted.scope.as_deref();
+        if let Some(scope) = scope {
+            scope.adapter.silence(self.socket.id());
         }
-        let given_up = self.park.clear();
-        self.socket.session().counters.parked.sub(given_up);
-        self.socket.session().counters.cancelled.add(given_up);
-        let has_begun = {
-            let mut state = self.lock();
-            state.phase = Phase::Over;
-            std::mem::take(&mut state.begun)
-        };
+        let patience = self.config.disconnect_grace;
+        if tokio::time::timeout(patience, self.finished()).await.is_err() {
+            tracing::warn!(socket = %self.socket.id(), "a handler outlived its socket");
+        }
+        let has_begun = self.stop();
         let reason = self.socket.ended().unwrap_or(reason);
         let blueprint = &self.mounted.blueprint;
         if let Some(hook) = blueprint.on_disconnecting().filter(|_| has_begun) {
             self.run_hook("disconnecting", hook, Payload::empty(), Some(reason.clone())).await;
         }
-        if let Some(scope) = &self.mounted.scope {
+        if let Some(scope) = scope {
             scope.adapter.remove(self.socket.id());
         }
         if has_begun {
@@ -149,6 +152,27 @@ impl Lane {
         if let Some(hook) = blueprint.on_disconnect().filter(|_| has_begun) {
             self.run_hook("disconnect", hook, Payload::empty(), Some(reason)).await;
         }
+    }
+
+    /// Handles nothing more: cancels what still runs, and lets go of what waits, which answers it.
+    /// Says whether the socket had begun.
+    fn stop(&self) -> bool {
+        let counters = &self.socket.session().counters;
+        let (left, has_begun) = {
+            let mut state = self.lock();
+            let has_begun = std::mem::take(&mut state.begun);
+            let left =
+                std::mem::replace(&mut *state, State { phase: Phase::Over, ..State::default() });
+            (left, has_begun)
+        };
+        for task in left.tasks.iter().filter(|task| !task.is_finished()) {
+            task.abort();
+            counters.cancelled.add(1);
+        }
+        counters.volatile_missed.add(left.volatile.len() as u64);
+        let parked = self.park.clear();
+        counters.parked.sub(parked.len() as u64);
+        has_begun
     }
 
     /// Waits until nothing is being handled and nothing waits.
@@ -183,26 +207,43 @@ impl Lane {
         if let Some(reason) = reason {
             envelope = envelope.with_reason(reason);
         }
-        match catch_panic(hook(envelope)).await {
+        let call = self.within_time(name, async { hook(envelope).await });
+        match call.await {
             Some(Ok(_)) => true,
             Some(Err(refusal)) => {
                 refusal.log(name);
                 false
             }
-            None => {
-                self.socket.session().counters.panics.add(1);
-                false
-            }
+            None => false,
         }
+    }
+
+    /// Runs something of the application's that is no handler; `None` when it panics or takes
+    /// longer than a hook may.
+    pub(crate) async fn within_time<T>(
+        &self,
+        what: &'static str,
+        call: impl Future<Output = T>,
+    ) -> Option<T> {
+        let counters = &self.socket.session().counters;
+        let called = tokio::time::timeout(self.config.hook_timeout, catch_panic(call)).await;
+        match called {
+            Ok(Some(result)) => return Some(result),
+            Ok(None) => counters.panics.add(1),
+            Err(_) => counters.cancelled.add(1),
+        }
+        tracing::error!(hook = what, "a hook panicked or took too long");
+        None
     }
 
     fn push(self: &Arc<Self>, job: Job) {
         let mut state = self.lock();
         if state.phase == Phase::Over {
             drop(state);
-            self.turn_away(job);
+            // Whoever lets go of an event answers it.
+            drop(job);
         } else if std::mem::replace(&mut state.running, true) {
-            state.jobs.push_back(job);
+            state.jobs.push_back(job.detached());
         } else {
             drop(state);
             self.start(Arc::clone(self).work(job));
@@ -227,27 +268,35 @@ impl Lane {
         loop {
             match job {
                 Job::Open(open) => {
-                    let opened = catch_panic(open).await.unwrap_or_default();
+                    let opened = open.await;
                     let mut state = self.lock();
                     if state.phase == Phase::Opening {
                         state.phase = if opened { Phase::Open } else { Phase::Over };
                     }
                 }
-                Job::Event { .. } if self.is_over() => self.turn_away(job),
-                Job::Event { event, credit } => self.handle_now(event, credit).await,
-            }
-            let mut state = self.lock();
-            match state.jobs.pop_front() {
-                Some(next) => job = next,
-                None => {
-                    state.running = false;
-                    state.jobs = VecDeque::new();
-                    drop(state);
-                    self.idle.notify_waiters();
-                    return;
+                Job::Event { owed, .. } if self.is_over() => drop(owed),
+                Job::Event { event, owed, parked_until } => {
+                    self.handle_now(event, owed, parked_until).await;
                 }
             }
+            match self.next_job() {
+                Some(next) => job = next,
+                None => return,
+            }
         }
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        let mut state = self.lock();
+        let next = state.jobs.pop_front();
+        if next.is_none() {
+            state.running = false;
+            state.jobs = VecDeque::new();
+            drop(state);
+            self.idle.notify_waiters();
+            self.socket.session().nudge_if_draining();
+        }
+        next
     }
 
     async fn work_volatile(self: Arc<Self>) {
@@ -266,53 +315,49 @@ impl Lane {
                 return;
             };
             self.hear_any(&event).await;
-            let counters = &self.socket.session().counters;
-            match self.call(event).await {
-                Ok(Ok(_)) => counters.handled.add(1),
-                Ok(Err(_)) => counters.refused.add(1),
-                Err(_) => counters.volatile_dropped.add(1),
+            // What a volatile event's handler says interests nobody.
+            if self.call(event).await.is_err() {
+                self.socket.session().counters.volatile_missed.add(1);
             }
         }
     }
 
     /// Has one reliable event handled and answered, parked, or refused.
-    async fn handle_now(self: &Arc<Self>, event: Event, credit: Credit) {
-        let was_parked = credit.events == 0;
-        if !was_parked {
+    async fn handle_now(self: &Arc<Self>, event: Event, owed: Owed, parked_until: Option<Instant>) {
+        if parked_until.is_none() {
             self.hear_any(&event).await;
         }
-        let (id, wants_ack) = (event.id, event.wants_ack);
-        let answer = match self.call(event).await {
-            Ok(answer) => answer.map_err(Refusal::into_nak),
-            Err(unheard) => match self.mounted.blueprint.unhandled() {
-                Unhandled::Park { ttl } if !was_parked && self.park(unheard, ttl) => {
-                    return self.socket.session().mailbox.finish(credit);
-                }
-                Unhandled::Park { .. } | Unhandled::Nak => Err(Nak::NoHandler),
-                Unhandled::Ignore => Ok(Ack::empty()),
-            },
+        let event = match self.call(event).await {
+            Ok(answer) => return owed.answer(answer.map_err(Refusal::into_nak)),
+            Err(unheard) => unheard,
         };
-        self.answer(id, wants_ack, answer, credit);
+        match self.mounted.blueprint.unhandled() {
+            Unhandled::Park { ttl } => {
+                let deadline = parked_until.unwrap_or_else(|| Instant::now() + ttl);
+                self.park(ParkedEvent { event: event.detached(), owed, deadline });
+            }
+            Unhandled::Nak => owed.answer(Err(Nak::NoHandler)),
+            Unhandled::Ignore => owed.answer(Ok(Ack::empty())),
+        }
     }
 
-    /// Parks an event, and sees to it that somebody looks after the parked ones; says whether there
-    /// was room.
-    fn park(self: &Arc<Self>, event: Event, ttl: Duration) -> bool {
+    /// Parks an event and sees to it that somebody looks after the parked ones; refuses it when
+    /// there is no room.
+    fn park(self: &Arc<Self>, mut parked: ParkedEvent) {
         let (events_max, bytes_max) = (self.config.parked_events_max, self.config.parked_bytes_max);
-        let name = event.name.clone();
-        let parked = &self.socket.session().counters.parked;
-        parked.add(1);
-        let admitted = self.park.admit(event, Instant::now() + ttl, events_max, bytes_max);
-        if !admitted {
-            parked.sub(1);
-        } else {
-            self.park.keep(|| tokio::spawn(Arc::clone(self).look_after_parked()).abort_handle());
-            if self.mounted.blueprint.emitter.hears(&name) {
-                // The listener came between two looks; nobody will tell the keeper again.
-                self.take_up_parked();
-            }
+        let name = parked.event.name.clone();
+        let counter = &self.socket.session().counters.parked;
+        counter.add(1);
+        parked.owed.release_window();
+        if let Err(refused) = self.park.admit(parked, events_max, bytes_max) {
+            counter.sub(1);
+            return refused.owed.answer(Err(Nak::NoHandler));
         }
-        admitted
+        self.park.keep(|| tokio::spawn(Arc::clone(self).look_after_parked()).abort_handle());
+        if self.mounted.blueprint.emitter.hears(&name) {
+            // The listener came between two looks; nobody will tell the keeper again.
+            self.take_up_parked();
+        }
     }
 
     /// Looks again whenever a listener is added or an event has waited long enough, until none is
@@ -334,13 +379,11 @@ impl Lane {
         let (due, next) = self.park.take_due(Instant::now(), |name| emitter.hears(name));
         self.socket.session().counters.parked.sub(due.len() as u64);
         for due in due {
-            // Their parts of the window were given back when they were parked.
-            let credit = Credit::default();
             match due {
-                Due::Heard(event) => self.push(Job::Event { event, credit }),
-                Due::Expired(event) => {
-                    self.answer(event.id, event.wants_ack, Err(Nak::NoHandler), credit);
+                Due::Heard(ParkedEvent { event, owed, deadline }) => {
+                    self.push(Job::Event { event, owed, parked_until: Some(deadline) });
                 }
+                Due::Expired(owed) => owed.answer(Err(Nak::NoHandler)),
             }
         }
         next
@@ -351,9 +394,9 @@ impl Lane {
         let Some(any) = self.mounted.blueprint.emitter.any() else { return };
         for handler in any.iter() {
             let envelope = Envelope::new(self.socket.clone(), event.clone());
-            let call = handler(envelope);
+            let call = async { handler(envelope).await.map(|_| Ack::empty()) };
             // What went wrong is logged and counted; the event itself goes on.
-            let _ = self.guard(&event.name, async { call.await.map(|_| Ack::empty()) }).await;
+            let _ = self.guard(&event.name, call).await;
         }
     }
 
@@ -396,47 +439,19 @@ impl Lane {
         }
     }
 
-    /// Sends the answer and sees to the event's part of the window. A nak always goes back; an
-    /// ack only when it was asked for.
-    fn answer(&self, id: EventId, wants_ack: bool, answer: Result<Ack, Nak>, credit: Credit) {
-        let session = self.socket.session();
-        let answer_bytes = match &answer {
-            Ok(ack) if wants_ack => ack.payload().len(),
-            Err(Nak::Rejected(payload)) => payload.len(),
-            _ => 0,
-        };
-        let fits = answer_bytes <= session.event_bytes_max;
-        let answer = if fits { answer } else { Err(Nak::TooLarge) };
-        let counter =
-            if answer.is_ok() { &session.counters.handled } else { &session.counters.refused };
-        counter.add(1);
-        let event = EventRef::new(id, self.peer_producer);
-        let packet = match answer {
-            Ok(ack) if wants_ack => {
-                Packet::Ack(AckPacket { event, payload: ack.payload().clone() })
-            }
-            Ok(_) => return session.mailbox.finish(credit),
-            Err(nak) => Packet::Nak(NakPacket { event, nak }),
-        };
-        let flush = session.mailbox.push_answer(&packet, credit);
-        session.mailbox.flush_in_turn(flush);
-    }
-
-    fn turn_away(&self, job: Job) {
-        if let Job::Event { event, credit } = job {
-            self.answer(event.id, event.wants_ack, Err(Nak::Closed), credit);
-        }
-    }
-
-    fn abort(&self) {
-        let tasks = std::mem::take(&mut self.lock().tasks);
-        for task in tasks.into_iter().filter(|task| !task.is_finished()) {
-            task.abort();
-            self.socket.session().counters.cancelled.add(1);
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job {
+    /// What waits is not to keep alive all that was read with it.
+    fn detached(self) -> Self {
+        match self {
+            Self::Event { event, owed, parked_until } => {
+                Self::Event { event: event.detached(), owed, parked_until }
+            }
+            Self::Open(_) => self,
+        }
     }
 }

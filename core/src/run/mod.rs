@@ -1,5 +1,6 @@
 //! **Who runs.** Configuration, the driver of a link, server and client.
 
+mod answer;
 mod client;
 mod config;
 mod driver;

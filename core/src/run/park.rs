@@ -1,5 +1,6 @@
 //! Parked events: they arrived before anybody listened.
 
+use super::answer::Owed;
 use crate::protocol::Event;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,39 +15,44 @@ pub(super) struct Park {
 
 #[derive(Default)]
 struct Parked {
-    events: VecDeque<(Instant, Event)>,
+    events: VecDeque<ParkedEvent>,
     bytes: usize,
     keeper: Option<AbortHandle>,
+}
+
+/// An event that waits for a listener.
+pub(super) struct ParkedEvent {
+    pub(super) event: Event,
+    pub(super) owed: Owed,
+    /// When it has waited long enough.
+    pub(super) deadline: Instant,
 }
 
 /// What has to happen to an event that is parked no more.
 pub(super) enum Due {
     /// Somebody hears it now.
-    Heard(Event),
+    Heard(ParkedEvent),
     /// It has waited long enough.
-    Expired(Event),
+    Expired(Owed),
 }
 
 impl Park {
-    /// Parks an event until `deadline`, if there is room.
+    /// Parks an event; it comes back when there is no room.
     pub(super) fn admit(
         &self,
-        event: Event,
-        deadline: Instant,
+        parked: ParkedEvent,
         events_max: usize,
         bytes_max: usize,
-    ) -> bool {
-        let mut parked = self.lock();
-        let place = parked.get_or_insert_default();
-        let bytes = place.bytes + event.bytes();
+    ) -> Result<(), ParkedEvent> {
+        let mut place = self.lock();
+        let place = place.get_or_insert_default();
+        let bytes = place.bytes + parked.event.bytes();
         if place.events.len() >= events_max || bytes > bytes_max {
-            return false;
+            return Err(parked);
         }
         place.bytes = bytes;
-        // What waits here for long is not to keep alive all that was read with it.
-        let (name, payload) = (event.name.detached(), event.payload.detached());
-        place.events.push_back((deadline, Event { name, payload, ..event }));
-        true
+        place.events.push_back(parked);
+        Ok(())
     }
 
     /// Has somebody look after the events, unless somebody does.
@@ -56,13 +62,13 @@ impl Park {
         }
     }
 
-    /// The socket has ended, nobody will hear them; says how many.
-    pub(super) fn clear(&self) -> u64 {
-        let Some(parked) = self.lock().take() else { return 0 };
+    /// The socket has ended, nobody will hear them: who lets go of them answers them.
+    pub(super) fn clear(&self) -> VecDeque<ParkedEvent> {
+        let Some(parked) = self.lock().take() else { return VecDeque::new() };
         if let Some(keeper) = parked.keeper {
             keeper.abort();
         }
-        parked.events.len() as u64
+        parked.events
     }
 
     /// Takes out what is heard now or has waited long enough; says when the next one has. With
@@ -75,17 +81,17 @@ impl Park {
         let mut parked = self.lock();
         let Some(place) = &mut *parked else { return (Vec::new(), None) };
         let mut due = Vec::new();
-        for (deadline, event) in std::mem::take(&mut place.events) {
-            if hears(&event.name) {
-                due.push(Due::Heard(event));
-            } else if deadline <= now {
-                due.push(Due::Expired(event));
+        for parked in std::mem::take(&mut place.events) {
+            if hears(&parked.event.name) {
+                due.push(Due::Heard(parked));
+            } else if parked.deadline <= now {
+                due.push(Due::Expired(parked.owed));
             } else {
-                place.events.push_back((deadline, event));
+                place.events.push_back(parked);
             }
         }
-        place.bytes = place.events.iter().map(|(_, event)| event.bytes()).sum();
-        let next = place.events.iter().map(|(deadline, _)| *deadline).min();
+        place.bytes = place.events.iter().map(|parked| parked.event.bytes()).sum();
+        let next = place.events.iter().map(|parked| parked.deadline).min();
         if next.is_none() {
             *parked = None;
         }

@@ -39,6 +39,16 @@ impl Reception {
         self.changed.send_replace(());
     }
 
+    /// Shows a socket that has begun, unless it has ended meanwhile.
+    pub(crate) fn join(&self, socket: &Socket) {
+        if let Some(place) = self.lock().get_mut(socket.client().0 as usize) {
+            if matches!(place, Standing::Asked) && socket.ended().is_none() {
+                *place = Standing::Joined(socket.clone());
+            }
+        }
+        self.changed.send_replace(());
+    }
+
     pub(crate) fn set_all(&self, standing: &Standing) {
         self.lock().fill(standing.clone());
         self.changed.send_replace(());

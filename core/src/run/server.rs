@@ -55,17 +55,11 @@ struct Shared {
     producer: Arc<Producer>,
     mounts: Arc<Mounts>,
     next_number: AtomicU32,
-    sessions: Mutex<HashMap<u64, Running>>,
+    sessions: Mutex<HashMap<u64, Arc<SessionCore>>>,
     next_session: AtomicU64,
     listeners: Mutex<Vec<AbortHandle>>,
     draining: AtomicBool,
     session_ended: Notify,
-}
-
-/// A session that runs, as far as draining needs it.
-struct Running {
-    core: Arc<SessionCore>,
-    drain: Arc<AtomicBool>,
 }
 
 impl Default for Server {
@@ -185,16 +179,15 @@ impl Server {
         for listener in lock(&shared.listeners).drain(..) {
             listener.abort();
         }
-        for running in lock(&shared.sessions).values() {
-            self.begin_drain(running);
+        for core in self.sessions() {
+            self.begin_drain(&core);
         }
         let deadline = shared.config.drain_timeout;
         if tokio::time::timeout(deadline, self.all_ended()).await.is_err() {
-            for running in lock(&shared.sessions).values() {
+            for core in self.sessions() {
                 let close = Close { code: CloseCode::Moved, detail: EventName::from_static("") };
-                let mailbox = &running.core.mailbox;
-                let flush = mailbox.begin_close(DisconnectReason::Moved, close, false);
-                mailbox.flush_in_turn(flush);
+                let flush = core.mailbox.begin_close(DisconnectReason::Moved, close, false);
+                core.mailbox.flush_in_turn(flush);
             }
             let patience = shared.config.close_timeout + shared.config.disconnect_grace;
             // Hooks that run on after that are not waited for.
@@ -202,15 +195,18 @@ impl Server {
         }
     }
 
-    fn begin_drain(&self, running: &Running) {
+    fn begin_drain(&self, core: &SessionCore) {
         let config = &self.0.config;
         let spread = config.drain_spread.as_millis().max(1);
         let delay = Duration::from_millis((random::bits() % spread) as u64);
         let announce = Drain { deadline: config.drain_timeout, delay };
-        let flush = running.core.mailbox.begin_drain(Some(announce));
-        running.core.mailbox.flush_in_turn(flush);
-        running.drain.store(true, Ordering::Release);
-        running.core.mailbox.nudge();
+        // The driver, once it is told, writes the announcement.
+        let _ = core.mailbox.begin_drain(Some(announce));
+        core.drain();
+    }
+
+    fn sessions(&self) -> Vec<Arc<SessionCore>> {
+        lock(&self.0.sessions).values().cloned().collect()
     }
 
     async fn all_ended(&self) {
@@ -294,33 +290,41 @@ impl Server {
             Arc::clone(&shared.counters),
         );
         tracing::debug!(session = %driver.core().id, peer = peer.endpoint(), "session begins");
-        let (server, key) = (self.clone(), self.register(&driver));
+        let registered = self.register(&driver);
         tokio::spawn(async move {
-            let ended = driver.run().await;
+            let ended = Box::new(driver).run().await;
             tracing::debug!(reason = %ended.reason, "session ended");
-            server.forget(key);
-            drop(open);
+            drop((registered, open));
         });
     }
 
-    fn forget(&self, key: u64) {
-        lock(&self.0.sessions).remove(&key);
-        self.0.counters.sessions.sub(1);
-        self.0.session_ended.notify_waiters();
-    }
-
-    fn register(&self, driver: &Driver) -> u64 {
+    fn register(&self, driver: &Driver) -> Registered {
         let shared = &self.0;
         let key = shared.next_session.fetch_add(1, Ordering::Relaxed);
-        let running = Running { core: Arc::clone(driver.core()), drain: driver.drain_flag() };
         let mut sessions = lock(&shared.sessions);
-        // Under the lock, so that a drain meets the session either here or in the table.
-        if shared.draining.load(Ordering::Acquire) {
-            self.begin_drain(&running);
-        }
-        sessions.insert(key, running);
+        sessions.insert(key, Arc::clone(driver.core()));
         shared.counters.sessions.add(1);
-        key
+        drop(sessions);
+        // A drain meets the session in the table, or is met here.
+        if shared.draining.load(Ordering::Acquire) {
+            self.begin_drain(driver.core());
+        }
+        Registered { server: self.clone(), key }
+    }
+}
+
+/// A session in its server's table, for as long as its task lives, however that ends.
+struct Registered {
+    server: Server,
+    key: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let shared = &self.server.0;
+        lock(&shared.sessions).remove(&self.key);
+        shared.counters.sessions.sub(1);
+        shared.session_ended.notify_waiters();
     }
 }
 

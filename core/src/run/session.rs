@@ -66,11 +66,10 @@ impl Session {
                 Standing::Asked | Standing::Ended => {}
             }
         }
-        match (refused, self.supervised.state().lost.clone()) {
-            (Some(refused), _) => Err(refused),
-            (None, Some(reason)) => Err(ConnectError::Ended { reason }),
-            (None, None) if self.supervised.reception.mounts.is_empty() => Ok(()),
-            (None, None) => Err(ConnectError::Ended { reason: DisconnectReason::ClosedByPeer }),
+        match refused {
+            Some(refused) => Err(refused),
+            None if self.supervised.reception.mounts.is_empty() => Ok(()),
+            None => Err(ConnectError::Ended { reason: self.supervised.loss().await }),
         }
     }
 
@@ -96,14 +95,13 @@ impl Session {
     /// The id of the current session, or of the last one.
     #[must_use]
     pub fn id(&self) -> SessionId {
-        self.supervised.state().core.id
+        self.supervised.core().id
     }
 
     /// Whether there is a live session now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        let state = self.supervised.state();
-        state.lost.is_none() && state.core.mailbox.closed().is_none()
+        self.supervised.core().mailbox.closed().is_none()
     }
 
     /// What was counted since the first connect.
@@ -112,7 +110,9 @@ impl Session {
         self.supervised.counters.snapshot()
     }
 
-    /// Closes the session: writes what may still be written, says goodbye, runs the hooks.
+    /// Closes the session: writes what may still be written, says goodbye, runs the hooks. A
+    /// handler of this session that waits for it waits for itself, until
+    /// `Config::disconnect_grace` is over.
     ///
     /// # Cancel safety
     /// The session closes also when the future is dropped.
@@ -128,7 +128,7 @@ impl Session {
     /// Dropping the future changes nothing.
     pub async fn ended(&self) -> DisconnectReason {
         self.supervised.finished().await;
-        self.supervised.state().lost.clone().unwrap_or(DisconnectReason::Closed)
+        self.supervised.lost.borrow().clone().unwrap_or(DisconnectReason::Closed)
     }
 }
 
@@ -142,15 +142,11 @@ impl Drop for Session {
 pub(super) struct Supervised {
     reception: Arc<Reception>,
     counters: Arc<Counters>,
-    state: Mutex<State>,
+    core: Mutex<Arc<SessionCore>>,
+    /// Why the last session ended.
+    lost: watch::Sender<Option<DisconnectReason>>,
     closing: watch::Sender<bool>,
     finished: watch::Sender<bool>,
-}
-
-struct State {
-    core: Arc<SessionCore>,
-    /// Why the last session ended, while there is no other.
-    lost: Option<DisconnectReason>,
 }
 
 impl Supervised {
@@ -159,21 +155,25 @@ impl Supervised {
         counters: Arc<Counters>,
         core: Arc<SessionCore>,
     ) -> Self {
-        let state = Mutex::new(State { core, lost: None });
-        let (closing, finished) = (watch::Sender::new(false), watch::Sender::new(false));
-        Self { reception, counters, state, closing, finished }
+        let (lost, closing) = (watch::Sender::new(None), watch::Sender::new(false));
+        let finished = watch::Sender::new(false);
+        Self { reception, counters, core: Mutex::new(core), lost, closing, finished }
     }
 
     pub(super) fn lost(&self, reason: DisconnectReason) {
-        self.state().lost = Some(reason);
+        self.lost.send_replace(Some(reason));
+    }
+
+    /// Why the last session ended, when it has.
+    async fn loss(&self) -> DisconnectReason {
+        let mut lost = self.lost.subscribe();
+        let lost = lost.wait_for(Option::is_some).await;
+        // The sender lives as long as `self`.
+        lost.ok().and_then(|lost| lost.clone()).unwrap_or(DisconnectReason::LinkLost)
     }
 
     pub(super) fn back(&self, core: Arc<SessionCore>) {
-        {
-            let mut state = self.state();
-            state.core = core;
-            state.lost = None;
-        }
+        *self.lock() = core;
         // A close may have come between the dial and this line.
         if self.is_closing() {
             self.close();
@@ -182,8 +182,8 @@ impl Supervised {
 
     pub(super) fn close(&self) {
         self.closing.send_replace(true);
-        let core = Arc::clone(&self.state().core);
         if let Some(close) = goodbye(&DisconnectReason::Closed) {
+            let core = self.core();
             let flush = core.mailbox.begin_close(DisconnectReason::Closed, close, false);
             core.mailbox.flush_in_turn(flush);
         }
@@ -206,13 +206,17 @@ impl Supervised {
         let _ = self.finished.subscribe().wait_for(|finished| *finished).await;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn core(&self) -> Arc<SessionCore> {
+        Arc::clone(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<SessionCore>> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Supervised {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Supervised").field("session", &self.state().core.id).finish_non_exhaustive()
+        f.debug_struct("Supervised").field("session", &self.core().id).finish_non_exhaustive()
     }
 }

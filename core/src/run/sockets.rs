@@ -11,6 +11,7 @@ use crate::protocol::{
 use crate::socket::{SessionCore, Socket};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::task::JoinSet;
 
 /// The namespaces of a server, by path.
 pub(crate) type Mounts = RwLock<HashMap<Arc<str>, Arc<Mounted>>>;
@@ -32,6 +33,8 @@ pub(crate) struct Sockets {
     asked: u32,
     /// A namespace was refused or left: events for it may still be on their way.
     some_ended: bool,
+    /// Sockets that have left and whose handlers and hooks may still run.
+    ending: JoinSet<()>,
 }
 
 struct Joined {
@@ -50,7 +53,8 @@ impl Sockets {
         peer_producer: ProducerId,
     ) -> Self {
         let joined = Vec::new();
-        Self { role, core, config, peer_producer, joined, asked: 0, some_ended: false }
+        let ending = JoinSet::new();
+        Self { role, core, config, peer_producer, joined, asked: 0, some_ended: false, ending }
     }
 
     /// The client's first words: asks for all its namespaces.
@@ -65,6 +69,11 @@ impl Sockets {
             let flush = self.core.mailbox.push_control(&Packet::Connect(connect));
             self.core.mailbox.flush_in_turn(flush);
         }
+    }
+
+    /// Whether this is the server's end.
+    pub(crate) fn are_served(&self) -> bool {
+        matches!(self.role, Role::Server(_))
     }
 
     pub(crate) fn handle_event(
@@ -85,7 +94,7 @@ impl Sockets {
                 lane.handle_volatile(packet.into_event(self.peer_producer, true));
             }
             // It may have overtaken its namespace's accept.
-            (None, true) => self.core.counters.volatile_dropped.add(1),
+            (None, true) => self.core.counters.volatile_missed.add(1),
             (None, false) if self.was_asked_for(number) => self.turn_away(&packet, Nak::Closed),
             (None, false) => return Err(ProtocolError::Namespace { number: number.0 }),
         }
@@ -95,7 +104,7 @@ impl Sockets {
     /// The names of the lifecycle are not the peer's to emit.
     fn reject_reserved(&self, packet: &EventPacket, volatile: bool) {
         if volatile {
-            self.core.counters.volatile_dropped.add(1);
+            self.core.counters.volatile_missed.add(1);
         } else {
             let reason = Payload::encode("reserved name").unwrap_or_default();
             self.turn_away(packet, Nak::Rejected(reason));
@@ -116,11 +125,11 @@ impl Sockets {
         let Role::Server(mounts) = &self.role else {
             return Err(ProtocolError::Unexpected { packet: "connect" });
         };
-        let before = self.joined.len();
-        self.joined.retain(|joined| !joined.lane.is_over());
-        self.some_ended |= self.joined.len() < before;
+        self.joined.retain(|joined| !joined.lane.was_refused());
+        while self.ending.try_join_next().is_some() {}
         let number = connect.number;
-        let full = self.joined.len() >= self.config.namespaces_per_session_max;
+        let open = self.joined.len() + self.ending.len();
+        let full = open >= self.config.namespaces_per_session_max;
         if number.0 != self.asked || full {
             return Err(ProtocolError::NamespaceNumber { number: number.0 });
         }
@@ -175,7 +184,7 @@ impl Sockets {
         }
         // Both ends may have left at the same time.
         if let Some(lane) = self.take(leave.client) {
-            tokio::spawn(lane.end(DisconnectReason::ClosedByPeer));
+            self.end_one(lane, DisconnectReason::ClosedByPeer);
         }
         Ok(())
     }
@@ -188,13 +197,14 @@ impl Sockets {
             let flush = mailbox.push_behind_events(&Packet::Leave(Leave { client }));
             mailbox.flush_in_turn(flush);
             let reason = lane.socket.ended().unwrap_or(DisconnectReason::Closed);
-            tokio::spawn(lane.end(reason));
+            self.end_one(lane, reason);
         }
     }
 
-    /// Whether no handler runs and none waits.
-    pub(crate) fn are_idle(&self) -> bool {
-        self.joined.iter().all(|joined| joined.lane.is_idle())
+    /// Whether no handler and no hook runs, and none waits.
+    pub(crate) fn are_idle(&mut self) -> bool {
+        while self.ending.try_join_next().is_some() {}
+        self.ending.is_empty() && self.joined.iter().all(|joined| joined.lane.is_idle())
     }
 
     /// The session has ended: ends all sockets, and waits until their hooks have run.
@@ -202,11 +212,18 @@ impl Sockets {
         if let Role::Client(reception) = &self.role {
             reception.set_all(&Standing::Ended);
         }
-        let mut ends = tokio::task::JoinSet::new();
         for joined in std::mem::take(&mut self.joined) {
-            ends.spawn(joined.lane.end(reason.clone()));
+            self.end_one(joined.lane, reason.clone());
         }
-        while ends.join_next().await.is_some() {}
+        while self.ending.join_next().await.is_some() {}
+    }
+
+    fn end_one(&mut self, lane: Arc<Lane>, reason: DisconnectReason) {
+        let core = Arc::clone(&self.core);
+        self.ending.spawn(async move {
+            lane.end(reason).await;
+            core.nudge_if_draining();
+        });
     }
 
     fn take(&mut self, client: NamespaceNumber) -> Option<Arc<Lane>> {
@@ -249,9 +266,11 @@ async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
     let path = Arc::clone(blueprint.path());
     let request = ConnectRequest::new(path, auth.clone(), core.peer.clone());
     if let Some(decision) = blueprint.authorize(request) {
-        if let Err(payload) = decision.await {
-            refuse(core, lane.socket.client(), payload);
+        let decided = lane.within_time("authorize", decision).await;
+        // Who cannot be decided about is not let in.
+        if let Err(payload) = decided.unwrap_or_else(|| Err(Payload::empty())) {
             lane.socket.end(DisconnectReason::Refused);
+            refuse(core, lane.socket.client(), payload);
             return false;
         }
     }
@@ -269,21 +288,20 @@ async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
 async fn greet(lane: Arc<Lane>, reception: Arc<Reception>) -> bool {
     let begun = begin(&lane, Payload::empty()).await;
     if begun {
-        reception.set(lane.socket.client(), Standing::Joined(lane.socket.clone()));
+        reception.join(&lane.socket);
     }
     begun
 }
 
-/// The hook of a beginning. A socket whose hook fails ends.
+/// The hook of a beginning. A socket whose hook fails ends, and none of its events is handled.
 async fn begin(lane: &Arc<Lane>, auth: Payload) -> bool {
     lane.begin();
-    if let Some(hook) = lane.mounted.blueprint.on_connect() {
-        let went_well = lane.run_hook("connect", hook, auth, None).await;
-        if !went_well && lane.socket.end(DisconnectReason::HookFailed) {
-            lane.socket.session().leave(lane.socket.client());
-        }
+    let Some(hook) = lane.mounted.blueprint.on_connect() else { return true };
+    let went_well = lane.run_hook("connect", hook, auth, None).await;
+    if !went_well && lane.socket.end(DisconnectReason::HookFailed) {
+        lane.socket.session().leave(lane.socket.client());
     }
-    true
+    went_well
 }
 
 fn refuse(core: &SessionCore, client: NamespaceNumber, payload: Payload) {

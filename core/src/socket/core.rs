@@ -8,7 +8,7 @@ use crate::protocol::{
 };
 use crate::room::{Adapter, Counters, Mailbox};
 use crate::transport::{Capabilities, Peer};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub(crate) struct SessionCore {
     /// Sockets, by the client's number, that were asked to end; the driver looks here when it is
     /// woken.
     pub(crate) leaving: Mutex<Vec<NamespaceNumber>>,
+    /// This side drains the session.
+    pub(crate) draining: AtomicBool,
 }
 
 impl SessionCore {
@@ -56,6 +58,19 @@ impl SessionCore {
     /// The sockets that are to end since the last call.
     pub(crate) fn take_leaving(&self) -> Vec<NamespaceNumber> {
         std::mem::take(&mut self.leaving.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has the driver drain the session.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.mailbox.nudge();
+    }
+
+    /// Something has finished: a drain may have waited for it.
+    pub(crate) fn nudge_if_draining(&self) {
+        if self.draining.load(Ordering::Acquire) {
+            self.mailbox.nudge();
+        }
     }
 
     /// Nothing is emitted, confirmed or answered any more.

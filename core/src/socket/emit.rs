@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// An emit that is not sent yet: choose how, then `.await` it.
 ///
@@ -210,6 +210,7 @@ impl<T: ToPayload + ?Sized, R: DeserializeOwned> IntoFuture for EmitWithAck<'_, 
             accepting: Some(accepting),
             answer,
             after,
+            until: Instant::now() + after,
             deadline: None,
             decoded: PhantomData,
         }
@@ -224,6 +225,8 @@ pub struct Answering<R> {
     accepting: Option<Accepting>,
     answer: Option<oneshot::Receiver<Answer>>,
     after: Duration,
+    /// Counted from the emit, whatever of it acceptance took.
+    until: Instant,
     deadline: Option<Pin<Box<Sleep>>>,
     decoded: PhantomData<fn() -> R>,
 }
@@ -247,8 +250,8 @@ impl<R: DeserializeOwned> Future for Answering<R> {
                 Err(_) => Err(AckError::Closed),
             });
         }
-        let after = this.after;
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep(after)));
+        let (after, until) = (this.after, this.until);
+        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
         ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Err(AckError::Timeout { after }))
     }

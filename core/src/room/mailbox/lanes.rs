@@ -122,6 +122,10 @@ impl Lanes {
         count_events(&self.log)
     }
 
+    pub(super) fn volatile_events(&self) -> u64 {
+        self.volatile.len() as u64
+    }
+
     pub(super) fn unconfirmed_answers(&self) -> Credit {
         self.unconfirmed_answers
     }
@@ -218,6 +222,10 @@ impl<'a> Batch<'a> {
     pub(super) fn extend(&mut self, encoded: &Encoded) {
         self.bytes += encoded.len();
         self.frames.extend(encoded.frames().iter().cloned());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
     }
 
     pub(super) fn is_full(&self) -> bool {

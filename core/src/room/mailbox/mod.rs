@@ -18,6 +18,7 @@ use crate::protocol::{
     ProtocolError,
 };
 use lanes::{Entry, Lanes, Weight};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use waiters::Waiters;
@@ -53,6 +54,17 @@ pub enum NotAccepted {
     Closed(DisconnectReason),
 }
 
+/// What the driver is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct News {
+    /// Parts of this side's window that are free again.
+    pub freed: Credit,
+    /// A position went out with something else.
+    pub position_rode: bool,
+    /// The mailbox takes nothing more.
+    pub is_closed: bool,
+}
+
 /// Whether the caller has to flush after an append.
 #[must_use = "appended bytes stay where they are until someone flushes"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +90,10 @@ struct Notices {
     from: Option<u64>,
     position: (u64, Credit),
     position_due: bool,
+    /// The position may go with whatever is written next.
+    may_ride: bool,
+    /// It did.
+    rode: bool,
     asks: bool,
     heartbeat: bool,
     drain: Option<Box<Drain>>,
@@ -96,10 +112,14 @@ struct State {
     freed: Credit,
     /// The driver was to be woken while it was awake.
     news: bool,
-    /// Somebody has taken it on to flush.
-    flush_pending: bool,
-    /// The peer knows that its position is wanted.
+    /// The thread whose turn has taken it on to flush; zero for none.
+    flush_pending: u64,
+    /// The peer was asked for its position and has not answered.
     asked: bool,
+    /// The peer knows that events wait here for its window.
+    told_stuck: bool,
+    /// The peer asked, and answers that it has not confirmed hold up its window.
+    peer_waits: bool,
     /// Nothing has waited at least once since the link was attached.
     drained_once: bool,
 }
@@ -135,8 +155,10 @@ impl Mailbox {
             driver: None,
             freed: Credit::default(),
             news: false,
-            flush_pending: false,
+            flush_pending: 0,
             asked: false,
+            told_stuck: false,
+            peer_waits: false,
             drained_once: false,
         };
         Self { state: Mutex::new(state), codec, bounds, window, counters }
@@ -148,21 +170,7 @@ impl Mailbox {
         &self.codec
     }
 
-    /// Appends an event of this side's own, if there is room.
-    ///
-    /// # Errors
-    /// [`NotAccepted`]; on `Full` the caller may wait with [`Mailbox::poll_room`].
-    pub fn offer(&self, encoded: &Encoded, event_bytes: usize) -> Result<Flush, NotAccepted> {
-        let mut state = self.lock();
-        state.check_open()?;
-        // Whoever waits was first.
-        if !state.waiters.is_empty() || !state.has_room(&self.bounds) {
-            return Err(NotAccepted::Full);
-        }
-        Ok(self.accept(&mut state, encoded.clone(), event_bytes))
-    }
-
-    /// As [`Mailbox::offer`], but waits for room in the order of asking.
+    /// Appends an event of this side's own; while there is no room it waits, in the order of asking.
     ///
     /// # Errors
     /// Ready with [`NotAccepted`] other than `Full`.
@@ -285,11 +293,28 @@ impl Mailbox {
         self.lock().wake_driver();
     }
 
-    /// For the driver, before it looks at anything else: what has become free of the window.
-    pub fn take_news(&self) -> Credit {
+    /// For the driver, at the beginning of its poll: it is awake, nobody need wake it.
+    pub fn begin_poll(&self) {
+        self.lock().driver = None;
+    }
+
+    /// For the driver, when it has read up to counted packet `received`: what happened besides.
+    pub fn take_news(&self, received: u64) -> News {
         let mut state = self.lock();
+        state.notices.position.0 = received;
         state.news = false;
-        std::mem::take(&mut state.freed)
+        News {
+            freed: std::mem::take(&mut state.freed),
+            position_rode: std::mem::take(&mut state.notices.rode),
+            is_closed: matches!(state.phase, Phase::Closed(_)),
+        }
+    }
+
+    /// Lets a position go with whatever is written next, by whomever.
+    pub fn let_ride(&self, position: &Position) {
+        let mut state = self.lock();
+        state.notices.position = (position.received, position.granted);
+        state.notices.may_ride = true;
     }
 
     /// For the driver, after it has registered: whether something happened since it looked.
@@ -328,7 +353,9 @@ impl Mailbox {
             state.phase = Phase::Draining;
             state.waiters.wake_all();
         }
-        state.notices.drain = announce.map(Box::new);
+        if announce.is_some() {
+            state.notices.drain = announce.map(Box::new);
+        }
         state.appended(self)
     }
 
@@ -342,23 +369,35 @@ impl Mailbox {
         if at_once {
             self.account_for_waiting(&mut state);
         }
+        // With its last position the peer knows what arrived.
+        state.notices.position_due = true;
         state.notices.close = Some(Box::new(close));
         state.waiters.wake_all();
         state.wake_driver();
         state.appended(self)
     }
 
-    /// The session is over: whatever was not confirmed is accounted for and let go.
-    pub fn end(&self, reason: &DisconnectReason) {
+    /// Takes nothing more, because of `reason`, unless it was closed before.
+    pub fn shut(&self, reason: &DisconnectReason) {
         let mut state = self.lock();
         if !matches!(state.phase, Phase::Closed(_)) {
             state.phase = Phase::Closed(reason.clone());
         }
+        state.waiters.wake_all();
+    }
+
+    /// The session is over: whatever was not confirmed is accounted for and let go.
+    pub fn end(&self, reason: &DisconnectReason) {
+        self.shut(reason);
+        let mut state = self.lock();
         self.account_for_waiting(&mut state);
         self.counters.in_doubt.add(state.lanes.events_in_log());
-        state.lanes = Lanes::default();
-        state.wire = Wire::default();
-        state.waiters.wake_all();
+        self.counters.volatile_dropped.add(state.lanes.volatile_events());
+        let lanes = std::mem::take(&mut state.lanes);
+        let wire = std::mem::take(&mut state.wire);
+        drop(state);
+        // Closing a wire is a system call, and bodies may be many: not under the lock.
+        drop((lanes, wire));
     }
 
     /// Takes the peer's position: trims the log, opens the window.
@@ -370,8 +409,11 @@ impl Mailbox {
         let confirmed = state.outbound.handle_position(position)?;
         let freed = state.lanes.confirm(confirmed);
         state.freed = state.freed.plus(freed);
+        state.asked = false;
         // Whoever was told that this side is stuck says by itself when that changes.
-        state.asked = state.is_stuck(&self.bounds);
+        state.told_stuck &= state.is_stuck(&self.bounds);
+        state.peer_waits =
+            (state.peer_waits || position.asks) && state.lanes.unconfirmed_answers().events > 0;
         state.after_progress(&self.bounds);
         Ok(state.appended(self))
     }
@@ -392,16 +434,16 @@ impl Mailbox {
         state.lanes.is_empty() && state.outbound.confirmed() == state.outbound.written()
     }
 
-    /// Events and other counted packets that wait or are not confirmed yet.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.lock().lanes.packets()
-    }
-
     fn push(&self, packet: &Packet, weight: Weight, behind_events: bool) -> Flush {
         let entry = Entry { encoded: self.codec.encode(packet), weight };
         let mut state = self.lock();
         if state.is_over() {
+            return Flush::Pending;
+        }
+        if state.lanes.exceeds(self.bounds.log_packets_max, self.bounds.log_bytes_max) {
+            // A peer that asks and never reads what it is told.
+            state.phase = Phase::Closed(DisconnectReason::Slow);
+            state.wake_all();
             return Flush::Pending;
         }
         if behind_events {
@@ -449,10 +491,10 @@ impl State {
 
     /// Nothing appended now would ever be written.
     fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Closed(_)) && !self.wire.is_attached()
+        matches!(self.phase, Phase::Closed(_)) && (!self.wire.is_attached() || self.wire.is_done())
     }
 
-    /// Room for one more event; an empty mailbox has room for any.
+    /// Room for one more event, of whatever size.
     fn has_room(&self, bounds: &Bounds) -> bool {
         !self.lanes.waiting_exceeds(bounds.unwritten_packets_max, bounds.unwritten_bytes_max)
             && !self.lanes.exceeds(bounds.log_packets_max, bounds.log_bytes_max)
@@ -463,7 +505,7 @@ impl State {
         self.ask_if_stuck(mailbox);
         if self.lanes.waiting_bytes() >= wire::BATCH_BYTES_MAX && self.wire.is_idle() {
             Flush::Now
-        } else if std::mem::replace(&mut self.flush_pending, true) {
+        } else if std::mem::replace(&mut self.flush_pending, this_thread()) == this_thread() {
             Flush::Pending
         } else {
             Flush::AtTurnEnd
@@ -496,4 +538,16 @@ impl State {
         self.waiters.wake_all();
         self.wake_driver();
     }
+}
+
+thread_local! {
+    static THREAD: u64 = {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        LAST.fetch_add(1, Ordering::Relaxed) + 1
+    };
+}
+
+/// A number of this thread, never zero. A thread has one turn at a time, so it names the turn.
+fn this_thread() -> u64 {
+    THREAD.with(|thread| *thread)
 }

@@ -58,8 +58,17 @@ pub(super) struct Wire {
     claim: Claim,
     /// What a short write left.
     unsent: VecDeque<Frame>,
-    /// The goodbye was put into a batch.
+    /// The goodbye was put into a batch: nothing follows it.
     goodbye: bool,
+    /// Which link of the session this is: whoever holds a half of an older one keeps it.
+    generation: u64,
+}
+
+/// The writing half in the hands of whoever holds the claim.
+struct Claimed {
+    half: Box<dyn WriteHalf>,
+    batch: VecDeque<Frame>,
+    generation: u64,
 }
 
 impl Wire {
@@ -71,25 +80,31 @@ impl Wire {
         matches!(self.claim, Claim::Idle)
     }
 
-    fn take(&mut self) -> Option<(Box<dyn WriteHalf>, VecDeque<Frame>)> {
+    pub(super) fn is_done(&self) -> bool {
+        self.goodbye
+    }
+
+    fn take(&mut self) -> Option<Claimed> {
         let half = self.half.take()?;
         self.claim = Claim::Taken;
         let mut batch = std::mem::take(&mut self.unsent);
         if batch.is_empty() {
             batch = SPARE_BATCH.take();
         }
-        Some((half, batch))
+        Some(Claimed { half, batch, generation: self.generation })
     }
 
-    fn put_back(&mut self, half: Box<dyn WriteHalf>, batch: VecDeque<Frame>, claim: Claim) {
-        // A link that ended in the meantime takes its half with it.
-        if matches!(self.claim, Claim::Taken) {
+    fn put_back(&mut self, claimed: Claimed, claim: Claim) {
+        let Claimed { half, batch, generation } = claimed;
+        // A link that ended in the meantime takes its half and its frames with it.
+        let is_current = generation == self.generation && matches!(self.claim, Claim::Taken);
+        if is_current {
             self.half = Some(half);
             self.claim = claim;
         }
         if batch.is_empty() {
             SPARE_BATCH.set(batch);
-        } else {
+        } else if is_current {
             self.unsent = batch;
         }
     }
@@ -99,7 +114,8 @@ impl Mailbox {
     /// Begins to write on a new link, whose first counted packet has the next number.
     pub fn attach(&self, half: Box<dyn WriteHalf>) {
         let mut state = self.lock();
-        state.wire = Wire { half: Some(half), claim: Claim::Idle, ..Wire::default() };
+        let generation = state.wire.generation + 1;
+        state.wire = Wire { half: Some(half), claim: Claim::Idle, generation, ..Wire::default() };
         state.notices.from = Some(state.outbound.written() + 1);
         state.drained_once = false;
     }
@@ -110,15 +126,15 @@ impl Mailbox {
         let mut cx = Context::from_waker(Waker::noop());
         let claimed = {
             let mut state = self.lock();
-            state.flush_pending = false;
+            state.flush_pending = 0;
             if state.wire.is_idle() && state.has_output(&self.bounds) {
                 state.wire.take()
             } else {
                 None
             }
         };
-        if let Some((half, batch)) = claimed {
-            self.write(&mut cx, half, batch, false);
+        if let Some(claimed) = claimed {
+            self.write(&mut cx, claimed, false);
         }
     }
 
@@ -126,7 +142,7 @@ impl Mailbox {
     pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<WireEnd> {
         let claimed = {
             let mut state = self.lock();
-            state.flush_pending = false;
+            state.flush_pending = 0;
             state.driver = Some(cx.waker().clone());
             match &state.wire.claim {
                 Claim::Blocked => state.wire.take(),
@@ -134,8 +150,8 @@ impl Mailbox {
                 _ => None,
             }
         };
-        if let Some((half, batch)) = claimed {
-            self.write(cx, half, batch, true);
+        if let Some(claimed) = claimed {
+            self.write(cx, claimed, true);
         }
         self.lock().wire_end().map_or(Poll::Pending, Poll::Ready)
     }
@@ -152,23 +168,11 @@ impl Mailbox {
         Poll::Ready(())
     }
 
-    /// Whether something other than a position could be written now: a position may ride on it.
-    #[must_use]
-    pub fn has_output(&self) -> bool {
-        self.lock().has_output(&self.bounds)
-    }
-
     /// Writes until nothing is left, the wire takes no more, or it is the driver's turn.
-    fn write(
-        &self,
-        cx: &mut Context<'_>,
-        mut half: Box<dyn WriteHalf>,
-        mut batch: VecDeque<Frame>,
-        by_driver: bool,
-    ) {
-        for round in 0.. {
-            self.lock().fill(&mut batch, self);
-            let written = half.poll_write(cx, &mut batch);
+    fn write(&self, cx: &mut Context<'_>, mut claimed: Claimed, by_driver: bool) {
+        for round in 1.. {
+            self.lock().fill(&mut claimed, self);
+            let written = claimed.half.poll_write(cx, &mut claimed.batch);
             let mut state = self.lock();
             let (claim, drivers_turn) = match written {
                 Poll::Ready(Ok(())) if !state.has_output(&self.bounds) => {
@@ -185,7 +189,7 @@ impl Mailbox {
                 Poll::Pending => (Claim::Blocked, !by_driver),
                 Poll::Ready(Err(error)) => (Claim::Broken(error), true),
             };
-            state.wire.put_back(half, batch, claim);
+            state.wire.put_back(claimed, claim);
             if drivers_turn {
                 state.wake_driver();
             }
@@ -198,12 +202,15 @@ impl State {
     /// Whether there is anything to write for which the wire is not asked in vain.
     fn has_output(&self, bounds: &Bounds) -> bool {
         let notices = &self.notices;
+        if self.wire.goodbye {
+            return false;
+        }
         notices.from.is_some()
             || notices.position_due
             || notices.asks
             || notices.heartbeat
             || notices.drain.is_some()
-            || (notices.close.is_some() && !self.wire.goodbye)
+            || notices.close.is_some()
             || self.lanes.has_control()
             || self.lanes.has_volatile()
             || self.lanes.may_write_event(
@@ -215,10 +222,10 @@ impl State {
 
     /// Puts into the batch what goes next. The order matters: `From` first, a heartbeat behind
     /// the packets that it counts, the goodbye last.
-    fn fill(&mut self, frames: &mut VecDeque<Frame>, mailbox: &Mailbox) {
+    fn fill(&mut self, claimed: &mut Claimed, mailbox: &Mailbox) {
         let (codec, bounds) = (&*mailbox.codec, &mailbox.bounds);
-        let mut batch = Batch::new(frames, BATCH_FRAMES_MAX, BATCH_BYTES_MAX);
-        if batch.is_full() || self.wire.goodbye {
+        let mut batch = Batch::new(&mut claimed.batch, BATCH_FRAMES_MAX, BATCH_BYTES_MAX);
+        if batch.is_full() || self.wire.goodbye || claimed.generation != self.wire.generation {
             return;
         }
         if let Some(from) = self.notices.from.take() {
@@ -236,8 +243,11 @@ impl State {
             (mailbox.bounds.log_packets_max, mailbox.bounds.log_bytes_max);
         let stuck = self.is_stuck(&mailbox.bounds);
         let full = self.lanes.exceeds(packets_max / 2, bytes_max / 2);
-        let answers = self.lanes.unconfirmed_answers().is_quarter_of(mailbox.window);
-        if stuck || full || answers {
+        let unconfirmed = self.lanes.unconfirmed_answers();
+        let answers = unconfirmed.is_quarter_of(mailbox.window)
+            || (self.peer_waits && unconfirmed.events > 0);
+        let newly_stuck = stuck && !std::mem::replace(&mut self.told_stuck, stuck);
+        if newly_stuck || full || answers {
             self.ask();
         }
     }
@@ -255,7 +265,9 @@ impl State {
             let written = self.outbound.written();
             batch.extend(&codec.encode(&Packet::Heartbeat { written }));
         }
-        if std::mem::take(&mut notices.position_due) | notices.asks {
+        let rides = notices.may_ride && !batch.is_empty();
+        if std::mem::take(&mut notices.position_due) | notices.asks | rides {
+            notices.rode |= std::mem::take(&mut notices.may_ride);
             let (received, granted) = notices.position;
             let asks = std::mem::take(&mut notices.asks);
             let position = Position { received, granted, ranges: Vec::new(), asks };
