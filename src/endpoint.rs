@@ -81,7 +81,8 @@ fn memory(name: &str) -> Result<Arc<dyn Transport>, &'static str> {
 fn tcp(address: &str) -> Result<Arc<dyn Transport>, &'static str> {
     let (host, port) = address.rsplit_once(':').unwrap_or_default();
     let bare_ipv6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
-    if host.is_empty() || bare_ipv6 || port.parse::<u16>().is_err() {
+    let is_port = port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    if host.is_empty() || bare_ipv6 || !is_port {
         return Err("tcp://HOST:PORT, with an IPv6 address in brackets");
     }
     Ok(Arc::new(emitwire_transports::Tcp::new(address)))

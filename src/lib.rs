@@ -43,3 +43,7 @@ pub use emitwire_middleware as middleware;
 #[cfg(feature = "tcp")]
 pub use emitwire_transports::Tcp;
 pub use endpoint::{Endpoint, EndpointError, schemes};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

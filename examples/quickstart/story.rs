@@ -156,7 +156,7 @@ pub(crate) async fn steam_may_be_missed(house: &House<'_>) -> Result<(), BoxErro
     let sent = PUFFS * house.guests.len();
     let on_the_way_out = || house.server.stats().volatile_dropped as usize;
     let arrived = || house.sum(|stats| stats.volatile_in);
-    let dropped = || house.sum(|stats| stats.volatile_dropped) + on_the_way_out();
+    let dropped = || house.sum(|stats| stats.volatile_missed) + on_the_way_out();
     let heard = || seen.iter().map(|(_, count)| count.load(Ordering::Relaxed)).sum::<usize>();
     let dee = house.guest("Dee");
     until("the steam", dee, || arrived() + on_the_way_out() == sent).await?;

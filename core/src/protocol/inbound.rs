@@ -164,9 +164,9 @@ impl Inbound {
     pub fn handle_finished(&mut self, credit: Credit, now: Duration) {
         self.finished = self.finished.plus(credit);
         let freed = self.finished.minus(self.announced);
-        let window_was_shut = self.announced.events + self.ours.window.events
-            <= self.received.events
-            || self.announced.bytes + self.ours.window.bytes <= self.received.bytes;
+        let granted = self.announced.plus(self.ours.window);
+        let window_was_shut =
+            granted.events <= self.received.events || granted.bytes <= self.received.bytes;
         let idle = self.finished.events == self.received.events;
         self.position_due |= freed.is_quarter_of(self.ours.window)
             || (freed.events > 0 && (window_was_shut || (self.starved && idle)));

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 /// What is owed for one reliable event: an answer, and its part of the window.
 ///
-/// Whoever lets go of it without an answer, by a panic or in a cancelled task, has answered
-/// `Closed`: no event is forgotten, and no window stays shut.
+/// Whoever lets go of it without an answer has answered all the same: `Failed` when a handler had
+/// begun (its task was cancelled), `Closed` before. No event is forgotten, no window stays shut.
 pub(super) struct Owed {
     session: Arc<SessionCore>,
     event: EventRef,
     wants_ack: bool,
     credit: Credit,
+    has_begun: bool,
     is_answered: bool,
 }
 
@@ -23,6 +24,7 @@ impl Owed {
             event: EventRef::new(event.id, peer),
             wants_ack: event.wants_ack,
             credit: Credit::one(event.bytes()),
+            has_begun: false,
             is_answered: false,
         }
     }
@@ -31,6 +33,16 @@ impl Owed {
     /// park has a bound of its own.
     pub(super) fn release_window(&mut self) {
         self.session.mailbox.finish(std::mem::take(&mut self.credit));
+    }
+
+    /// A handler is about to run.
+    pub(super) fn begin(&mut self) {
+        self.has_begun = true;
+    }
+
+    /// Nobody hears the event yet: no handler has run.
+    pub(super) fn unbegin(&mut self) {
+        self.has_begun = false;
     }
 
     /// Sends the answer: a nak always, an ack only when it was asked for.
@@ -67,7 +79,8 @@ impl Owed {
 impl Drop for Owed {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.send(Err(Nak::Closed));
+            let nak = if self.has_begun { Nak::Failed } else { Nak::Closed };
+            self.send(Err(nak));
         }
     }
 }

@@ -164,7 +164,7 @@ impl Dialer {
         if !capabilities.keeps_everything() {
             return Err(ConnectError::NeedsArq);
         }
-        let needed = Config::frame_bytes_max(self.config.event_bytes_max);
+        let needed = connection.codec().frame_bytes_max(self.config.event_bytes_max);
         if capabilities.frame_bytes_max < needed {
             let frame_bytes_max = capabilities.frame_bytes_max;
             return Err(ConnectError::FrameTooSmall { frame_bytes_max, needed });
@@ -230,7 +230,7 @@ async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Driver)
         }
         session.back(Arc::clone(driver.core()));
     }
-    dialer.reception.set_all(&Standing::Ended);
+    dialer.reception.set_all(&Standing::Ended(None));
     session.finish();
 }
 

@@ -114,15 +114,7 @@ impl Default for Config {
 /// A heart that never rests would do nothing else.
 const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
-/// Room for a packet's fields beside name and payload of an event.
-const PACKET_HEADER_BYTES_MAX: usize = 512;
-
 impl Config {
-    /// The largest frame of a session whose largest event is `event_bytes_max`.
-    pub(crate) fn frame_bytes_max(event_bytes_max: usize) -> usize {
-        event_bytes_max + PACKET_HEADER_BYTES_MAX
-    }
-
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             event_bytes_max: clamp(self.event_bytes_max),

@@ -7,8 +7,8 @@ use super::handshake::{Link, goodbye, linger, unexpected};
 use super::sockets::Sockets;
 use super::{Config, Role};
 use crate::protocol::{
-    Close, CloseCode, Decoder, DisconnectReason, Due, EventName, Frame, Inbound, Outbound, Packet,
-    Payload, Position,
+    Close, CloseCode, Decoder, DisconnectReason, Drain, Due, EventName, Frame, Inbound, Outbound,
+    Packet, Payload, Position,
 };
 use crate::room::{Counters, Mailbox, WireEnd, turn};
 use crate::socket::{Producer, SessionCore};
@@ -41,6 +41,8 @@ pub(crate) struct Driver {
     began: Instant,
     /// Wakes at or before the next thing that is due.
     timer: Pin<Box<Sleep>>,
+    /// The peer said drain: a server to its client, a client in answer.
+    peer_drains: bool,
     /// When to stop waiting for a goodbye to be written.
     give_up: Option<Duration>,
     /// What the peer asked for in its drain: how long to stay away.
@@ -115,6 +117,7 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(config.heartbeat_interval)),
             config,
             began: Instant::now(),
+            peer_drains: false,
             give_up: None,
             told_to_wait: Duration::ZERO,
         }
@@ -285,19 +288,29 @@ impl Driver {
             Packet::From(from) => self.inbound.handle_from(from),
             Packet::Position(position) => self.handle_position(&position),
             Packet::Heartbeat { written } => self.inbound.handle_heartbeat(written),
-            // Only a server drains its clients.
-            Packet::Drain(drain) if !self.sockets.are_served() => {
-                self.told_to_wait = drain.delay;
-                let flush = self.core.mailbox.begin_drain(None);
-                self.core.mailbox.flush_in_turn(flush);
-                Ok(())
-            }
+            Packet::Drain(drain) => return self.handle_drain(drain),
             Packet::Close(close) => {
                 return Err(End { reason: close.into(), said_goodbye: true });
             }
             other => return Err(unexpected(&other).into()),
         };
         Ok(handled.map_err(DisconnectReason::Protocol)?)
+    }
+
+    /// A client is told to finish; a server is told that its client has.
+    fn handle_drain(&mut self, drain: Drain) -> Result<(), End> {
+        let drains = self.core.draining.load(Ordering::Acquire);
+        if self.sockets.are_served() && !drains {
+            return Err(unexpected(&Packet::Drain(drain)).into());
+        }
+        self.peer_drains = true;
+        if !self.sockets.are_served() {
+            self.told_to_wait = drain.delay;
+            // Nothing new is taken. The answer is announced when nothing old is left.
+            let _ = self.core.mailbox.begin_drain(None);
+            self.core.draining.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn handle_position(
@@ -342,7 +355,8 @@ impl Driver {
         let _ = self.core.mailbox.post_position(position);
     }
 
-    /// Closes a draining session when both sides know that nothing is under way.
+    /// A client that has nothing under way any more says so; then, in the same case, its server
+    /// closes the session.
     fn poll_drain(&mut self) {
         let mailbox = &self.core.mailbox;
         if !self.core.draining.load(Ordering::Acquire) || mailbox.closed().is_some() {
@@ -351,13 +365,16 @@ impl Driver {
         if !self.sockets.are_idle() {
             return;
         }
-        if mailbox.is_settled() {
-            let position = self.inbound.take_position();
-            self.post(&position);
-            let close = Close { code: CloseCode::Moved, detail: EventName::from_static("") };
-            let _ = self.core.mailbox.begin_close(DisconnectReason::Moved, close, false);
-        } else {
+        if !mailbox.is_settled() {
             let _ = mailbox.post_ask();
+        } else if !self.sockets.are_served() {
+            if std::mem::take(&mut self.peer_drains) {
+                let done = Drain { deadline: Duration::ZERO, delay: Duration::ZERO };
+                let _ = mailbox.begin_drain(Some(done));
+            }
+        } else if self.peer_drains {
+            let close = Close { code: CloseCode::Moved, detail: EventName::from_static("") };
+            let _ = mailbox.begin_close(DisconnectReason::Moved, close, false);
         }
     }
 

@@ -198,7 +198,7 @@ impl Half {
         peer_producer: ProducerId,
     ) -> Link {
         let event_bytes_max = ours.event_bytes_max as usize;
-        self.read.set_frame_bytes_max(Config::frame_bytes_max(event_bytes_max));
+        self.read.set_frame_bytes_max(self.codec.frame_bytes_max(event_bytes_max));
         Link {
             read: self.read,
             write: self.write,

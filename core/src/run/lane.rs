@@ -323,7 +323,13 @@ impl Lane {
     }
 
     /// Has one reliable event handled and answered, parked, or refused.
-    async fn handle_now(self: &Arc<Self>, event: Event, owed: Owed, parked_until: Option<Instant>) {
+    async fn handle_now(
+        self: &Arc<Self>,
+        event: Event,
+        mut owed: Owed,
+        parked_until: Option<Instant>,
+    ) {
+        owed.begin();
         if parked_until.is_none() {
             self.hear_any(&event).await;
         }
@@ -331,6 +337,7 @@ impl Lane {
             Ok(answer) => return owed.answer(answer.map_err(Refusal::into_nak)),
             Err(unheard) => unheard,
         };
+        owed.unbegin();
         match self.mounted.blueprint.unhandled() {
             Unhandled::Park { ttl } => {
                 let deadline = parked_until.unwrap_or_else(|| Instant::now() + ttl);
@@ -349,9 +356,9 @@ impl Lane {
         let counter = &self.socket.session().counters.parked;
         counter.add(1);
         parked.owed.release_window();
-        if let Err(refused) = self.park.admit(parked, events_max, bytes_max) {
+        if let Some(owed) = self.park.admit(parked, events_max, bytes_max) {
             counter.sub(1);
-            return refused.owed.answer(Err(Nak::NoHandler));
+            return owed.answer(Err(Nak::NoHandler));
         }
         self.park.keep(|| tokio::spawn(Arc::clone(self).look_after_parked()).abort_handle());
         if self.mounted.blueprint.emitter.hears(&name) {

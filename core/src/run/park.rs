@@ -37,22 +37,22 @@ pub(super) enum Due {
 }
 
 impl Park {
-    /// Parks an event; it comes back when there is no room.
+    /// Parks an event; what it is owed comes back when there is no room.
     pub(super) fn admit(
         &self,
         parked: ParkedEvent,
         events_max: usize,
         bytes_max: usize,
-    ) -> Result<(), ParkedEvent> {
+    ) -> Option<Owed> {
         let mut place = self.lock();
         let place = place.get_or_insert_default();
         let bytes = place.bytes + parked.event.bytes();
         if place.events.len() >= events_max || bytes > bytes_max {
-            return Err(parked);
+            return Some(parked.owed);
         }
         place.bytes = bytes;
         place.events.push_back(parked);
-        Ok(())
+        None
     }
 
     /// Has somebody look after the events, unless somebody does.

@@ -1,7 +1,7 @@
 //! What a client knows of its namespaces on the current session.
 
 use super::lane::Mounted;
-use crate::protocol::{NamespaceNumber, Payload};
+use crate::protocol::{DisconnectReason, NamespaceNumber, Payload};
 use crate::socket::Socket;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -15,8 +15,8 @@ pub(crate) enum Standing {
     Joined(Socket),
     /// The server said no.
     Refused(Payload),
-    /// The socket has ended, or there is no session now.
-    Ended,
+    /// The socket has ended, or there is no session now; why, once there was one.
+    Ended(Option<DisconnectReason>),
 }
 
 /// The client's namespaces, by their number, with how each stands.
@@ -28,7 +28,7 @@ pub(crate) struct Reception {
 
 impl Reception {
     pub(crate) fn new(mounts: Vec<Arc<Mounted>>) -> Self {
-        let standings = Mutex::new(vec![Standing::Ended; mounts.len()]);
+        let standings = Mutex::new(vec![Standing::Ended(None); mounts.len()]);
         Self { mounts, standings, changed: watch::Sender::new(()) }
     }
 

@@ -16,7 +16,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 /// Links above `Config::links_max` that are told so before they are closed; those above these
@@ -57,7 +57,7 @@ struct Shared {
     next_number: AtomicU32,
     sessions: Mutex<HashMap<u64, Arc<SessionCore>>>,
     next_session: AtomicU64,
-    listeners: Mutex<Vec<AbortHandle>>,
+    listeners: Mutex<Vec<Listening>>,
     draining: AtomicBool,
     session_ended: Notify,
 }
@@ -132,11 +132,17 @@ impl Server {
         let listener = transport.bind().await?;
         let endpoint = listener.endpoint();
         tracing::info!(%endpoint, "listening");
-        let task = tokio::spawn(self.clone().accept_all(listener)).abort_handle();
+        let (open, closed) = watch::channel(());
+        let accepting = self.clone().accept_all(listener);
+        let task = tokio::spawn(async move {
+            let _open = open;
+            accepting.await;
+        });
+        let listening = Listening { endpoint: endpoint.into(), task: task.abort_handle(), closed };
         let mut listeners = lock(&self.0.listeners);
-        listeners.retain(|listener| !listener.is_finished());
-        listeners.push(task.clone());
-        Ok(Listening { endpoint, task })
+        listeners.retain(|listening| !listening.task.is_finished());
+        listeners.push(listening.clone());
+        Ok(listening)
     }
 
     /// Serves a connection that came some other way than through [`Server::listen`].
@@ -176,8 +182,9 @@ impl Server {
     async fn drain(&self) {
         let shared = &self.0;
         shared.draining.store(true, Ordering::Release);
-        for listener in lock(&shared.listeners).drain(..) {
-            listener.abort();
+        let listeners = std::mem::take(&mut *lock(&shared.listeners));
+        for listening in listeners {
+            listening.close().await;
         }
         for core in self.sessions() {
             self.begin_drain(&core);
@@ -268,7 +275,7 @@ impl Server {
         let shared = &self.0;
         let peer = connection.peer();
         let capabilities = connection.capabilities();
-        let needed = Config::frame_bytes_max(shared.config.event_bytes_max);
+        let needed = connection.codec().frame_bytes_max(shared.config.event_bytes_max);
         if !capabilities.keeps_everything() || capabilities.frame_bytes_max < needed {
             shared.counters.handshakes_failed.add(1);
             tracing::warn!(peer = peer.endpoint(), "the wire cannot carry a session");
@@ -357,8 +364,10 @@ impl std::fmt::Debug for Server {
 /// A wire that a server listens on. Dropping it changes nothing.
 #[derive(Clone, Debug)]
 pub struct Listening {
-    endpoint: String,
+    endpoint: Arc<str>,
     task: AbortHandle,
+    /// Its sender goes when the listener has gone.
+    closed: watch::Receiver<()>,
 }
 
 impl Listening {
@@ -368,8 +377,15 @@ impl Listening {
         &self.endpoint
     }
 
-    /// Stops listening. Connections that were accepted go on.
-    pub fn close(&self) {
+    /// Stops listening, and waits until the address is free again. Connections that were accepted
+    /// go on.
+    ///
+    /// # Cancel safety
+    /// It stops listening also when the future is dropped after its first poll.
+    pub async fn close(&self) {
         self.task.abort();
+        let mut closed = self.closed.clone();
+        // Nothing is ever sent: it ends with its sender.
+        while closed.changed().await.is_ok() {}
     }
 }

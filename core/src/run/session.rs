@@ -55,22 +55,21 @@ impl Session {
     /// Waits until every namespace has answered; an error when none let this client in.
     pub(super) async fn settled(&self) -> Result<(), ConnectError> {
         let standings = self.supervised.reception.answered().await;
-        let mut refused = None;
+        if standings.is_empty() || standings.iter().any(|one| matches!(one, Standing::Joined(_))) {
+            return Ok(());
+        }
+        let mut error = ConnectError::Ended { reason: DisconnectReason::LinkLost };
         for (mount, standing) in self.supervised.reception.mounts.iter().zip(standings) {
             match standing {
-                Standing::Joined(_) => return Ok(()),
                 Standing::Refused(payload) => {
                     let namespace = mount.blueprint.path().to_string();
-                    refused.get_or_insert(ConnectError::Refused { namespace, payload });
+                    return Err(ConnectError::Refused { namespace, payload });
                 }
-                Standing::Asked | Standing::Ended => {}
+                Standing::Ended(Some(reason)) => error = ConnectError::Ended { reason },
+                Standing::Ended(None) | Standing::Asked | Standing::Joined(_) => {}
             }
         }
-        match refused {
-            Some(refused) => Err(refused),
-            None if self.supervised.reception.mounts.is_empty() => Ok(()),
-            None => Err(ConnectError::Ended { reason: self.supervised.loss().await }),
-        }
+        Err(error)
     }
 
     /// The current socket of a namespace. After a reconnect it is another one: the old socket has
@@ -86,7 +85,7 @@ impl Session {
             Some(Standing::Refused(payload)) => {
                 Err(NamespaceError::Refused { path: known, payload })
             }
-            Some(Standing::Asked | Standing::Ended) => {
+            Some(Standing::Asked | Standing::Ended(_)) => {
                 Err(NamespaceError::NotConnected { path: known })
             }
         }
@@ -128,7 +127,7 @@ impl Session {
     /// Dropping the future changes nothing.
     pub async fn ended(&self) -> DisconnectReason {
         self.supervised.finished().await;
-        self.supervised.lost.borrow().clone().unwrap_or(DisconnectReason::Closed)
+        lock(&self.supervised.lost).clone().unwrap_or(DisconnectReason::Closed)
     }
 }
 
@@ -144,7 +143,7 @@ pub(super) struct Supervised {
     counters: Arc<Counters>,
     core: Mutex<Arc<SessionCore>>,
     /// Why the last session ended.
-    lost: watch::Sender<Option<DisconnectReason>>,
+    lost: Mutex<Option<DisconnectReason>>,
     closing: watch::Sender<bool>,
     finished: watch::Sender<bool>,
 }
@@ -155,25 +154,17 @@ impl Supervised {
         counters: Arc<Counters>,
         core: Arc<SessionCore>,
     ) -> Self {
-        let (lost, closing) = (watch::Sender::new(None), watch::Sender::new(false));
-        let finished = watch::Sender::new(false);
-        Self { reception, counters, core: Mutex::new(core), lost, closing, finished }
+        let (closing, finished) = (watch::Sender::new(false), watch::Sender::new(false));
+        let (core, lost) = (Mutex::new(core), Mutex::default());
+        Self { reception, counters, core, lost, closing, finished }
     }
 
     pub(super) fn lost(&self, reason: DisconnectReason) {
-        self.lost.send_replace(Some(reason));
-    }
-
-    /// Why the last session ended, when it has.
-    async fn loss(&self) -> DisconnectReason {
-        let mut lost = self.lost.subscribe();
-        let lost = lost.wait_for(Option::is_some).await;
-        // The sender lives as long as `self`.
-        lost.ok().and_then(|lost| lost.clone()).unwrap_or(DisconnectReason::LinkLost)
+        *lock(&self.lost) = Some(reason);
     }
 
     pub(super) fn back(&self, core: Arc<SessionCore>) {
-        *self.lock() = core;
+        *lock(&self.core) = core;
         // A close may have come between the dial and this line.
         if self.is_closing() {
             self.close();
@@ -207,12 +198,12 @@ impl Supervised {
     }
 
     fn core(&self) -> Arc<SessionCore> {
-        Arc::clone(&self.lock())
+        Arc::clone(&lock(&self.core))
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Arc<SessionCore>> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for Supervised {

@@ -210,7 +210,7 @@ impl Sockets {
     /// The session has ended: ends all sockets, and waits until their hooks have run.
     pub(crate) async fn end(&mut self, reason: &DisconnectReason) {
         if let Role::Client(reception) = &self.role {
-            reception.set_all(&Standing::Ended);
+            reception.set_all(&Standing::Ended(Some(reason.clone())));
         }
         for joined in std::mem::take(&mut self.joined) {
             self.end_one(joined.lane, reason.clone());
@@ -219,6 +219,9 @@ impl Sockets {
     }
 
     fn end_one(&mut self, lane: Arc<Lane>, reason: DisconnectReason) {
+        if let Role::Client(reception) = &self.role {
+            reception.set(lane.socket.client(), Standing::Ended(Some(reason.clone())));
+        }
         let core = Arc::clone(&self.core);
         self.ending.spawn(async move {
             lane.end(reason).await;
@@ -229,9 +232,6 @@ impl Sockets {
     fn take(&mut self, client: NamespaceNumber) -> Option<Arc<Lane>> {
         let place = self.joined.iter().position(|joined| joined.client == client)?;
         self.some_ended = true;
-        if let Role::Client(reception) = &self.role {
-            reception.set(client, Standing::Ended);
-        }
         Some(self.joined.swap_remove(place).lane)
     }
 
@@ -275,10 +275,11 @@ async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
         }
     }
     if let Some(scope) = &lane.mounted.scope {
-        scope.adapter.add(lane.socket.id(), Arc::clone(&core.mailbox));
         let accept =
             Accept { client: lane.socket.client(), server: scope.number, socket: lane.socket.id() };
+        // In this order, so that nothing said to its rooms is written before the accept.
         let flush = core.mailbox.push_control(&Packet::Accept(accept));
+        scope.adapter.add(lane.socket.id(), Arc::clone(&core.mailbox));
         core.mailbox.flush_in_turn(flush);
     }
     begin(&lane, auth).await

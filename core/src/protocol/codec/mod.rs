@@ -6,6 +6,9 @@ pub use native::{Native, PROTOCOL_VERSION};
 
 use super::{DecodeError, Encoded, Frame, Packet};
 
+/// Room for a packet's fields beside the bytes of an event, in the native codec.
+const PACKET_HEADER_BYTES_MAX: usize = 512;
+
 /// Turns packets into frames and says who turns them back.
 ///
 /// Writing keeps no state, so that a broadcast is encoded once for all connections of one codec;
@@ -16,6 +19,12 @@ pub trait Codec: Send + Sync + 'static {
 
     /// Writes one packet. It cannot fail: the limits were checked before.
     fn encode(&self, packet: &Packet) -> Encoded;
+
+    /// The largest frame that a packet can need whose event, answer or credentials are of at most
+    /// `event_bytes_max` bytes. Both ends refuse a larger one before they allocate for it.
+    fn frame_bytes_max(&self, event_bytes_max: usize) -> usize {
+        event_bytes_max.saturating_add(PACKET_HEADER_BYTES_MAX)
+    }
 
     /// A fresh reader for one connection.
     fn decoder(&self) -> Box<dyn Decoder>;

@@ -31,18 +31,21 @@ pub(super) struct Lanes {
     waiting_bytes: usize,
     volatile_bytes: usize,
     log_bytes: usize,
+    /// Packets that are no events, waiting or in the log, and their bytes.
+    others: usize,
+    others_bytes: usize,
     /// What the answers in the log hold of this side's window.
     unconfirmed_answers: Credit,
 }
 
 impl Lanes {
     pub(super) fn push_control(&mut self, entry: Entry) {
-        self.waiting_bytes += entry.encoded.len();
+        self.admit(&entry);
         self.control.push_back(entry);
     }
 
     pub(super) fn push_event(&mut self, entry: Entry) {
-        self.waiting_bytes += entry.encoded.len();
+        self.admit(&entry);
         self.events.push_back(entry);
     }
 
@@ -100,6 +103,10 @@ impl Lanes {
         let mut freed = Credit::default();
         for entry in self.log.drain(..(count as usize).min(self.log.len())) {
             self.log_bytes -= entry.encoded.len();
+            if !entry.is_event() {
+                self.others -= 1;
+                self.others_bytes -= entry.encoded.len();
+            }
             if let Weight::Answer { event_bytes } = entry.weight {
                 freed = freed.plus(Credit::one(event_bytes as usize));
             }
@@ -111,9 +118,14 @@ impl Lanes {
 
     /// Forgets the events that were never written; says how many.
     pub(super) fn drop_waiting_events(&mut self) -> u64 {
-        let events = count_events(&self.events);
-        for entry in self.events.drain(..) {
-            self.waiting_bytes -= entry.encoded.len();
+        let waiting = std::mem::take(&mut self.events);
+        let events = count_events(&waiting);
+        for entry in waiting {
+            if entry.is_event() {
+                self.waiting_bytes -= entry.encoded.len();
+            } else {
+                self.events.push_back(entry);
+            }
         }
         events
     }
@@ -172,6 +184,19 @@ impl Lanes {
         self.packets() >= packets_max || self.waiting_bytes + self.log_bytes >= bytes_max
     }
 
+    /// Whether packets that are no events have reached either bound.
+    pub(super) fn others_exceed(&self, packets_max: usize, bytes_max: usize) -> bool {
+        self.others >= packets_max || self.others_bytes >= bytes_max
+    }
+
+    fn admit(&mut self, entry: &Entry) {
+        self.waiting_bytes += entry.encoded.len();
+        if !entry.is_event() {
+            self.others += 1;
+            self.others_bytes += entry.encoded.len();
+        }
+    }
+
     fn write(&mut self, entry: Entry, batch: &mut Batch<'_>) {
         let bytes = entry.encoded.len();
         self.waiting_bytes -= bytes;
@@ -198,7 +223,13 @@ impl Lanes {
 }
 
 fn count_events(entries: &VecDeque<Entry>) -> u64 {
-    entries.iter().filter(|entry| matches!(entry.weight, Weight::Event { .. })).count() as u64
+    entries.iter().filter(|entry| entry.is_event()).count() as u64
+}
+
+impl Entry {
+    fn is_event(&self) -> bool {
+        matches!(self.weight, Weight::Event { .. })
+    }
 }
 
 /// The frames of one vectored write, up to a bound.

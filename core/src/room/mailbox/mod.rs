@@ -6,9 +6,11 @@
 //! driver, which is woken once. No lock is held during a write.
 
 mod lanes;
+mod terms;
 mod waiters;
 mod wire;
 
+pub use terms::{Bounds, Flush, News, NotAccepted};
 pub use waiters::Ticket;
 pub use wire::WireEnd;
 
@@ -23,59 +25,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use waiters::Waiters;
 use wire::Wire;
-
-/// The bounds of one mailbox; `Config` holds their defaults and says what they are for.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// The largest event that both sides agreed on, bytes of name and payload.
-    pub event_bytes_max: usize,
-    /// Bytes that wait before `emit` waits.
-    pub unwritten_bytes_max: usize,
-    /// Packets that wait before `emit` waits.
-    pub unwritten_packets_max: usize,
-    /// Bytes that wait or are kept until confirmed.
-    pub log_bytes_max: usize,
-    /// Packets that wait or are kept until confirmed.
-    pub log_packets_max: usize,
-    /// Bytes of volatile events that wait.
-    pub volatile_bytes_max: usize,
-}
-
-/// Why a mailbox does not take an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotAccepted {
-    /// No room now; there will be.
-    Full,
-    /// Larger than this session's peer takes.
-    TooLarge,
-    /// The session drains.
-    Draining,
-    /// The session or link has ended.
-    Closed(DisconnectReason),
-}
-
-/// What the driver is told.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct News {
-    /// Parts of this side's window that are free again.
-    pub freed: Credit,
-    /// A position went out with something else.
-    pub position_rode: bool,
-    /// The mailbox takes nothing more.
-    pub is_closed: bool,
-}
-
-/// Whether the caller has to flush after an append.
-#[must_use = "appended bytes stay where they are until someone flushes"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flush {
-    /// Somebody else is about to.
-    Pending,
-    /// At the end of the turn.
-    AtTurnEnd,
-    /// At once: a batch is full.
-    Now,
-}
 
 #[derive(Clone, Debug)]
 enum Phase {
@@ -170,7 +119,8 @@ impl Mailbox {
         &self.codec
     }
 
-    /// Appends an event of this side's own; while there is no room it waits, in the order of asking.
+    /// Appends an event of this side's own. While there is no room it waits, in the order of
+    /// asking.
     ///
     /// # Errors
     /// Ready with [`NotAccepted`] other than `Full`.
@@ -440,7 +390,8 @@ impl Mailbox {
         if state.is_over() {
             return Flush::Pending;
         }
-        if state.lanes.exceeds(self.bounds.log_packets_max, self.bounds.log_bytes_max) {
+        let (packets_max, bytes_max) = (self.bounds.log_packets_max, self.bounds.log_bytes_max);
+        if state.lanes.others_exceed(packets_max, bytes_max) {
             // A peer that asks and never reads what it is told.
             state.phase = Phase::Closed(DisconnectReason::Slow);
             state.wake_all();
@@ -491,7 +442,8 @@ impl State {
 
     /// Nothing appended now would ever be written.
     fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Closed(_)) && (!self.wire.is_attached() || self.wire.is_done())
+        let is_closed = matches!(self.phase, Phase::Closed(_));
+        is_closed && (!self.wire.is_attached() || self.wire.is_done())
     }
 
     /// Room for one more event, of whatever size.
@@ -520,7 +472,7 @@ impl State {
 
     /// After something left the lanes or the log.
     fn after_progress(&mut self, bounds: &Bounds) {
-        self.drained_once |= self.wire.is_attached() && !self.lanes.has_waiting();
+        self.drained_once |= self.wire.is_idle() && !self.lanes.has_waiting();
         if !self.waiters.is_empty() && self.has_room(bounds) {
             self.waiters.wake_next();
         }

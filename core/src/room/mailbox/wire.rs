@@ -175,9 +175,8 @@ impl Mailbox {
             let written = claimed.half.poll_write(cx, &mut claimed.batch);
             let mut state = self.lock();
             let (claim, drivers_turn) = match written {
+                // The driver waits for the goodbye to be written.
                 Poll::Ready(Ok(())) if !state.has_output(&self.bounds) => {
-                    state.after_progress(&self.bounds);
-                    // The driver waits for the goodbye to be written.
                     (Claim::Idle, state.wire.goodbye)
                 }
                 Poll::Ready(Ok(())) if round < BATCHES_PER_CLAIM => {
@@ -190,6 +189,7 @@ impl Mailbox {
                 Poll::Ready(Err(error)) => (Claim::Broken(error), true),
             };
             state.wire.put_back(claimed, claim);
+            state.after_progress(&self.bounds);
             if drivers_turn {
                 state.wake_driver();
             }

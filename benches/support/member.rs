@@ -1,0 +1,289 @@
+//! A member of a room, as light as a peer can be: a nonblocking socket that checks what it hears.
+//!
+//! It speaks docs/PROTOCOL.md by itself, with the limits of a default client, and tells its
+//! position as often as that one has to: what members say is part of what a delivery costs.
+
+use emitwire::Config;
+use emitwire::protocol::{
+    Codec, Connect, Credit, DecodeError, Decoder, EventName, EventPacket, EventRef, Frame, Hello,
+    Limits, NamespaceNumber, Native, Packet, Payload, Position, ProducerId,
+};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
+use std::time::Duration;
+
+/// The payload of a tick: its number, and bytes without a meaning.
+pub(crate) const TICK_BYTES: usize = 64;
+
+/// What the event `tick` counts against a window: name and payload.
+const EVENT_BYTES: u64 = (TICK_NAME.len() + TICK_BYTES) as u64;
+pub(crate) const TICK_NAME: &str = "tick";
+
+/// The first byte of an event.
+const EVENT: u8 = 0x80;
+
+/// How long a server may take to answer a handshake.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So rarely that no bench lasts until the first one is due.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(600);
+
+/// One connection to a server.
+pub(crate) struct Member {
+    stream: TcpStream,
+    /// What has arrived of a frame that is not whole.
+    partial: Vec<u8>,
+    ticks: u64,
+    /// None at a server that speaks no protocol.
+    session: Option<Session>,
+}
+
+/// What the protocol has a peer remember.
+struct Session {
+    decoder: Box<dyn Decoder>,
+    window: Credit,
+    /// Counted packets of the server after which it wants a position.
+    position_every: u64,
+    /// Counted packets that have arrived.
+    received: u64,
+    /// What the last position said of them.
+    announced: u64,
+    /// The server waits for a position.
+    asked: bool,
+    /// Counted packets that were sent.
+    written: u64,
+}
+
+impl Member {
+    /// A connection to a server that only sends.
+    pub(crate) fn bare(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, partial: Vec::new(), ticks: 0, session: None })
+    }
+
+    /// Shakes hands with a server and joins its namespace `/`.
+    pub(crate) fn join(address: SocketAddr) -> io::Result<Self> {
+        let mut member = Self::bare(address)?;
+        member.stream.set_nonblocking(false)?;
+        member.stream.set_read_timeout(Some(PATIENCE))?;
+        let mut session = Session::new();
+        let producer = ProducerId(0);
+        let hello = Hello { resumes: false, nonce: 0, producer, limits: session.limits() };
+        member.say(&[Packet::Hello(hello)])?;
+        match member.hear(&mut session)? {
+            Packet::Welcome(welcome) => session.heed(&welcome.limits),
+            other => return Err(unexpected(&other)),
+        }
+        match member.hear(&mut session)? {
+            Packet::From(1) => {}
+            other => return Err(unexpected(&other)),
+        }
+        let (number, path) = (NamespaceNumber(0), EventName::from_static("/"));
+        let connect = Connect { number, path, auth: Payload::empty() };
+        member.say(&[Packet::From(1), Packet::Connect(connect)])?;
+        session.written = 1;
+        match member.hear(&mut session)? {
+            Packet::Accept(_) => session.received = 1,
+            other => return Err(unexpected(&other)),
+        }
+        member.stream.set_nonblocking(true)?;
+        member.session = Some(session);
+        Ok(member)
+    }
+
+    /// Ticks heard so far: each once, and in order.
+    pub(crate) fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// Has the server tell the others these ticks. All go out in one write.
+    pub(crate) fn go(&mut self, ticks: Range<u64>) -> io::Result<()> {
+        if let Some(session) = &mut self.session {
+            // Far below the window of a default server, so nothing needs to be waited for.
+            session.written += ticks.end - ticks.start;
+        }
+        let packets: Vec<Packet> = ticks.map(|tick| event("go", tick)).collect();
+        self.say(&packets)
+    }
+
+    /// Says what an idle peer does: a heartbeat, and a position behind it.
+    pub(crate) fn beat(&mut self) -> io::Result<()> {
+        match &mut self.session {
+            Some(session) => {
+                let packets =
+                    [Packet::Heartbeat { written: session.written }, session.position(self.ticks)];
+                self.say(&packets)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Reads once; says whether anything was there.
+    ///
+    /// # Errors
+    /// What the system says, the end of the stream, or anything but the tick that comes next.
+    pub(crate) fn read(&mut self, scratch: &mut [u8]) -> io::Result<bool> {
+        let count = match self.stream.read(scratch) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if self.partial.is_empty() {
+            let rest = self.handle_frames(&scratch[..count])?;
+            self.partial.extend_from_slice(rest);
+        } else {
+            let mut bytes = std::mem::take(&mut self.partial);
+            bytes.extend_from_slice(&scratch[..count]);
+            self.partial = self.handle_frames(&bytes)?.to_vec();
+        }
+        Ok(true)
+    }
+
+    /// Gives back what is no whole frame.
+    fn handle_frames<'a>(&mut self, mut bytes: &'a [u8]) -> io::Result<&'a [u8]> {
+        while let Some((body, rest)) = split_frame(bytes) {
+            match body.first() {
+                Some(&EVENT) => self.handle_tick(body)?,
+                _ => self.handle_other(body)?,
+            }
+            bytes = rest;
+        }
+        match &mut self.session {
+            Some(session) if session.owes_position() => {
+                let position = session.position(self.ticks);
+                self.say(&[position])?;
+            }
+            _ => {}
+        }
+        Ok(bytes)
+    }
+
+    fn handle_tick(&mut self, body: &[u8]) -> io::Result<()> {
+        let tick = tick_of(body).ok_or_else(|| io::Error::other("an event that is no tick"))?;
+        if tick != self.ticks {
+            return Err(io::Error::other(format!("tick {tick} came for {}", self.ticks)));
+        }
+        self.ticks += 1;
+        if let Some(session) = &mut self.session {
+            session.received += 1;
+        }
+        Ok(())
+    }
+
+    fn handle_other(&mut self, body: &[u8]) -> io::Result<()> {
+        let session = self.session.as_mut().ok_or_else(|| io::Error::other("not a tick"))?;
+        match session.decode(body)? {
+            Packet::Position(position) => session.asked |= position.asks,
+            Packet::Heartbeat { written } if written == session.received => {}
+            other => return Err(unexpected(&other)),
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, packets: &[Packet]) -> io::Result<()> {
+        let frames: Vec<u8> = packets.iter().flat_map(frame).collect();
+        self.stream.write_all(&frames)
+    }
+
+    /// Waits for the next packet of a handshake.
+    fn hear(&mut self, session: &mut Session) -> io::Result<Packet> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let mut body = vec![0; u32::from_be_bytes(length) as usize];
+        self.stream.read_exact(&mut body)?;
+        session.decode(&body)
+    }
+}
+
+impl Session {
+    fn new() -> Self {
+        let config = Config::default();
+        let window =
+            Credit { events: config.window_events as u64, bytes: config.window_bytes as u64 };
+        Self {
+            decoder: Native.decoder(),
+            window,
+            position_every: window.events / 4,
+            received: 0,
+            announced: 0,
+            asked: false,
+            written: 0,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let config = Config::default();
+        Limits {
+            event_bytes_max: config.event_bytes_max as u32,
+            window: self.window,
+            log_packets_max: config.log_packets_max as u32,
+            log_bytes_max: config.log_bytes_max as u32,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            dedup_horizon: Duration::ZERO,
+        }
+    }
+
+    /// A position is due for a quarter of the own window and for a quarter of the peer's log;
+    /// small events reach that in packets long before they do in bytes.
+    fn heed(&mut self, theirs: &Limits) {
+        self.position_every = self.position_every.min(u64::from(theirs.log_packets_max) / 4);
+    }
+
+    fn owes_position(&self) -> bool {
+        self.asked || self.received - self.announced >= self.position_every
+    }
+
+    /// Every tick that has arrived has finished.
+    fn position(&mut self, ticks: u64) -> Packet {
+        self.announced = self.received;
+        self.asked = false;
+        let finished = Credit { events: ticks, bytes: ticks * EVENT_BYTES };
+        let (received, granted) = (self.received, self.window.plus(finished));
+        Packet::Position(Position { received, granted, ranges: Vec::new(), asks: false })
+    }
+
+    fn decode(&mut self, body: &[u8]) -> io::Result<Packet> {
+        let packet = self.decoder.decode(Frame::ordered(body.to_vec()));
+        packet.and_then(|packet| packet.ok_or(DecodeError::Truncated)).map_err(io::Error::other)
+    }
+}
+
+/// The event of a tick, in either direction. Ticks count from 0, the numbers of ids from 1.
+pub(crate) fn event(name: &'static str, tick: u64) -> Packet {
+    let mut payload = [b'.'; TICK_BYTES];
+    payload[..8].copy_from_slice(&tick.to_be_bytes());
+    Packet::Event(EventPacket {
+        namespace: NamespaceNumber(0),
+        event: EventRef { producer: None, number: tick + 1 },
+        wants_ack: false,
+        name: EventName::from_static(name),
+        payload: Payload::raw(payload.to_vec()),
+    })
+}
+
+/// The number in the payload, which ends an event.
+pub(crate) fn tick_of(body: &[u8]) -> Option<u64> {
+    let number = body.last_chunk::<TICK_BYTES>()?.first_chunk()?;
+    Some(u64::from_be_bytes(*number))
+}
+
+/// The first whole frame, if there is one, and what follows it.
+pub(crate) fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
+}
+
+/// A packet as TCP has it: its length, then its body.
+pub(crate) fn frame(packet: &Packet) -> Vec<u8> {
+    let encoded = Native.encode(packet);
+    let bodies = encoded.frames().iter().map(|frame| &frame.body);
+    bodies.flat_map(|body| [&(body.len() as u32).to_be_bytes(), &body[..]].concat()).collect()
+}
+
+fn unexpected(packet: &Packet) -> io::Error {
+    io::Error::other(format!("the server said {packet:?}"))
+}
