@@ -4,7 +4,7 @@
 
 mod support;
 
-use emitwire::protocol::{CloseCode, Packet, Position};
+use emitwire::protocol::{CloseCode, Drain, Packet, Position};
 use emitwire::{
     AckError, Client, Config, ConnectError, Data, DisconnectReason, EmitError, Event, Nak,
     Namespace, NamespaceError, RoomError, Server, Session, Socket, SocketId, Unhandled,
@@ -676,6 +676,40 @@ mod accepting {
         assert!((4000..4100).contains(&elapsed), "{elapsed} ms");
     }
 
+    /// Asks for `events` answers of so many bytes at the same time.
+    async fn all_at_once(config: Config, url: &str, events: u64, bytes: usize) {
+        let namespace = Namespace::new("/").on("fetch", |Data(bytes): Data<usize>| async move {
+            bytes::Bytes::from(vec![7; bytes])
+        });
+        let server = Server::with_config(config).mount(namespace).unwrap();
+        let listening = listen(&server, url).await;
+        let session = connect(listening.endpoint(), Namespace::new("/")).await;
+        let socket = session.of("/").unwrap();
+        let asked = (0..events).map(|_| socket.emit("fetch", &bytes).ack::<bytes::Bytes>());
+        for answer in within(all(asked)).await {
+            assert_eq!(answer.unwrap().len(), bytes);
+        }
+        let stats = server.stats();
+        assert_eq!((stats.handled, stats.slow_peers, stats.sessions), (events, 0, 1));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn answers_that_together_are_larger_than_the_log_all_arrive() {
+        // 12.5 MiB of answers to half a kilobyte of events; the log keeps 4 MiB.
+        for url in [&fresh_mem(), "tcp://127.0.0.1:0"] {
+            all_at_once(Config::default(), url, 128, 100 * 1024).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn more_answers_than_the_log_has_places_all_arrive() {
+        let mut config = Config::default();
+        config.log_packets_max = 64;
+        for url in [&fresh_mem(), "tcp://127.0.0.1:0"] {
+            all_at_once(config.clone(), url, 1000, 1).await;
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_can_never_be_sent_says_so_and_costs_nothing() {
         let (_server, session, _gate) = narrow().await;
@@ -891,6 +925,10 @@ mod end {
             let position = Position { received, granted, ..Position::default() };
             peer.send(&Packet::Heartbeat { written: 2 }).await;
             peer.send(&Packet::Position(position)).await;
+            if answered {
+                let done = Drain { deadline: Duration::ZERO, delay: Duration::ZERO };
+                peer.send(&Packet::Drain(done)).await;
+            }
         }
         assert!(answered);
         drop(peer);
@@ -918,6 +956,60 @@ mod end {
         within(draining).await.unwrap();
         // No heartbeat comes this early and helps.
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_is_over_as_soon_as_its_last_volatile_handler_is() {
+        let (gate, pass) = gate();
+        let server = Server::with_config(config()).mount(slow(pass)).unwrap();
+        let url = fresh_mem();
+        listen(&server, &url).await;
+        let client = Client::new(endpoint(&url)).mount(Namespace::new("/")).reconnect(false);
+        let session = within(client.connect()).await.unwrap();
+        let socket = session.of("/").unwrap();
+        within(socket.emit("slow", &1).volatile()).await.unwrap();
+        becomes(|| server.stats().volatile_in, 1).await;
+        let draining = drain(&server);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let began = tokio::time::Instant::now();
+        gate.add_permits(1);
+        within(draining).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_the_answers_to_what_the_server_had_accepted() {
+        let (begin, mut begun) = mpsc::unbounded_channel();
+        let namespace = Namespace::new("/").on_connect(move |socket: Socket| {
+            begin.send(socket).unwrap();
+            async {}
+        });
+        let server = Server::with_config(config()).mount(namespace).unwrap();
+        let url = fresh_mem();
+        listen(&server, &url).await;
+        // The client takes one event at a time, and its time over each.
+        let mut narrow = Config::default();
+        narrow.window_events = 1;
+        let namespace = Namespace::new("/").on("slow", |Data(number): Data<u64>| async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            number
+        });
+        let client = Client::new(endpoint(&url)).config(narrow).mount(namespace);
+        let session = within(client.reconnect(false).connect()).await.unwrap();
+        let socket = within(begun.recv()).await.unwrap();
+        let mut asked: Vec<_> = (0..5u64)
+            .map(|number| {
+                let socket = socket.clone();
+                Box::pin(async move { socket.emit("slow", &number).ack::<u64>().await })
+            })
+            .collect();
+        assert!(asked.iter_mut().all(|ask| poll_once(ask).is_pending()));
+        assert_eq!(server.stats().events_out, 5);
+        let both = async { tokio::join!(server.run_until(async {}), all(asked)) };
+        let ((), answers) = within(both).await;
+        let answered = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!(answered, 5, "{answers:?}");
+        assert_eq!(within(session.ended()).await, DisconnectReason::Moved);
     }
 
     #[tokio::test(start_paused = true)]
@@ -1021,13 +1113,27 @@ mod end {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn the_port_is_free_when_run_until_is_done() {
+    async fn an_address_is_free_as_soon_as_run_until_or_close_is_done() {
+        // A name in memory, because nobody else can take it in between.
+        let url = fresh_mem();
+        for round in 0..1000 {
+            let server = Server::new();
+            let listening = listen(&server, &url).await;
+            if round % 2 == 0 {
+                within(server.run_until(async {})).await;
+            } else {
+                within(listening.close()).await;
+            }
+        }
+        // A port that was free may be somebody else's by now, but not each time.
+        let mut free = 0;
         for _ in 0..10 {
             let server = Server::new();
             let url = listen(&server, "tcp://127.0.0.1:0").await.endpoint().to_owned();
             within(server.run_until(async {})).await;
-            within(Server::new().listen(endpoint(&url))).await.unwrap();
+            free += u32::from(within(Server::new().listen(endpoint(&url))).await.is_ok());
         }
+        assert!(free >= 8, "free {free} times out of 10");
     }
 
     #[tokio::test]

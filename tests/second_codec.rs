@@ -6,8 +6,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use emitwire::protocol::{
-    Close, CloseCode, Codec, Connect, Credit, DecodeError, Decoder, Encoded, EventName, Frame,
-    FrameKind, Hello, Limits, NamespaceNumber, Native, Packet, ProducerId, ProtocolError, Shape,
+    Close, CloseCode, Codec, Connect, Credit, DecodeError, Decoder, Encoded, EventName,
+    EventPacket, EventRef, Frame, FrameKind, Hello, Limits, NamespaceNumber, Native, Packet,
+    ProducerId, ProtocolError, Shape,
 };
 use emitwire::transport::{
     BindError, Capabilities, ConnectError, Connection, HandshakeError, Incoming, Listener, Memory,
@@ -515,6 +516,9 @@ async fn an_event_of_a_legal_size_arrives_however_long_its_codec_makes_it() {
 // ---------------------------------------------------------------------------------------------
 // Peers that misbehave
 
+/// What a raw peer says that it keeps of written packets until they are confirmed.
+const LOG_BYTES_MAX: u32 = 8000;
+
 /// A peer that writes whatever it likes.
 struct Raw {
     read: Box<dyn ReadHalf>,
@@ -560,8 +564,8 @@ impl Raw {
         let limits = Limits {
             event_bytes_max: 1 << 20,
             window: Credit { events: 100, bytes: 1 << 20 },
-            log_packets_max: 100,
-            log_bytes_max: 1 << 20,
+            log_packets_max: 1000,
+            log_bytes_max: LOG_BYTES_MAX,
             heartbeat_interval: Duration::from_secs(5),
             dedup_horizon: Duration::ZERO,
         };
@@ -669,6 +673,33 @@ async fn a_packet_whose_halves_come_one_by_one_is_whole_when_the_second_is_there
         raw.write([body.clone()]).await;
     }
     assert_eq!((server.stats().sessions, server.stats().protocol_errors), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_halves_of_a_packet_count_against_the_log_in_which_its_sender_keeps_them() {
+    let (namespace, _reasons) = telling();
+    let _server = listen("json log", Config::default(), namespace).await;
+    let mut raw = Raw::connect("json log").await;
+    raw.join().await;
+    // Their payloads are nothing, their headers are not.
+    let event = |number| {
+        Packet::Event(EventPacket {
+            namespace: NamespaceNumber(0),
+            event: EventRef { producer: None, number },
+            wants_ack: false,
+            name: EventName::from_static("echo"),
+            payload: Payload::empty(),
+        })
+    };
+    let (mut count, mut bytes) = (0, 0);
+    while bytes < LOG_BYTES_MAX as usize / 2 {
+        count += 1;
+        bytes += Json.encode(&event(count)).len();
+        raw.say(event(count)).await;
+    }
+    let began = tokio::time::Instant::now();
+    while !matches!(raw.hear().await.unwrap(), Packet::Position(it) if it.received > count / 2) {}
+    assert!(began.elapsed() < Duration::from_secs(1), "not before a heartbeat");
 }
 
 // ---------------------------------------------------------------------------------------------

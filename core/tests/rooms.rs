@@ -760,6 +760,25 @@ fn answers_and_leaves_pass_a_log_that_is_full_of_events() {
 }
 
 #[test]
+fn a_peer_that_confirms_no_answer_is_cut_off_before_they_pile_up() {
+    let rig = Rig::open(100, Bounds { log_packets_max: 3, ..BOUNDS });
+    assert!(rig.drive().is_pending());
+    for number in 1..=3 {
+        rig.push_control(number);
+    }
+    assert_eq!(rig.mailbox.closed(), None);
+    rig.confirm(2, 0).unwrap();
+    rig.push_control(4);
+    rig.push_control(5);
+    assert_eq!(rig.mailbox.closed(), None);
+    rig.push_control(6);
+    assert_eq!(rig.mailbox.closed(), Some(DisconnectReason::Slow));
+    assert_eq!(rig.written().len(), 5);
+    let end = rig.drive();
+    assert!(matches!(end, Poll::Ready(WireEnd::Cut(DisconnectReason::Slow))), "{end:?}");
+}
+
+#[test]
 fn a_position_beyond_what_was_written_is_a_violation() {
     let rig = Rig::open(1, BOUNDS);
     rig.offer(1).unwrap();
@@ -1031,11 +1050,12 @@ fn a_goodbye_at_once_leaves_out_what_waits() {
     for number in 1..=4 {
         rig.offer(number).unwrap();
     }
+    let _: Flush = rig.mailbox.push_behind_events(&leave(7));
     rig.close(true);
     assert_eq!(rig.counters.lost.get(), 3);
     rig.wire.take_all();
     assert!(rig.drive().is_ready());
-    assert_eq!(rig.written(), [event(1), Packet::Close(goodbye())]);
+    assert_eq!(rig.written(), [event(1), leave(7), Packet::Close(goodbye())]);
     rig.mailbox.end(&DisconnectReason::Closed);
     assert_eq!((rig.counters.lost.get(), rig.counters.in_doubt.get()), (3, 1), "each once");
 }

@@ -3,7 +3,7 @@
 use super::support::raw::{LIMITS, RawPeer, encode, framed};
 use super::support::{becomes, endpoint, fresh_mem, within};
 use emitwire::protocol::{
-    Accept, Close, CloseCode, DecodeError, NamespaceNumber, Outcome, Packet, ProducerId,
+    Accept, Close, CloseCode, DecodeError, Drain, NamespaceNumber, Outcome, Packet, ProducerId,
     ProtocolError, SessionId, SocketId, Welcome,
 };
 use emitwire::{
@@ -296,6 +296,19 @@ async fn a_client_whose_server_no_longer_knows_its_version_does_not_ask_for_ever
         }
         _ = listener.accept() => panic!("it asked again"),
     }
+}
+
+#[tokio::test]
+async fn a_server_that_sends_its_client_away_for_ever_does_not_keep_it_from_closing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(endpoint(&format!("tcp://{}", listener.local_addr().unwrap())));
+    let (session, mut peer) = session_with(&listener, client).await;
+    let for_ever = Duration::from_millis(u64::MAX);
+    peer.send(&Packet::Drain(Drain { deadline: for_ever, delay: for_ever })).await;
+    peer.send(&Packet::Close(Close { code: CloseCode::Moved, detail: "".into() })).await;
+    drop(peer);
+    becomes(|| session.is_connected(), false).await;
+    within(session.close()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -184,11 +184,32 @@ async fn a_disconnect_hook_that_fails_or_panics_is_counted_and_holds_nothing_up(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disconnect_hook_that_never_ends_is_given_a_while_and_then_cancelled() {
     let mut config = Config::default();
-    config.disconnect_grace = Duration::from_millis(200);
+    config.hook_timeout = Duration::from_millis(200);
     let stuck =
         Namespace::new("/stuck").on_disconnect(|| async { std::future::pending::<()>().await });
     let chat = Chat::with(config, [stuck]).await;
     drop(RawPeer::joined(chat.address, "/stuck").await);
+    chat.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authorize_or_a_connect_hook_that_never_ends_lets_nobody_in() {
+    let mut config = Config::default();
+    config.hook_timeout = Duration::from_millis(200);
+    let authorizes = Namespace::new("/authorizes")
+        .authorize(|_: ConnectRequest| async { std::future::pending::<Result<(), Nak>>().await });
+    let connects =
+        Namespace::new("/connects").on_connect(|| async { std::future::pending::<()>().await });
+    let chat = Chat::with(config, [authorizes, connects]).await;
+    let client = Client::new(endpoint(&chat.url())).mount(Namespace::new("/authorizes"));
+    match within(client.connect()).await {
+        Err(ConnectError::Refused { namespace, .. }) => assert_eq!(namespace, "/authorizes"),
+        other => panic!("{other:?}"),
+    }
+    let mut peer = RawPeer::joined(chat.address, "/connects").await;
+    assert!(matches!(within(peer.next_said()).await, Some(Packet::Leave(_))));
+    drop(peer);
+    becomes(|| chat.stats().cancelled, 2).await;
     chat.end().await;
 }
 

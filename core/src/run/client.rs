@@ -2,7 +2,7 @@
 
 use super::driver::{Driver, Ended};
 use super::lane::Mounted;
-use super::reception::{Reception, Standing};
+use super::reception::Reception;
 use super::session::{Session, Supervised};
 use super::sockets::Role;
 use super::{Config, handshake, random};
@@ -230,7 +230,6 @@ async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Driver)
         }
         session.back(Arc::clone(driver.core()));
     }
-    dialer.reception.set_all(&Standing::Ended(None));
     session.finish();
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Driver {
     decoder: Box<dyn Decoder>,
     /// Read, and not handled yet.
     unhandled: Vec<Frame>,
+    /// Bytes of the packet whose frames are still coming.
+    packet_bytes: usize,
     /// Why nothing more can be read.
     read_ended: Option<DisconnectReason>,
     inbound: Inbound,
@@ -109,6 +111,7 @@ impl Driver {
             read: link.read,
             decoder: link.decoder,
             unhandled: link.early,
+            packet_bytes: 0,
             read_ended: None,
             inbound,
             sockets,
@@ -237,9 +240,13 @@ impl Driver {
     }
 
     fn handle_frame(&mut self, frame: Frame) -> Result<(), End> {
-        let frame_bytes = frame.body.len();
+        // What a packet weighs in its sender's log is all of its frames.
+        self.packet_bytes += frame.body.len();
         match self.decoder.decode(frame) {
-            Ok(Some(packet)) => self.handle_packet(packet, frame_bytes),
+            Ok(Some(packet)) => {
+                let bytes = std::mem::take(&mut self.packet_bytes);
+                self.handle_packet(packet, bytes)
+            }
             Ok(None) => Ok(()),
             Err(error) => Err(DisconnectReason::Protocol(error.into()).into()),
         }

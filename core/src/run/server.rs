@@ -133,11 +133,7 @@ impl Server {
         let endpoint = listener.endpoint();
         tracing::info!(%endpoint, "listening");
         let (open, closed) = watch::channel(());
-        let accepting = self.clone().accept_all(listener);
-        let task = tokio::spawn(async move {
-            let _open = open;
-            accepting.await;
-        });
+        let task = tokio::spawn(self.clone().accept_all(Door { listener, _open: open }));
         let listening = Listening { endpoint: endpoint.into(), task: task.abort_handle(), closed };
         let mut listeners = lock(&self.0.listeners);
         listeners.retain(|listening| !listening.task.is_finished());
@@ -227,9 +223,9 @@ impl Server {
         }
     }
 
-    async fn accept_all(self, mut listener: Box<dyn Listener>) {
+    async fn accept_all(self, mut door: Door) {
         loop {
-            match listener.accept().await {
+            match door.listener.accept().await {
                 Ok(incoming) => self.admit(incoming),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
@@ -318,6 +314,13 @@ impl Server {
         }
         Registered { server: self.clone(), key }
     }
+}
+
+/// A listener at work. Its fields go in this order: who is told that the door is closed finds the
+/// address free.
+struct Door {
+    listener: Box<dyn Listener>,
+    _open: watch::Sender<()>,
 }
 
 /// A session in its server's table, for as long as its task lives, however that ends.

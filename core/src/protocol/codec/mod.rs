@@ -18,6 +18,10 @@ pub trait Codec: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Writes one packet. It cannot fail: the limits were checked before.
+    ///
+    /// Both ends count the bytes of names and payloads in their windows, so a payload is to come
+    /// out of the decoder with the length that went in. A volatile packet is one frame, or its
+    /// frames are ordered.
     fn encode(&self, packet: &Packet) -> Encoded;
 
     /// The largest frame that a packet can need whose event, answer or credentials are of at most
