@@ -274,7 +274,7 @@ mod order {
     async fn volatile_events_acks_and_other_namespaces_do_not_wait_for_a_slow_handler() {
         let (_gate, pass) = gate();
         let (mouth, mut ear) = mpsc::unbounded_channel();
-        let slow = Namespace::new("/slow").on("slow", move || pass()).on("cursor", move || {
+        let slow = Namespace::new("/slow").on("slow", pass).on("cursor", move || {
             mouth.send(()).unwrap();
             async {}
         });
@@ -415,8 +415,7 @@ mod failure {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_does_not_come_is_a_timeout_and_a_late_one_is_dropped() {
         let (gate, pass) = gate();
-        let namespace =
-            Namespace::new("/").on("slow", move || pass()).on("quick", || async { true });
+        let namespace = Namespace::new("/").on("slow", pass).on("quick", || async { true });
         let (_server, url) = serve(namespace).await;
         let mut config = Config::default();
         config.ack_timeout = Duration::from_secs(3);
@@ -938,7 +937,7 @@ mod end {
     #[tokio::test(start_paused = true)]
     async fn a_drain_is_over_as_soon_as_its_last_handler_is() {
         let (gate, pass) = gate();
-        let namespace = Namespace::new("/").on("slow", move || pass());
+        let namespace = Namespace::new("/").on("slow", pass);
         let server = Server::with_config(config()).mount(namespace).unwrap();
         let url = fresh_mem();
         listen(&server, &url).await;

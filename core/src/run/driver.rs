@@ -45,6 +45,8 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
     /// The peer said drain: a server to its client, a client in answer.
     peer_drains: bool,
+    /// The position at which this client last said that nothing is under way.
+    drained_at: Option<u64>,
     /// When to stop waiting for a goodbye to be written.
     give_up: Option<Duration>,
     /// What the peer asked for in its drain: how long to stay away.
@@ -121,6 +123,7 @@ impl Driver {
             config,
             began: Instant::now(),
             peer_drains: false,
+            drained_at: None,
             give_up: None,
             told_to_wait: Duration::ZERO,
         }
@@ -310,7 +313,8 @@ impl Driver {
         if self.sockets.are_served() && !drains {
             return Err(unexpected(&Packet::Drain(drain)).into());
         }
-        self.peer_drains = true;
+        // A client may have answered before it had all that was written for it.
+        self.peer_drains = !self.sockets.are_served() || self.core.mailbox.is_settled();
         if !self.sockets.are_served() {
             self.told_to_wait = drain.delay;
             // Nothing new is taken. The answer is announced when nothing old is left.
@@ -375,7 +379,8 @@ impl Driver {
         if !mailbox.is_settled() {
             let _ = mailbox.post_ask();
         } else if !self.sockets.are_served() {
-            if std::mem::take(&mut self.peer_drains) {
+            let position = Some(self.inbound.position());
+            if std::mem::replace(&mut self.drained_at, position) != position {
                 let done = Drain { deadline: Duration::ZERO, delay: Duration::ZERO };
                 let _ = mailbox.begin_drain(Some(done));
             }

@@ -312,6 +312,7 @@ impl Lane {
             };
             let Some(event) = event else {
                 self.idle.notify_waiters();
+                self.socket.session().nudge_if_draining();
                 return;
             };
             self.hear_any(&event).await;

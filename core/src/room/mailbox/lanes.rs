@@ -31,9 +31,9 @@ pub(super) struct Lanes {
     waiting_bytes: usize,
     volatile_bytes: usize,
     log_bytes: usize,
-    /// Packets that are no events, waiting or in the log, and their bytes.
-    others: usize,
-    others_bytes: usize,
+    /// Packets that no window bounds, waiting or in the log, and their bytes.
+    unbounded: usize,
+    unbounded_bytes: usize,
     /// What the answers in the log hold of this side's window.
     unconfirmed_answers: Credit,
 }
@@ -103,9 +103,9 @@ impl Lanes {
         let mut freed = Credit::default();
         for entry in self.log.drain(..(count as usize).min(self.log.len())) {
             self.log_bytes -= entry.encoded.len();
-            if !entry.is_event() {
-                self.others -= 1;
-                self.others_bytes -= entry.encoded.len();
+            if entry.is_unbounded() {
+                self.unbounded -= 1;
+                self.unbounded_bytes -= entry.encoded.len();
             }
             if let Weight::Answer { event_bytes } = entry.weight {
                 freed = freed.plus(Credit::one(event_bytes as usize));
@@ -184,16 +184,16 @@ impl Lanes {
         self.packets() >= packets_max || self.waiting_bytes + self.log_bytes >= bytes_max
     }
 
-    /// Whether packets that are no events have reached either bound.
-    pub(super) fn others_exceed(&self, packets_max: usize, bytes_max: usize) -> bool {
-        self.others >= packets_max || self.others_bytes >= bytes_max
+    /// Whether packets that no window bounds have reached either bound.
+    pub(super) fn unbounded_exceed(&self, packets_max: usize, bytes_max: usize) -> bool {
+        self.unbounded >= packets_max || self.unbounded_bytes >= bytes_max
     }
 
     fn admit(&mut self, entry: &Entry) {
         self.waiting_bytes += entry.encoded.len();
-        if !entry.is_event() {
-            self.others += 1;
-            self.others_bytes += entry.encoded.len();
+        if entry.is_unbounded() {
+            self.unbounded += 1;
+            self.unbounded_bytes += entry.encoded.len();
         }
     }
 
@@ -227,6 +227,11 @@ fn count_events(entries: &VecDeque<Entry>) -> u64 {
 }
 
 impl Entry {
+    /// Neither the peer's window bounds it nor, as an answer, this side's own.
+    fn is_unbounded(&self) -> bool {
+        matches!(self.weight, Weight::Control)
+    }
+
     fn is_event(&self) -> bool {
         matches!(self.weight, Weight::Event { .. })
     }

@@ -304,6 +304,8 @@ impl Mailbox {
             state.waiters.wake_all();
         }
         if announce.is_some() {
+            // With a position, so that the peer can tell what was known when this was said.
+            state.notices.position_due = true;
             state.notices.drain = announce.map(Box::new);
         }
         state.appended(self)
@@ -391,7 +393,7 @@ impl Mailbox {
             return Flush::Pending;
         }
         let (packets_max, bytes_max) = (self.bounds.log_packets_max, self.bounds.log_bytes_max);
-        if state.lanes.others_exceed(packets_max, bytes_max) {
+        if state.lanes.unbounded_exceed(packets_max, bytes_max) {
             // A peer that asks and never reads what it is told.
             state.phase = Phase::Closed(DisconnectReason::Slow);
             state.wake_all();
