@@ -154,7 +154,7 @@ struct Dialer {
 }
 
 impl Dialer {
-    async fn dial(&self) -> Result<Driver, ConnectError> {
+    async fn dial(&self) -> Result<Box<Driver>, ConnectError> {
         let auth = match &self.credentials {
             Some(ask) => ask().map_err(|source| ConnectError::Auth { source })?,
             None => Payload::empty(),
@@ -197,12 +197,12 @@ impl Dialer {
 const GOOD_SESSION: Duration = Duration::from_secs(5);
 
 /// Drives one session after another until it is told to stop, or the peer said so.
-async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Driver) {
+async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Box<Driver>) {
     let mut backoff = Backoff::default();
     loop {
         dialer.counters.sessions.add(1);
         let began = Instant::now();
-        let Ended { reason, told_to_wait } = Box::new(driver).run().await;
+        let Ended { reason, told_to_wait } = driver.run().await;
         dialer.counters.sessions.sub(1);
         tracing::debug!(%reason, "session ended");
         if began.elapsed() >= GOOD_SESSION {
@@ -213,10 +213,11 @@ async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Driver)
         if stays_away {
             break;
         }
-        let again = async {
+        // Boxed: for most of its life a client is connected.
+        let again = Box::pin(async {
             tokio::time::sleep(told_to_wait).await;
             redial(&dialer, &mut backoff).await
-        };
+        });
         let redialed = tokio::select! {
             redialed = again => redialed,
             () = session.closing() => break,
@@ -245,7 +246,7 @@ fn is_final(reason: &DisconnectReason) -> bool {
 }
 
 /// Tries until it has a session again, or learns that it will never have one.
-async fn redial(dialer: &Dialer, backoff: &mut Backoff) -> Result<Driver, DisconnectReason> {
+async fn redial(dialer: &Dialer, backoff: &mut Backoff) -> Result<Box<Driver>, DisconnectReason> {
     let lost_at = Instant::now();
     loop {
         let random = random::bits() as u64;

@@ -73,14 +73,15 @@ impl From<DisconnectReason> for End {
 }
 
 impl Driver {
-    /// Makes the session of a fresh link.
+    /// Makes the session of a fresh link. Boxed, so that it is kept once, and not in every state of
+    /// the futures that it passes through.
     pub(crate) fn new(
         link: Link,
         role: Role,
         config: Arc<Config>,
         producer: Arc<Producer>,
         counters: Arc<Counters>,
-    ) -> Self {
+    ) -> Box<Self> {
         let event_bytes_max = link.ours.event_bytes_max as usize;
         let outbound = Outbound::new(link.theirs.window);
         let mailbox = Arc::new(Mailbox::new(
@@ -109,7 +110,7 @@ impl Driver {
         let inbound = Inbound::new(link.ours, link.theirs, delay, timeout, Duration::ZERO);
         let sockets =
             Sockets::new(role, Arc::clone(&core), Arc::clone(&config), link.peer_producer);
-        Self {
+        Box::new(Self {
             read: link.read,
             decoder: link.decoder,
             unhandled: link.early,
@@ -126,7 +127,7 @@ impl Driver {
             drained_at: None,
             give_up: None,
             told_to_wait: Duration::ZERO,
-        }
+        })
     }
 
     /// The session that it drives.
@@ -139,8 +140,7 @@ impl Driver {
         self.sockets.ask_for_all(auth);
     }
 
-    /// Drives until the session has ended and its hooks have run. Boxed, so that a live session is
-    /// kept once and not in every state of this future.
+    /// Drives until the session has ended and its hooks have run.
     pub(crate) async fn run(mut self: Box<Self>) -> Ended {
         let end = poll_fn(|cx| self.poll(cx)).await;
         Box::pin(self.finish(end)).await

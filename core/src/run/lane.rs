@@ -400,44 +400,45 @@ impl Lane {
     /// Tells those who hear everything; what they reply does not matter.
     async fn hear_any(&self, event: &Event) {
         let Some(any) = self.mounted.blueprint.emitter.any() else { return };
-        for handler in any.iter() {
-            let envelope = Envelope::new(self.socket.clone(), event.clone());
-            let call = async { handler(envelope).await.map(|_| Ack::empty()) };
-            // What went wrong is logged and counted; the event itself goes on.
-            let _ = self.guard(&event.name, call).await;
-        }
+        // Boxed, so that only who has such listeners pays for them.
+        Box::pin(async {
+            for handler in any.iter() {
+                let envelope = Envelope::new(self.socket.clone(), event.clone());
+                let heard = catch_panic(async { handler(envelope).await }).await;
+                // What went wrong is logged and counted; the event itself goes on.
+                let _ = self.judge(&event.name, heard);
+            }
+        })
+        .await;
     }
 
     /// Calls the listeners, through the namespace's layers if it has any. The event comes back
     /// when nobody hears it.
     async fn call(&self, event: Event) -> Result<Result<Ack, Refusal>, Event> {
         let (emitter, name) = (&self.mounted.blueprint.emitter, event.name.clone());
-        if let Some(layers) = &self.mounted.inbound {
+        let called = if let Some(layers) = &self.mounted.inbound {
             if !emitter.hears(&name) {
                 return Err(event);
             }
             let envelope = Envelope::new(self.socket.clone(), event);
-            let layers = layers.clone();
+            let mut layers = layers.clone();
             // Boxed, so that an event without layers does not pay for their states.
             let call = Box::pin(async move {
-                let mut layers = layers;
                 let ready = layers.ready().await.map_err(nak_of)?;
                 ready.call(envelope).await.map_err(nak_of)
             });
-            return Ok(self.guard(&name, call).await);
-        }
-        let Some(listeners) = emitter.find(&name) else { return Err(event) };
-        let envelope = Envelope::new(self.socket.clone(), event);
-        Ok(self.guard(&name, listeners.call(envelope)).await)
+            catch_panic(call).await
+        } else {
+            let Some(listeners) = emitter.find(&name) else { return Err(event) };
+            let envelope = Envelope::new(self.socket.clone(), event);
+            catch_panic(listeners.call(envelope)).await
+        };
+        Ok(self.judge(&name, called))
     }
 
     /// Turns a panic into a refusal; logs and counts what went wrong.
-    async fn guard(
-        &self,
-        event: &str,
-        call: impl Future<Output = Result<Ack, Refusal>>,
-    ) -> Result<Ack, Refusal> {
-        match catch_panic(call).await {
+    fn judge<T>(&self, event: &str, called: Option<Result<T, Refusal>>) -> Result<T, Refusal> {
+        match called {
             Some(result) => result.inspect_err(|refusal| refusal.log(event)),
             None => {
                 self.socket.session().counters.panics.add(1);

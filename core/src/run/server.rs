@@ -295,7 +295,7 @@ impl Server {
         tracing::debug!(session = %driver.core().id, peer = peer.endpoint(), "session begins");
         let registered = self.register(&driver);
         tokio::spawn(async move {
-            let ended = Box::new(driver).run().await;
+            let ended = driver.run().await;
             tracing::debug!(reason = %ended.reason, "session ended");
             drop((registered, open));
         });
