@@ -203,7 +203,9 @@ impl Pair {
     /// Whoever is selected gets it once, and nobody else gets it.
     fn say(&self, rooms: &[Name], except: &[Name], without: Option<usize>) {
         let selected = self.model.selected(rooms, except, without);
-        let (rooms, except) = (names(rooms), names(except));
+        // No room in a step stands for everyone.
+        let everyone = rooms.is_empty();
+        let (rooms, except) = ((!everyone).then(|| names(rooms)), names(except));
         let selection = Selection { rooms, except, without: without.map(id) };
         let mut sockets = self.adapter.sockets(&selection);
         sockets.sort_unstable();
@@ -275,7 +277,7 @@ fn too_many_rooms_joins_none_of_them() {
 fn a_room_named_like_a_socket_has_that_socket_in_it_too() {
     let mut pair = joined(&[(1, &[]), (2, &[])]);
     pair.step(&Step::Join(2, vec![Name::Socket(1)]));
-    let to_first = Selection { rooms: names(&[Name::Socket(1)]), ..Selection::default() };
+    let to_first = Selection { rooms: Some(names(&[Name::Socket(1)])), ..Selection::default() };
     let mut reached = pair.adapter.sockets(&to_first);
     reached.sort_unstable();
     assert_eq!(reached, [id(1), id(2)], "the socket itself is not to be talked around");
@@ -291,6 +293,7 @@ fn a_socket_that_is_silenced_hears_nothing_and_knows_its_rooms_until_it_is_remov
     assert_eq!(pair.adapter.rooms(), [(Name::Room(0).name(), 1)], "it is no member any more");
     for rooms in [vec![], names(&[Name::Room(0)]), names(&[Name::Socket(1), Name::Room(1)])] {
         let reaches_second = rooms.len() < 2;
+        let rooms = (!rooms.is_empty()).then_some(rooms);
         let selection = Selection { rooms, ..Selection::default() };
         let expected = if reaches_second { vec![id(2)] } else { vec![] };
         assert_eq!(pair.adapter.sockets(&selection), expected);
@@ -319,7 +322,7 @@ fn a_large_room_that_shrinks_keeps_its_members() {
         } else {
             adapter.remove(id(socket));
         }
-        let selection = Selection { rooms: room.clone(), ..Selection::default() };
+        let selection = Selection { rooms: Some(room.clone()), ..Selection::default() };
         let sockets: BTreeSet<SocketId> = adapter.sockets(&selection).into_iter().collect();
         assert_eq!(sockets, left.iter().map(|socket| id(*socket)).collect());
     }
@@ -330,7 +333,7 @@ fn a_large_room_that_shrinks_keeps_its_members() {
 fn members_that_do_not_take_it_are_counted_and_the_others_get_it() {
     let pair = joined(&[(1, &[Name::Room(0)]), (2, &[Name::Room(0)])]);
     pair.mailboxes[&1].0.end(&DisconnectReason::LinkLost);
-    let room = Selection { rooms: names(&[Name::Room(0)]), ..Selection::default() };
+    let room = Selection { rooms: Some(names(&[Name::Room(0)])), ..Selection::default() };
     let fanout = pair.adapter.broadcast(&room, &mut Shared::new(event(1)));
     assert_eq!((fanout.accepted, fanout.dropped), (1, 1));
     assert_eq!(pair.counters.broadcast_dropped.get(), 1);
@@ -377,9 +380,11 @@ fn a_broadcast_is_encoded_once_for_each_codec_among_its_members() {
     let fanout = adapter.broadcast(&Selection::default(), &mut Shared::new(event(1)));
     assert_eq!(fanout.accepted, 50);
     assert_eq!(codecs.map(|codec| codec.encoded.load(Ordering::Relaxed)), [1, 1]);
-    let nobody = Selection { rooms: names(&[Name::Room(9)]), ..Selection::default() };
+    let nobody = Selection { rooms: Some(names(&[Name::Room(9)])), ..Selection::default() };
     let mut unheard = Shared::new(event(2));
     assert_eq!(adapter.broadcast(&nobody, &mut unheard), Fanout::default());
+    let no_room = Selection { rooms: Some(Vec::new()), ..Selection::default() };
+    assert_eq!(adapter.broadcast(&no_room, &mut unheard), Fanout::default(), "not everyone");
 }
 
 #[test]
@@ -395,7 +400,7 @@ fn threads_that_join_leave_and_say_something_leave_the_rooms_whole() {
                     let codec = Arc::new(Native);
                     adapter.add(id(socket), Arc::new(mailbox(codec, WINDOW, BOUNDS, counters)));
                     adapter.join(id(socket), room).unwrap();
-                    let selection = Selection { rooms: room.clone(), ..Selection::default() };
+                    let selection = Selection { rooms: Some(room.clone()), ..Selection::default() };
                     let fanout = adapter.broadcast(&selection, &mut Shared::new(event(1)));
                     assert!((1..=4).contains(&fanout.accepted), "{fanout:?}");
                     if socket % 2 == 0 {

@@ -173,9 +173,9 @@ impl Members {
         for members in selection.except.iter().flat_map(|name| self.members_of(name)) {
             left_out.extend(members.iter().map(|(id, _)| *id));
         }
-        let rooms: Vec<_> = match &selection.rooms[..] {
-            [] => vec![&self.everyone.0[..]],
-            names => names.iter().flat_map(|name| self.members_of(name)).collect(),
+        let rooms: Vec<_> = match &selection.rooms {
+            None => vec![&self.everyone.0[..]],
+            Some(names) => names.iter().flat_map(|name| self.members_of(name)).collect(),
         };
         // A union reaches each once; one room, or everyone, has nobody twice.
         let mut seen = (rooms.len() > 1).then(HashSet::new);

@@ -6,8 +6,8 @@ use crate::protocol::SocketId;
 /// A selection: the union of some rooms, or everyone, less the members of some others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Their union; none stands for all sockets of the namespace.
-    pub rooms: Vec<RoomName>,
+    /// Their union; `None` stands for all sockets of the namespace, no room at all for nobody.
+    pub rooms: Option<Vec<RoomName>>,
     /// Members of these rooms do not hear it.
     pub except: Vec<RoomName>,
     /// The socket that speaks and does not hear itself.

@@ -39,6 +39,7 @@ pub struct Client {
     config: Config,
     namespaces: Vec<Namespace>,
     credentials: Option<Credentials>,
+    bad_auth: Option<PayloadError>,
     reconnects: bool,
 }
 
@@ -50,6 +51,7 @@ impl Client {
             config: Config::default(),
             namespaces: Vec::new(),
             credentials: None,
+            bad_auth: None,
             reconnects: true,
         }
     }
@@ -67,10 +69,14 @@ impl Client {
         self
     }
 
-    /// What every namespace's `authorize` gets to see.
-    pub fn auth<T: ToPayload + Clone + Send + Sync + 'static>(self, value: &T) -> Self {
-        let value = value.clone();
-        self.auth_with(move || value.clone())
+    /// What every namespace's `authorize` gets to see. If it cannot be encoded,
+    /// [`Client::connect`] says so.
+    pub fn auth<T: ToPayload + ?Sized>(mut self, value: &T) -> Self {
+        match value.to_payload() {
+            Ok(payload) => self.credentials = Some(Arc::new(move || Ok(payload.clone()))),
+            Err(error) => self.bad_auth = Some(error),
+        }
+        self
     }
 
     /// As [`Client::auth`], but asked again at each connect: for tokens that grow old.
@@ -115,6 +121,9 @@ impl Client {
     }
 
     fn into_dialer(self) -> Result<Dialer, ConnectError> {
+        if let Some(source) = self.bad_auth {
+            return Err(ConnectError::Auth { source });
+        }
         let mut mounts = Vec::new();
         let mut paths = HashSet::new();
         for namespace in self.namespaces {

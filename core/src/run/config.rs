@@ -73,6 +73,8 @@ pub struct Config {
     pub disconnect_grace: Duration,
     /// How long a drain may take. Default 10 s.
     pub drain_timeout: Duration,
+    /// How long a client lets a draining server keep it away, at most. Default 60 s.
+    pub drain_delay_max: Duration,
     /// Clients of a drained server come back spread over this time. Default 5 s.
     pub drain_spread: Duration,
 }
@@ -106,6 +108,7 @@ impl Default for Config {
             hook_timeout: Duration::from_secs(10),
             disconnect_grace: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
+            drain_delay_max: Duration::from_secs(60),
             drain_spread: Duration::from_secs(5),
         }
     }

@@ -316,7 +316,7 @@ impl Driver {
         // A client may have answered before it had all that was written for it.
         self.peer_drains = !self.sockets.are_served() || self.core.mailbox.is_settled();
         if !self.sockets.are_served() {
-            self.told_to_wait = drain.delay;
+            self.told_to_wait = drain.delay.min(self.config.drain_delay_max);
             // Nothing new is taken. The answer is announced when nothing old is left.
             let _ = self.core.mailbox.begin_drain(None);
             self.core.draining.store(true, Ordering::Release);

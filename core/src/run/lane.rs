@@ -115,7 +115,7 @@ impl Lane {
     }
 
     /// Whether nothing will be handled here any more.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.lock().phase == Phase::Over
     }
 
@@ -187,10 +187,15 @@ impl Lane {
         }
     }
 
-    /// The socket has begun: its end will have a hook of its own.
-    pub(crate) fn begin(&self) {
-        self.lock().begun = true;
+    /// The socket begins, unless it has ended already: its end will have hooks of its own.
+    pub(crate) fn begin(&self) -> bool {
+        let mut state = self.lock();
+        if state.phase == Phase::Over {
+            return false;
+        }
+        state.begun = true;
         self.socket.session().counters.sockets.add(1);
+        true
     }
 
     /// Runs a hook to its end; says whether it went well.

@@ -10,7 +10,8 @@ use crate::protocol::{
 };
 use crate::room::{Counters, LocalAdapter, Stats};
 use crate::socket::{Broadcast, Producer, Scope, SessionCore};
-use crate::transport::{BindError, Connection, Incoming, Listener, Transport};
+use crate::transport::{BindError, Connection, HandshakeError, Incoming, Listener, Transport};
+use async_trait::async_trait;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -141,10 +142,10 @@ impl Server {
         Ok(listening)
     }
 
-    /// Serves a connection that came some other way than through [`Server::listen`].
+    /// Serves a connection that came some other way than through [`Server::listen`], under the same
+    /// limits.
     pub fn accept(&self, connection: impl Connection) {
-        let (server, open) = (self.clone(), OpenLink::new(&self.0.counters));
-        tokio::spawn(async move { server.serve(Box::new(connection), open).await });
+        self.admit(Box::new(Connected(Box::new(connection))));
     }
 
     /// Everyone in a namespace: to be narrowed down with `to` and `except`, and spoken to from
@@ -335,6 +336,16 @@ impl Drop for Registered {
         lock(&shared.sessions).remove(&self.key);
         shared.counters.sessions.sub(1);
         shared.session_ended.notify_waiters();
+    }
+}
+
+/// A connection whose wire has no handshake to finish.
+struct Connected(Box<dyn Connection>);
+
+#[async_trait]
+impl Incoming for Connected {
+    async fn handshake(self: Box<Self>) -> Result<Box<dyn Connection>, HandshakeError> {
+        Ok(self.0)
     }
 }
 

@@ -82,13 +82,10 @@ impl Sockets {
         volatile: bool,
     ) -> Result<(), ProtocolError> {
         let number = packet.namespace;
-        if is_reserved(&packet.name) {
-            self.reject_reserved(&packet, volatile);
-            return Ok(());
-        }
         let lane = self.joined.iter().find(|joined| joined.theirs == number);
         let lane = lane.map(|joined| Arc::clone(&joined.lane));
         match (lane, volatile) {
+            (Some(_), _) if is_reserved(&packet.name) => self.reject_reserved(&packet, volatile),
             (Some(lane), false) => lane.handle(packet.into_event(self.peer_producer, false)),
             (Some(lane), true) => {
                 lane.handle_volatile(packet.into_event(self.peer_producer, true));
@@ -106,8 +103,7 @@ impl Sockets {
         if volatile {
             self.core.counters.volatile_missed.add(1);
         } else {
-            let reason = Payload::encode("reserved name").unwrap_or_default();
-            self.turn_away(packet, Nak::Rejected(reason));
+            self.turn_away(packet, Nak::Rejected(words("reserved name")));
         }
     }
 
@@ -139,10 +135,13 @@ impl Sockets {
         drop(mounts);
         let scope = mounted.as_ref().and_then(|mounted| mounted.scope.clone());
         let (Some(mounted), Some(scope)) = (mounted, scope) else {
-            let payload = Payload::encode("no such namespace").unwrap_or_default();
-            refuse(&self.core, number, payload);
+            refuse(&self.core, number, words("no such namespace"));
             return Ok(());
         };
+        if self.joined.iter().any(|joined| Arc::ptr_eq(&joined.lane.mounted, &mounted)) {
+            refuse(&self.core, number, words("this session is in it already"));
+            return Ok(());
+        }
         let id = SocketId(random::bits());
         let socket = Socket::on_server(id, number, Arc::clone(&self.core), scope);
         let lane = Lane::new(socket, mounted, Arc::clone(&self.config), self.peer_producer);
@@ -165,7 +164,7 @@ impl Sockets {
         let joined =
             Joined { client: accept.client, theirs: accept.server, lane: Arc::clone(&lane) };
         self.joined.push(joined);
-        lane.open(greet(Arc::clone(&lane), reception));
+        lane.open(come_in(Arc::clone(&lane), reception));
         Ok(())
     }
 
@@ -274,6 +273,9 @@ async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
             return false;
         }
     }
+    if !lane.begin() {
+        return false;
+    }
     if let Some(scope) = &lane.mounted.scope {
         let accept =
             Accept { client: lane.socket.client(), server: scope.number, socket: lane.socket.id() };
@@ -281,28 +283,36 @@ async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
         let flush = core.mailbox.push_control(&Packet::Accept(accept));
         scope.adapter.add(lane.socket.id(), Arc::clone(&core.mailbox));
         core.mailbox.flush_in_turn(flush);
+        if lane.is_over() {
+            // Its end may have come, and removed it, just before it was added.
+            scope.adapter.remove(lane.socket.id());
+        }
     }
-    begin(&lane, auth).await
+    greet(&lane, auth).await
 }
 
 /// Client: runs the first hook, then shows the socket to whoever waits for it.
-async fn greet(lane: Arc<Lane>, reception: Arc<Reception>) -> bool {
-    let begun = begin(&lane, Payload::empty()).await;
-    if begun {
+async fn come_in(lane: Arc<Lane>, reception: Arc<Reception>) -> bool {
+    let is_in = lane.begin() && greet(&lane, Payload::empty()).await;
+    if is_in {
         reception.join(&lane.socket);
     }
-    begun
+    is_in
 }
 
 /// The hook of a beginning. A socket whose hook fails ends, and none of its events is handled.
-async fn begin(lane: &Arc<Lane>, auth: Payload) -> bool {
-    lane.begin();
+async fn greet(lane: &Arc<Lane>, auth: Payload) -> bool {
     let Some(hook) = lane.mounted.blueprint.on_connect() else { return true };
     let went_well = lane.run_hook("connect", hook, auth, None).await;
     if !went_well && lane.socket.end(DisconnectReason::HookFailed) {
         lane.socket.session().leave(lane.socket.client());
     }
     went_well
+}
+
+/// A reason in words, for the peer.
+fn words(reason: &str) -> Payload {
+    Payload::encode(reason).unwrap_or_default()
 }
 
 fn refuse(core: &SessionCore, client: NamespaceNumber, payload: Payload) {

@@ -48,9 +48,9 @@ impl Broadcast {
         self
     }
 
-    /// Also these rooms.
+    /// Only these rooms, besides those that were named before. No room at all is nobody.
     pub fn to(mut self, rooms: impl Rooms) -> Self {
-        self.selection.rooms.extend(rooms.names());
+        self.selection.rooms.get_or_insert_default().extend(rooms.names());
         self
     }
 
