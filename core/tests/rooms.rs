@@ -1122,7 +1122,7 @@ fn a_volatile_event_that_waits_at_the_end_is_dropped_and_counted() {
     rig.push_control(1);
     rig.offer_volatile(1).unwrap();
     rig.mailbox.end(&DisconnectReason::LinkLost);
-    assert_eq!((rig.counters.volatile_out.get(), rig.counters.volatile_dropped.get()), (1, 1));
+    assert_eq!(rig.counters.volatile_dropped.get(), 1);
 }
 
 #[test]

@@ -139,8 +139,9 @@ impl Adapter for LocalAdapter {
                 Ok(flush) => {
                     fanout.accepted += 1;
                     match flush {
+                        Flush::Pending => {}
+                        Flush::AtTurnEnd => mailbox.flush_in_turn(flush),
                         Flush::Now => full_batches.push(Arc::clone(mailbox)),
-                        Flush::AtTurnEnd | Flush::Pending => mailbox.flush_in_turn(flush),
                     }
                 }
                 Err(_) => fanout.dropped += 1,
@@ -149,11 +150,14 @@ impl Adapter for LocalAdapter {
                 mailbox.flush();
             }
         });
-        let dropped = if event.is_volatile() {
-            &self.counters.volatile_dropped
+        // Counted once for all members.
+        let counters = &self.counters;
+        let (taken, dropped) = if event.is_volatile() {
+            (&counters.volatile_out, &counters.volatile_dropped)
         } else {
-            &self.counters.broadcast_dropped
+            (&counters.events_out, &counters.broadcast_dropped)
         };
+        taken.add(fanout.accepted as u64);
         dropped.add(fanout.dropped as u64);
         fanout
     }

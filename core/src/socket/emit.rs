@@ -285,7 +285,10 @@ impl<T: ToPayload + ?Sized> IntoFuture for EmitVolatile<'_, T> {
             let event_bytes = packet.bytes();
             let encoded = session.mailbox.codec().encode(&Packet::Volatile(packet));
             match session.mailbox.offer_volatile(&encoded, event_bytes) {
-                Ok(flush) => session.mailbox.flush_in_turn(flush),
+                Ok(flush) => {
+                    session.counters.volatile_out.add(1);
+                    session.mailbox.flush_in_turn(flush);
+                }
                 Err(_) => session.counters.volatile_dropped.add(1),
             }
         }))

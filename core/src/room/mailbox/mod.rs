@@ -146,6 +146,7 @@ impl Mailbox {
         }
         state.waiters.leave(ticket.take());
         let flush = self.accept(&mut state, encoded.clone(), event_bytes);
+        self.counters.events_out.add(1);
         if state.has_room(&self.bounds) {
             state.waiters.wake_next();
         }
@@ -167,7 +168,7 @@ impl Mailbox {
     /// closed as slow, so that a room never waits for one of its members.
     ///
     /// # Errors
-    /// [`NotAccepted`]; the broadcaster counts it as dropped.
+    /// [`NotAccepted`]. The broadcaster counts what was taken and what was not.
     pub fn deliver(&self, encoded: &Encoded, event_bytes: usize) -> Result<Flush, NotAccepted> {
         self.check_size(event_bytes)?;
         let mut state = self.lock();
@@ -190,7 +191,7 @@ impl Mailbox {
     /// or above its own bound.
     ///
     /// # Errors
-    /// [`NotAccepted`]: the event was dropped.
+    /// [`NotAccepted`]: the event was dropped. The caller counts what was taken and what was not.
     pub fn offer_volatile(
         &self,
         encoded: &Encoded,
@@ -206,7 +207,6 @@ impl Mailbox {
             return Err(NotAccepted::Full);
         }
         state.lanes.push_volatile(encoded.clone());
-        self.counters.volatile_out.add(1);
         Ok(state.appended(self))
     }
 
@@ -418,7 +418,6 @@ impl Mailbox {
     fn accept(&self, state: &mut State, encoded: Encoded, event_bytes: usize) -> Flush {
         let weight = Weight::Event { event_bytes: event_bytes as u32 };
         state.lanes.push_event(Entry { encoded, weight });
-        self.counters.events_out.add(1);
         state.appended(self)
     }
 
@@ -456,14 +455,16 @@ impl State {
 
     /// After an append: who flushes?
     fn appended(&mut self, mailbox: &Mailbox) -> Flush {
-        self.ask_if_stuck(mailbox);
         if self.lanes.waiting_bytes() >= wire::BATCH_BYTES_MAX && self.wire.is_idle() {
-            Flush::Now
-        } else if std::mem::replace(&mut self.flush_pending, this_thread()) == this_thread() {
-            Flush::Pending
-        } else {
-            Flush::AtTurnEnd
+            return Flush::Now;
         }
+        let thread = this_thread();
+        if std::mem::replace(&mut self.flush_pending, thread) == thread {
+            // What has to be asked is asked when that flush comes.
+            return Flush::Pending;
+        }
+        self.ask_if_stuck(mailbox);
+        Flush::AtTurnEnd
     }
 
     fn ask(&mut self) {
