@@ -261,6 +261,28 @@ fn the_two_commands_of_the_readme_are_there() {
 }
 
 #[test]
+fn every_file_that_the_architecture_names_by_its_floor_is_there() {
+    for row in table(&read("ARCHITECTURE.md"), "floor") {
+        for name in row[1].split('`').skip(1).step_by(2) {
+            let path = format!("{}{name}", in_code(&row[0]));
+            assert!(file(&path).is_file(), "there is no {path}");
+        }
+    }
+}
+
+#[test]
+fn every_bench_that_a_paper_names_is_there() {
+    let mut named = 0;
+    for (path, text) in papers() {
+        for bench in words(&text, "cargo bench --bench ", |letter| letter.is_ascii_lowercase()) {
+            assert!(file(&format!("benches/{bench}.rs")).is_file(), "{path}: no bench `{bench}`");
+            named += 1;
+        }
+    }
+    assert!(named > 0, "a paper says how to run them");
+}
+
+#[test]
 fn every_command_of_xtask_that_a_paper_names_is_in_its_help() {
     let help = read("xtask/src/main.rs");
     for (path, text) in papers() {

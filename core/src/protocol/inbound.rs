@@ -139,6 +139,15 @@ impl Inbound {
         Ok(true)
     }
 
+    /// Whether an event is as small as was agreed; for those that are not counted, too.
+    ///
+    /// # Errors
+    /// [`ProtocolError::EventTooLarge`] when it is not.
+    pub fn check_size(&self, event_bytes: usize) -> Result<(), ProtocolError> {
+        let (bytes, max) = (event_bytes as u64, u64::from(self.ours.event_bytes_max));
+        if bytes > max { Err(ProtocolError::EventTooLarge { bytes, max }) } else { Ok(()) }
+    }
+
     /// The peer's count of what it wrote; on an ordered wire all of it has arrived.
     ///
     /// # Errors
@@ -231,10 +240,7 @@ impl Inbound {
     }
 
     fn receive_event(&mut self, bytes: usize) -> Result<(), ProtocolError> {
-        let max = self.ours.event_bytes_max;
-        if bytes as u64 > u64::from(max) {
-            return Err(ProtocolError::EventTooLarge { bytes: bytes as u64, max: max.into() });
-        }
+        self.check_size(bytes)?;
         let alone = self.received.events == self.finished.events;
         self.received = self.received.plus(Credit::one(bytes));
         let granted = self.announced.plus(self.ours.window);

@@ -7,7 +7,10 @@ use super::session::{Session, Supervised};
 use super::sockets::Role;
 use super::{Config, handshake, random};
 use crate::handler::{MountError, Namespace};
-use crate::protocol::{Backoff, DisconnectReason, Payload, PayloadError, ProducerId, ToPayload};
+use crate::protocol::{
+    Backoff, DecodeError, DisconnectReason, Payload, PayloadError, ProducerId, ProtocolError,
+    ToPayload,
+};
 use crate::room::Counters;
 use crate::socket::Producer;
 use crate::transport::{ConnectError, Transport};
@@ -251,6 +254,7 @@ fn is_final(reason: &DisconnectReason) -> bool {
             | DisconnectReason::ClosedByPeer
             | DisconnectReason::Replaced
             | DisconnectReason::Version
+            | DisconnectReason::Protocol(ProtocolError::Decode(DecodeError::Version { .. }))
     )
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Driver {
     peer_drains: bool,
     /// The position at which this client last said that nothing is under way.
     drained_at: Option<u64>,
+    /// When this client leaves a draining server by itself.
+    drained_by: Option<Duration>,
     /// When to stop waiting for a goodbye to be written.
     give_up: Option<Duration>,
     /// What the peer asked for in its drain: how long to stay away.
@@ -125,6 +127,7 @@ impl Driver {
             began: Instant::now(),
             peer_drains: false,
             drained_at: None,
+            drained_by: None,
             give_up: None,
             told_to_wait: Duration::ZERO,
         })
@@ -201,6 +204,9 @@ impl Driver {
             let reason = DisconnectReason::LinkLost;
             return Poll::Ready(self.unless_closed(End { reason, said_goodbye: true }));
         }
+        if self.drained_by.is_some_and(|by| now >= by) {
+            return Poll::Ready(DisconnectReason::Moved.into());
+        }
         self.poll_clock(cx).map(End::from)
     }
 
@@ -273,6 +279,7 @@ impl Driver {
                 self.sockets.handle_event(event, false)
             }
             Packet::Volatile(event) => {
+                self.inbound.check_size(event.bytes()).map_err(DisconnectReason::Protocol)?;
                 counters.volatile_in.add(1);
                 self.sockets.handle_event(event, true)
             }
@@ -316,6 +323,10 @@ impl Driver {
         // A client may have answered before it had all that was written for it.
         self.peer_drains = !self.sockets.are_served() || self.core.mailbox.is_settled();
         if !self.sockets.are_served() {
+            // A server that says drain and never closes is left.
+            let patience = drain.deadline.min(self.config.drain_delay_max);
+            let by = self.began.elapsed() + patience + self.config.close_timeout;
+            self.drained_by.get_or_insert(by);
             self.told_to_wait = drain.delay.min(self.config.drain_delay_max);
             // Nothing new is taken. The answer is announced when nothing old is left.
             let _ = self.core.mailbox.begin_drain(None);
@@ -350,7 +361,9 @@ impl Driver {
                     if let Some(position) = self.inbound.position_to_ride() {
                         self.core.mailbox.let_ride(&position);
                     }
-                    let until = self.began + self.give_up.map_or(until, |at| at.min(until));
+                    let deadlines = [self.give_up, self.drained_by];
+                    let until = deadlines.into_iter().flatten().fold(until, Duration::min);
+                    let until = self.began + until;
                     // One that fires too early costs one look; resetting it costs a lock each time.
                     if self.timer.deadline() > until || self.timer.is_elapsed() {
                         self.timer.as_mut().reset(until);
@@ -373,6 +386,7 @@ impl Driver {
         if !self.core.draining.load(Ordering::Acquire) || mailbox.closed().is_some() {
             return;
         }
+        self.sockets.refuse_parked();
         if !self.sockets.are_idle() {
             return;
         }

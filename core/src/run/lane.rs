@@ -133,6 +133,7 @@ impl Lane {
         if let Some(scope) = scope {
             scope.adapter.silence(self.socket.id());
         }
+        self.refuse_parked();
         let patience = self.config.disconnect_grace;
         if tokio::time::timeout(patience, self.finished()).await.is_err() {
             tracing::warn!(socket = %self.socket.id(), "a handler outlived its socket");
@@ -170,9 +171,14 @@ impl Lane {
             counters.cancelled.add(1);
         }
         counters.volatile_missed.add(left.volatile.len() as u64);
-        let parked = self.park.clear();
-        counters.parked.sub(parked.len() as u64);
+        self.refuse_parked();
         has_begun
+    }
+
+    /// Nobody will hear what is parked any more: who lets go of it answers it.
+    pub(crate) fn refuse_parked(&self) {
+        let parked = self.park.clear();
+        self.socket.session().counters.parked.sub(parked.len() as u64);
     }
 
     /// Waits until nothing is being handled and nothing waits.

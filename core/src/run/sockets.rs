@@ -200,6 +200,13 @@ impl Sockets {
         }
     }
 
+    /// A drain does not wait for listeners that may never come.
+    pub(crate) fn refuse_parked(&self) {
+        for joined in &self.joined {
+            joined.lane.refuse_parked();
+        }
+    }
+
     /// Whether no handler and no hook runs, and none waits.
     pub(crate) fn are_idle(&mut self) -> bool {
         while self.ending.try_join_next().is_some() {}

@@ -1,6 +1,6 @@
 //! What a wire can do by itself; what it lacks the session adds.
 
-/// What a connection promises. Declared by its transport, checked by the conformance kit.
+/// What a connection promises. Sessions rely on it, so a transport declares no more than it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
