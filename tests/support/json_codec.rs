@@ -30,7 +30,7 @@ impl Codec for Json {
     fn encode(&self, packet: &Packet) -> Encoded {
         let (header, body) = write(packet);
         // Volatile packets are in ordered frames too: one half without the other is no packet.
-        Encoded::Many([Frame::text(header.to_string()), body.into_frame()].into())
+        Encoded::from([Frame::text(header.to_string()), body.into_frame()])
     }
 
     /// The worst are control characters, six letters each, and empty bytes, seven for one.

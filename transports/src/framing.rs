@@ -235,6 +235,21 @@ impl<W> FrameWriter<W> {
         Self { stream, offset: 0 }
     }
 
+    /// Not inlined: batches of small frames are not to set up its arrays.
+    #[inline(never)]
+    fn poll_write_gathered(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &VecDeque<Frame>,
+        scratch: &mut [u8],
+    ) -> Poll<io::Result<usize>>
+    where
+        W: WriteStream,
+    {
+        let gathered = Gathered::new(batch, self.offset, scratch)?;
+        gathered.poll_write(&mut self.stream, cx, scratch)
+    }
+
     /// Removes the frames that are written whole.
     fn advance(&mut self, written: usize, batch: &mut VecDeque<Frame>) {
         self.offset += written;
@@ -257,8 +272,11 @@ impl<W: WriteStream> WriteHalf for FrameWriter<W> {
     ) -> Poll<io::Result<()>> {
         with_scratch(|scratch| {
             while !batch.is_empty() {
-                let gathered = Gathered::new(batch, self.offset, scratch)?;
-                let written = ready!(gathered.poll_write(&mut self.stream, cx, scratch))?;
+                let written = match join_small(batch, self.offset, scratch) {
+                    Some(joined) => self.stream.poll_write(cx, &[IoSlice::new(&scratch[..joined])]),
+                    None => self.poll_write_gathered(cx, batch, scratch),
+                };
+                let written = ready!(written)?;
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
@@ -271,6 +289,26 @@ impl<W: WriteStream> WriteHalf for FrameWriter<W> {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.poll_close(cx)
     }
+}
+
+/// Joins a whole batch of small frames in the thread's buffer, which is the usual case, if it is
+/// one and nothing of it was written before; says how many bytes it is.
+fn join_small(batch: &VecDeque<Frame>, offset: usize, scratch: &mut [u8]) -> Option<usize> {
+    if offset > 0 {
+        return None;
+    }
+    let mut joined = 0;
+    for Frame { body, .. } in batch {
+        let room = scratch.get_mut(joined..joined + HEADER_BYTES + body.len())?;
+        if body.len() > JOINED_BODY_BYTES_MAX {
+            return None;
+        }
+        let (header, rest) = room.split_at_mut(HEADER_BYTES);
+        header.copy_from_slice(&(body.len() as u32).to_be_bytes());
+        rest.copy_from_slice(body);
+        joined += HEADER_BYTES + body.len();
+    }
+    Some(joined)
 }
 
 /// What goes out in one write: headers and small bodies joined in the thread's buffer, large

@@ -52,29 +52,22 @@ impl Frame {
     }
 }
 
-/// One packet as a codec wrote it: the frames that any number of mailboxes may share.
+/// One packet as a codec wrote it: its frames, which any number of mailboxes may share. As good as
+/// always it is one frame. Cloning counts a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Encoded {
-    /// The usual case: one packet, one frame.
-    One(Frame),
-    /// A codec that needs several frames for one packet.
-    Many(Arc<[Frame]>),
-}
+pub struct Encoded(Arc<[Frame]>);
 
 impl Encoded {
     /// The frames, in the order in which they travel.
     #[must_use]
     pub fn frames(&self) -> &[Frame] {
-        match self {
-            Self::One(frame) => std::slice::from_ref(frame),
-            Self::Many(frames) => frames,
-        }
+        &self.0
     }
 
     /// Bytes of all bodies together.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.frames().iter().map(|frame| frame.body.len()).sum()
+        self.0.iter().map(|frame| frame.body.len()).sum()
     }
 
     /// Whether no frame has a byte.
@@ -86,6 +79,18 @@ impl Encoded {
 
 impl From<Frame> for Encoded {
     fn from(frame: Frame) -> Self {
-        Self::One(frame)
+        [frame].into()
+    }
+}
+
+impl<const N: usize> From<[Frame; N]> for Encoded {
+    fn from(frames: [Frame; N]) -> Self {
+        Self(Arc::new(frames))
+    }
+}
+
+impl From<Vec<Frame>> for Encoded {
+    fn from(frames: Vec<Frame>) -> Self {
+        Self(frames.into())
     }
 }

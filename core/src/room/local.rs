@@ -92,9 +92,14 @@ impl Adapter for LocalAdapter {
             return Err(RoomError::TooManyRooms { max: self.rooms_per_socket_max });
         }
         for name in new {
-            let room = all.entry(name.clone()).or_default();
+            // All members share one copy of the name.
+            let known = all.get_key_value(name).map_or(name, |(known, _)| known).clone();
+            let room = all.entry(known.clone()).or_default();
             let place = room.push(id, Arc::clone(&joined.mailbox));
-            joined.in_rooms.push((name.clone(), place));
+            if joined.in_rooms.is_empty() {
+                joined.in_rooms.reserve_exact(1); // as many as most sockets ever join
+            }
+            joined.in_rooms.push((known, place));
         }
         Ok(())
     }

@@ -145,6 +145,9 @@ impl Sockets {
         let id = SocketId(random::bits());
         let socket = Socket::on_server(id, number, Arc::clone(&self.core), scope);
         let lane = Lane::new(socket, mounted, Arc::clone(&self.config), self.peer_producer);
+        if self.joined.is_empty() {
+            self.joined.reserve_exact(1); // as many as most sessions ever join
+        }
         self.joined.push(Joined { client: number, theirs: number, lane: Arc::clone(&lane) });
         lane.open(let_in(Arc::clone(&lane), connect.auth));
         Ok(())

@@ -4,7 +4,7 @@ use super::{Capabilities, Peer, ReadError};
 use crate::protocol::{Codec, Frame, Native};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
 /// One live wire to one peer.
@@ -17,7 +17,9 @@ pub trait Connection: Send + 'static {
 
     /// What is spoken on it: the native codec, unless the wire belongs to another protocol.
     fn codec(&self) -> Arc<dyn Codec> {
-        Arc::new(Native)
+        // One for all connections.
+        static NATIVE: LazyLock<Arc<Native>> = LazyLock::new(|| Arc::new(Native));
+        Arc::<Native>::clone(&NATIVE)
     }
 
     /// Gives each half its owner: reading belongs to the driver, writing to the mailbox.
