@@ -13,16 +13,19 @@ thread_local! {
     static TURN: RefCell<Option<Vec<Arc<Mailbox>>>> = const { RefCell::new(None) };
 }
 
+/// This thread's turn; nothing when the thread is about to end and has none any more.
+fn with_turn<R>(f: impl FnOnce(&mut Option<Vec<Arc<Mailbox>>>) -> R) -> Option<R> {
+    TURN.try_with(|turn| f(&mut turn.borrow_mut())).ok()
+}
+
 /// Runs `poll` in a turn. Inside another turn it is part of that one.
 pub(crate) fn turn<R>(poll: impl FnOnce() -> R) -> R {
-    let outermost = TURN.with_borrow_mut(|turn| match turn {
-        Some(_) => false,
-        None => {
-            *turn = Some(Vec::new());
-            true
-        }
+    let outermost = with_turn(|turn| {
+        let outermost = turn.is_none();
+        turn.get_or_insert_default();
+        outermost
     });
-    let end = TurnEnd(outermost);
+    let end = TurnEnd(outermost.unwrap_or(false));
     let result = poll();
     drop(end);
     result
@@ -34,7 +37,7 @@ struct TurnEnd(bool);
 impl Drop for TurnEnd {
     fn drop(&mut self) {
         if self.0 {
-            let mailboxes = TURN.take();
+            let mailboxes = with_turn(Option::take).flatten();
             for mailbox in mailboxes.into_iter().flatten() {
                 mailbox.flush();
             }
@@ -46,7 +49,7 @@ impl Mailbox {
     /// Has what was just appended written: now, or with the rest of the turn. Not to be called
     /// under a lock.
     pub(crate) fn flush_in_turn(self: &Arc<Self>, flush: Flush) {
-        let in_turn = TURN.with_borrow_mut(|turn| match (turn, flush) {
+        let in_turn = with_turn(|turn| match (turn, flush) {
             (Some(mailboxes), Flush::AtTurnEnd) => {
                 mailboxes.push(Arc::clone(self));
                 true
@@ -54,7 +57,7 @@ impl Mailbox {
             (Some(_), Flush::Pending) => true,
             _ => false,
         });
-        if !in_turn {
+        if !in_turn.unwrap_or(false) {
             self.flush();
         }
     }

@@ -211,6 +211,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(5);
 /// Drives one session after another until it is told to stop, or the peer said so.
 async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Box<Driver>) {
     let mut backoff = Backoff::default();
+    let _finish = Finish(Arc::clone(&session));
     loop {
         dialer.counters.sessions.add(1);
         let began = Instant::now();
@@ -243,7 +244,15 @@ async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Box<Dri
         }
         session.back(Arc::clone(driver.core()));
     }
-    session.finish();
+}
+
+/// Whoever waits for the end of the session is told, also when its task ends in a panic.
+struct Finish(Arc<Supervised>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
 }
 
 /// Whether a client does not come back by itself.

@@ -199,7 +199,7 @@ impl Driver {
         let now = self.began.elapsed();
         self.inbound.handle_finished(news.freed, now);
         self.sockets.leave(self.core.take_leaving());
-        self.poll_drain();
+        self.poll_drain(cx);
         if news.is_closed && now >= *self.give_up.get_or_insert(now + self.config.close_timeout) {
             let reason = DisconnectReason::LinkLost;
             return Poll::Ready(self.unless_closed(End { reason, said_goodbye: true }));
@@ -340,6 +340,10 @@ impl Driver {
         position: &Position,
     ) -> Result<(), crate::protocol::ProtocolError> {
         if position.asks {
+            // A position that went out before answers an older ask, not this one.
+            if self.core.mailbox.take_rode() {
+                self.inbound.handle_rode();
+            }
             self.inbound.handle_ask(self.began.elapsed());
         }
         let flush = self.core.mailbox.handle_position(position)?;
@@ -381,13 +385,13 @@ impl Driver {
 
     /// A client that has nothing under way any more says so; then, in the same case, its server
     /// closes the session.
-    fn poll_drain(&mut self) {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) {
         let mailbox = &self.core.mailbox;
         if !self.core.draining.load(Ordering::Acquire) || mailbox.closed().is_some() {
             return;
         }
         self.sockets.refuse_parked();
-        if !self.sockets.are_idle() {
+        if !self.sockets.are_idle(cx) {
             return;
         }
         if !mailbox.is_settled() {

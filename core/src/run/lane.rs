@@ -269,6 +269,10 @@ impl Lane {
             // The task polls at once, so no wake-up given to the no-op waker is missed.
             let task = tokio::spawn(work).abort_handle();
             let mut state = self.lock();
+            if state.phase == Phase::Over && !state.running {
+                // The lane was stopped between the poll and the spawn.
+                task.abort();
+            }
             state.tasks.retain(|task| !task.is_finished());
             state.tasks.push(task);
         }
@@ -371,6 +375,10 @@ impl Lane {
         if let Some(owed) = self.park.admit(parked, events_max, bytes_max) {
             counter.sub(1);
             return owed.answer(Err(Nak::NoHandler));
+        }
+        if self.is_over() {
+            // The lane was stopped meanwhile, and will not look here again.
+            return self.refuse_parked();
         }
         self.park.keep(|| tokio::spawn(Arc::clone(self).look_after_parked()).abort_handle());
         if self.mounted.blueprint.emitter.hears(&name) {

@@ -204,9 +204,10 @@ impl Server {
         let spread = config.drain_spread.as_millis().max(1);
         let delay = Duration::from_millis((random::bits() % spread) as u64);
         let announce = Drain { deadline: config.drain_timeout, delay };
-        // The driver, once it is told, writes the announcement.
+        // In this order: the answer may come as soon as the announcement is there to be written.
+        core.draining.store(true, Ordering::Release);
         let _ = core.mailbox.begin_drain(Some(announce));
-        core.drain();
+        core.mailbox.nudge();
     }
 
     fn sessions(&self) -> Vec<Arc<SessionCore>> {

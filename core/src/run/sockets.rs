@@ -11,6 +11,7 @@ use crate::protocol::{
 use crate::socket::{SessionCore, Socket};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
 use tokio::task::JoinSet;
 
 /// The namespaces of a server, by path.
@@ -210,9 +211,10 @@ impl Sockets {
         }
     }
 
-    /// Whether no handler and no hook runs, and none waits.
-    pub(crate) fn are_idle(&mut self) -> bool {
-        while self.ending.try_join_next().is_some() {}
+    /// Whether no handler and no hook runs, and none waits. If one does, `cx` is woken when the
+    /// last hook has run; when a handler has, the mailbox wakes the driver.
+    pub(crate) fn are_idle(&mut self, cx: &mut Context<'_>) -> bool {
+        while let Poll::Ready(Some(_)) = self.ending.poll_join_next(cx) {}
         self.ending.is_empty() && self.joined.iter().all(|joined| joined.lane.is_idle())
     }
 
@@ -231,11 +233,7 @@ impl Sockets {
         if let Role::Client(reception) = &self.role {
             reception.set(lane.socket.client(), Standing::Ended(Some(reason.clone())));
         }
-        let core = Arc::clone(&self.core);
-        self.ending.spawn(async move {
-            lane.end(reason).await;
-            core.nudge_if_draining();
-        });
+        self.ending.spawn(lane.end(reason));
     }
 
     fn take(&mut self, client: NamespaceNumber) -> Option<Arc<Lane>> {
@@ -293,7 +291,7 @@ async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
         let flush = core.mailbox.push_control(&Packet::Accept(accept));
         scope.adapter.add(lane.socket.id(), Arc::clone(&core.mailbox));
         core.mailbox.flush_in_turn(flush);
-        if lane.is_over() {
+        if lane.is_over() || lane.socket.ended().is_some() {
             // Its end may have come, and removed it, just before it was added.
             scope.adapter.remove(lane.socket.id());
         }

@@ -60,12 +60,6 @@ impl SessionCore {
         std::mem::take(&mut self.leaving.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Has the driver drain the session.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        self.mailbox.nudge();
-    }
-
     /// Something has finished: a drain may have waited for it.
     pub(crate) fn nudge_if_draining(&self) {
         if self.draining.load(Ordering::Acquire) {

@@ -260,6 +260,13 @@ impl Mailbox {
         }
     }
 
+    /// Stops a position from riding; says whether one did since that was last told.
+    pub fn take_rode(&self) -> bool {
+        let mut state = self.lock();
+        state.notices.may_ride = false;
+        std::mem::take(&mut state.notices.rode)
+    }
+
     /// Lets a position go with whatever is written next, by whomever.
     pub fn let_ride(&self, position: &Position) {
         let mut state = self.lock();
@@ -279,6 +286,9 @@ impl Mailbox {
         let mut state = self.lock();
         state.notices.position = (position.received, position.granted);
         state.notices.position_due = true;
+        // It is newer than the one that might have gone with something else.
+        state.notices.may_ride = false;
+        state.notices.rode = false;
         state.appended(self)
     }
 

@@ -89,7 +89,8 @@ impl Wire {
         self.claim = Claim::Taken;
         let mut batch = std::mem::take(&mut self.unsent);
         if batch.is_empty() {
-            batch = SPARE_BATCH.take();
+            // A thread that ends has no spare one any more.
+            batch = SPARE_BATCH.try_with(Cell::take).unwrap_or_default();
         }
         Some(Claimed { half, batch, generation: self.generation })
     }
@@ -103,7 +104,7 @@ impl Wire {
             self.claim = claim;
         }
         if batch.is_empty() {
-            SPARE_BATCH.set(batch);
+            let _ = SPARE_BATCH.try_with(|spare| spare.set(batch));
         } else if is_current {
             self.unsent = batch;
         }
@@ -246,7 +247,9 @@ impl State {
         let unconfirmed = self.lanes.unconfirmed_answers();
         let answers = unconfirmed.is_quarter_of(mailbox.window)
             || (self.peer_waits && unconfirmed.events > 0);
-        let newly_stuck = stuck && !std::mem::replace(&mut self.told_stuck, stuck);
+        // An ask that is under way was made before this side was stuck, and says nothing of it.
+        let newly_stuck = stuck && !self.told_stuck && !self.asked;
+        self.told_stuck |= newly_stuck;
         if newly_stuck || full || answers {
             self.ask();
         }
