@@ -4,9 +4,9 @@ use super::support::chat::Chat;
 use super::support::raw::{LIMITS, RawPeer, event, event_packet, hello, text};
 use super::support::{becomes, within};
 use super::{accused, said, target};
-use emitwire::protocol::{CloseCode, Credit, Hello, Limits, Packet};
+use emitwire::protocol::{CloseCode, Credit, Hello, Limits, Packet, Position};
 use emitwire::{Client, Config, Endpoint, Event, Namespace, Payload};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// A window of four events and 4,000 bytes, events of up to 3,000 bytes, and little patience with
@@ -219,4 +219,25 @@ async fn a_goodbye_of_the_peer_is_no_error() {
     drop(peer);
     let stats = chat.end().await;
     assert_eq!(stats.protocol_errors, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_ask_is_answered_and_none_waits_for_a_heartbeat() {
+    let chat = Chat::with(Config::default(), [target()]).await;
+    let mut peer = RawPeer::joined(chat.address, "/target").await;
+    for number in 0..4 {
+        let asks = Position { received: 1, granted: LIMITS.window, ranges: Vec::new(), asks: true };
+        peer.send(&Packet::Position(asks)).await;
+        let began = Instant::now();
+        loop {
+            match within(peer.next()).await {
+                Some(Packet::Position(_)) => break,
+                Some(_) => {}
+                None => panic!("it ended"),
+            }
+        }
+        assert!(began.elapsed() < Duration::from_secs(2), "ask {number}: {:?}", began.elapsed());
+    }
+    drop(peer);
+    chat.end().await;
 }

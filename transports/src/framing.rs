@@ -392,10 +392,11 @@ impl<'a> Gathered<'a> {
 /// Lends the thread's buffer. It is taken out meanwhile, so that whatever a waker runs in between
 /// finds no borrow but, at worst, no buffer yet.
 fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
-    let mut scratch = SCRATCH.take();
+    // A thread that is about to end has no buffer any more, but may still have a goodbye to write.
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
     scratch.resize(SCRATCH_BYTES, 0);
     let result = work(&mut scratch);
-    SCRATCH.set(scratch);
+    let _ = SCRATCH.try_with(|spare| spare.set(scratch));
     result
 }
 
