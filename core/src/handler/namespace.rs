@@ -8,6 +8,7 @@ use crate::socket::{Ack, Envelope};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use thiserror::Error;
 use tower::util::BoxCloneSyncService;
@@ -315,10 +316,7 @@ where
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Ack, BoxError>> + Send>>;
 
-    fn poll_ready(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), BoxError>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.0.poll_ready(cx).map_err(Into::into)
     }
 

@@ -8,7 +8,7 @@ use super::sockets::Sockets;
 use super::{Config, Role};
 use crate::protocol::{
     Close, CloseCode, Decoder, DisconnectReason, Drain, Due, EventName, Frame, Inbound, Outbound,
-    Packet, Payload, Position,
+    Packet, Payload, Position, ProducerId, ProtocolError,
 };
 use crate::room::{Counters, Mailbox, WireEnd, turn};
 use crate::socket::{Producer, SessionCore};
@@ -38,7 +38,7 @@ pub(crate) struct Driver {
     inbound: Inbound,
     sockets: Sockets,
     core: Arc<SessionCore>,
-    own_producer: crate::protocol::ProducerId,
+    own_producer: ProducerId,
     config: Arc<Config>,
     began: Instant,
     /// Wakes at or before the next thing that is due.
@@ -335,10 +335,7 @@ impl Driver {
         Ok(())
     }
 
-    fn handle_position(
-        &mut self,
-        position: &Position,
-    ) -> Result<(), crate::protocol::ProtocolError> {
+    fn handle_position(&mut self, position: &Position) -> Result<(), ProtocolError> {
         if position.asks {
             // A position that went out before answers an older ask, not this one.
             if self.core.mailbox.take_rode() {

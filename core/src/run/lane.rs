@@ -13,7 +13,7 @@ use crate::protocol::{DisconnectReason, Event, EventId, EventName, Nak, Payload,
 use crate::socket::{Ack, Envelope, Scope, Socket};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use tokio::sync::Notify;
@@ -184,7 +184,7 @@ impl Lane {
     /// Waits until nothing is being handled and nothing waits.
     async fn finished(&self) {
         loop {
-            let mut idle = std::pin::pin!(self.idle.notified());
+            let mut idle = pin!(self.idle.notified());
             idle.as_mut().enable();
             if self.is_idle() {
                 return;

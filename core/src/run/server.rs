@@ -14,6 +14,7 @@ use crate::transport::{BindError, Connection, HandshakeError, Incoming, Listener
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -216,7 +217,7 @@ impl Server {
 
     async fn all_ended(&self) {
         loop {
-            let mut ended = std::pin::pin!(self.0.session_ended.notified());
+            let mut ended = pin!(self.0.session_ended.notified());
             ended.as_mut().enable();
             if lock(&self.0.sessions).is_empty() {
                 return;
