@@ -61,24 +61,17 @@ impl Adapter for LocalAdapter {
     }
 
     fn silence(&self, id: SocketId) {
-        let rooms = self.rooms_of(id);
-        self.remove(id);
+        let mut members = self.write();
+        let rooms = members.remove(id);
         if !rooms.is_empty() {
-            self.write().silenced.insert(id, rooms);
+            members.silenced.insert(id, rooms);
         }
     }
 
     fn remove(&self, id: SocketId) {
         let mut members = self.write();
         members.silenced.remove(&id);
-        let Some(joined) = members.sockets.remove(&id) else { return };
-        for (name, place) in joined.in_rooms {
-            members.take_from_room(&name, place);
-        }
-        let moved = members.everyone.swap_remove(joined.in_everyone);
-        if let Some(moved) = moved.and_then(|id| members.sockets.get_mut(&id)) {
-            moved.in_everyone = joined.in_everyone;
-        }
+        members.remove(id);
     }
 
     fn join(&self, id: SocketId, rooms: &[RoomName]) -> Result<(), RoomError> {
@@ -206,6 +199,19 @@ impl Members {
         let socket = id.and_then(|id| self.sockets.get(&id));
         let socket = socket.map(|joined| &self.everyone.0[joined.in_everyone..=joined.in_everyone]);
         room.into_iter().chain(socket)
+    }
+
+    /// Takes a socket out of everything; says where it was.
+    fn remove(&mut self, id: SocketId) -> Vec<RoomName> {
+        let Some(joined) = self.sockets.remove(&id) else { return Vec::new() };
+        for (name, place) in &joined.in_rooms {
+            self.take_from_room(name, *place);
+        }
+        let moved = self.everyone.swap_remove(joined.in_everyone);
+        if let Some(moved) = moved.and_then(|id| self.sockets.get_mut(&id)) {
+            moved.in_everyone = joined.in_everyone;
+        }
+        joined.in_rooms.into_iter().map(|(name, _)| name).collect()
     }
 
     /// Takes one member out of a room, and the room away when it was the last.

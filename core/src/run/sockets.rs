@@ -267,6 +267,17 @@ impl Sockets {
     }
 }
 
+/// A driver that panics takes its sockets out of their rooms. In order there are none left by then.
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        for joined in &self.joined {
+            if let Some(scope) = &joined.lane.mounted.scope {
+                scope.adapter.remove(joined.lane.socket.id());
+            }
+        }
+    }
+}
+
 /// Server: decides, accepts, and runs the first hook. Events of the socket wait behind it.
 async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
     let (core, blueprint) = (lane.socket.session(), &lane.mounted.blueprint);
