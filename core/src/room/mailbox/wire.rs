@@ -95,19 +95,21 @@ impl Wire {
         Some(Claimed { half, batch, generation: self.generation })
     }
 
-    fn put_back(&mut self, claimed: Claimed, claim: Claim) {
+    /// The half comes back when its link has ended in the meantime.
+    fn put_back(&mut self, claimed: Claimed, claim: Claim) -> Option<Box<dyn WriteHalf>> {
         let Claimed { half, batch, generation } = claimed;
-        // A link that ended in the meantime takes its half and its frames with it.
         let is_current = generation == self.generation && matches!(self.claim, Claim::Taken);
-        if is_current {
-            self.half = Some(half);
-            self.claim = claim;
-        }
         if batch.is_empty() {
             let _ = SPARE_BATCH.try_with(|spare| spare.set(batch));
         } else if is_current {
             self.unsent = batch;
         }
+        if !is_current {
+            return Some(half);
+        }
+        self.half = Some(half);
+        self.claim = claim;
+        None
     }
 }
 
@@ -189,11 +191,14 @@ impl Mailbox {
                 Poll::Pending => (Claim::Blocked, !by_driver),
                 Poll::Ready(Err(error)) => (Claim::Broken(error), true),
             };
-            state.wire.put_back(claimed, claim);
+            let stale = state.wire.put_back(claimed, claim);
             state.after_progress(&self.bounds);
             if drivers_turn {
                 state.wake_driver();
             }
+            drop(state);
+            // Closing a wire is a system call: not under the lock.
+            drop(stale);
             return;
         }
     }
