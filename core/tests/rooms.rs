@@ -731,6 +731,20 @@ fn when_the_window_is_shut_events_wait_and_answers_pass_and_the_peer_is_asked_on
 }
 
 #[test]
+fn whoever_is_shut_out_while_an_older_ask_is_under_way_asks_again() {
+    let rig = Rig::open(1, BOUNDS);
+    let _: Flush = rig.mailbox.post_ask();
+    rig.mailbox.flush();
+    assert_eq!(rig.asks(), 1);
+    rig.offer(1).unwrap();
+    rig.offer(2).unwrap();
+    assert_eq!(rig.asks(), 1, "one at a time");
+    // The answer to the first is older than the event that shut the window.
+    rig.confirm(1, 0).unwrap();
+    assert_eq!(rig.asks(), 2, "the peer has to know that somebody waits");
+}
+
+#[test]
 fn a_position_that_may_ride_goes_with_the_next_packet_and_never_alone() {
     let rig = Rig::open(10, BOUNDS);
     assert!(rig.drive().is_pending());
