@@ -4,13 +4,14 @@
 
 mod support;
 
-use emitwire::{Client, Config, DisconnectReason, Namespace, Server, Session};
+use emitwire::{Client, Config, DisconnectReason, Namespace, Server, Session, Socket};
 use std::cell::RefCell;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{endpoint, fresh_mem, listen, within};
+use support::{becomes, endpoint, fresh_mem, listen, within};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_sees_the_last_hook_of_a_socket_that_has_just_left() {
@@ -55,6 +56,28 @@ async fn a_client_whose_credentials_panic_on_the_way_back_ends() {
     within(server.run_until(async {})).await;
     assert_eq!(within(session.ended()).await, DisconnectReason::Moved);
     within(session.close()).await;
+}
+
+#[tokio::test]
+async fn a_socket_that_has_left_hears_nothing_while_its_last_handler_runs_on() {
+    let (begin, mut begun) = mpsc::unbounded_channel();
+    let namespace = Namespace::new("/").on("stuck", move |socket: Socket| {
+        begin.send(socket).unwrap();
+        std::future::pending::<()>()
+    });
+    let mut config = Config::default();
+    config.disconnect_grace = Duration::from_secs(3600);
+    let server = Server::with_config(config).mount(namespace).unwrap();
+    let url = fresh_mem();
+    listen(&server, &url).await;
+    let client = Client::new(endpoint(&url)).mount(Namespace::new("/"));
+    let session = within(client.connect()).await.unwrap();
+    within(session.of("/").unwrap().emit("stuck", &())).await.unwrap();
+    let socket = within(begun.recv()).await.unwrap();
+    assert_eq!(server.of("/").emit("news", &()).await.unwrap().accepted, 1);
+    socket.disconnect();
+    becomes(|| server.of("/").sockets().len(), 0).await;
+    assert_eq!(server.of("/").emit("news", &()).await.unwrap().accepted, 0);
 }
 
 /// Set in the process that may abort.
