@@ -324,16 +324,8 @@ async fn a_client_comes_back_when_its_server_is_back_on_the_same_port() {
     assert_eq!(within(ended.recv()).await.unwrap(), (first, DisconnectReason::Moved));
 
     let server = Server::with_config(config()).mount(chat()).unwrap();
-    let listening = async {
-        loop {
-            // The port may still be on its way out.
-            if let Ok(listening) = server.listen(endpoint(&url)).await {
-                return listening;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within(listening).await;
+    // `run_until` has left the port.
+    within(server.listen(endpoint(&url))).await.unwrap();
     let second = within(begun.recv()).await.unwrap();
     assert_ne!(first, second);
     becomes(|| session.of("/chat").is_ok(), true).await;

@@ -78,7 +78,7 @@ pub struct Mailbox {
     state: Mutex<State>,
     codec: Arc<dyn Codec>,
     bounds: Bounds,
-    /// The peer's window: how far answers may run ahead of their confirmation.
+    /// This side's own window: what unconfirmed answers hold of it makes the mailbox ask.
     window: Credit,
     counters: Arc<Counters>,
 }
