@@ -83,6 +83,9 @@ pub enum ProtocolError {
     /// A frame is not a packet.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// The bytes broke a rule of the wire below the packets.
+    #[error("the wire's own rules were broken")]
+    Wire,
     /// A packet that has no place where it came.
     #[error("a {packet} packet has no place here")]
     Unexpected {

@@ -283,6 +283,7 @@ impl From<ReadError> for DisconnectReason {
                 let error = DecodeError::TooLong { length, max };
                 Self::Protocol(error.into())
             }
+            ReadError::Malformed { .. } => Self::Protocol(ProtocolError::Wire),
             ReadError::Io { .. } | ReadError::Truncated => Self::LinkLost,
         }
     }

@@ -11,6 +11,8 @@ pub struct Capabilities {
     /// Nobody between the two ends can read the frames. Wires inside one process or one machine
     /// count as encrypted.
     pub encrypted: bool,
+    /// When one direction was closed in order, the other still carries frames.
+    pub half_close: bool,
     /// The largest volatile frame that travels on its own; `None` when volatile frames take the
     /// same road as ordered ones. Unit: bytes.
     pub datagram_bytes_max: Option<usize>,
@@ -26,6 +28,7 @@ impl Capabilities {
             reliable: true,
             ordered: true,
             encrypted: false,
+            half_close: true,
             datagram_bytes_max: None,
             frame_bytes_max,
         }
@@ -38,6 +41,7 @@ impl Capabilities {
             reliable: false,
             ordered: false,
             encrypted: false,
+            half_close: false,
             datagram_bytes_max: Some(datagram_bytes_max),
             frame_bytes_max: datagram_bytes_max,
         }

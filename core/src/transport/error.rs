@@ -45,6 +45,14 @@ pub enum ConnectError {
         /// What the system says.
         source: io::Error,
     },
+    /// Somebody is there, but the wire's own handshake failed.
+    #[error("{endpoint} is no peer of this wire")]
+    Handshake {
+        /// The address asked for.
+        endpoint: String,
+        /// What went wrong.
+        source: HandshakeError,
+    },
     /// No answer before the deadline.
     #[error("no answer within {after:?}")]
     Timeout {
@@ -98,15 +106,35 @@ pub enum ConnectError {
     },
 }
 
-/// Why a peer that arrived is no peer of this wire.
+/// Why the wire's own handshake failed, at either end.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The wire broke.
+    /// The wire broke, or the peer left before the handshake was over.
     #[error("the connection broke in its handshake")]
     Io {
         /// What the system says.
         source: io::Error,
+    },
+    /// The peer speaks something else.
+    #[error("the peer does not speak this wire's handshake")]
+    Malformed {
+        /// What its bytes are not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The peer speaks the handshake, and wants nothing to do with this side.
+    #[error("the peer refused with status {status}: {reason}")]
+    Refused {
+        /// The wire's own code, such as an HTTP status.
+        status: u16,
+        /// The peer's words, at most a few hundred bytes of them.
+        reason: String,
+    },
+    /// The peer asked for something that is not offered here.
+    #[error("the peer asked for {asked}, which is not offered here")]
+    NotOffered {
+        /// What it asked for: a path, a sub-protocol, an origin.
+        asked: String,
     },
 }
 
@@ -131,5 +159,11 @@ pub enum ReadError {
         bytes: u64,
         /// The limit.
         max: usize,
+    },
+    /// The bytes break a rule of the wire's own framing.
+    #[error("the peer broke the rules of this wire")]
+    Malformed {
+        /// Which rule.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
