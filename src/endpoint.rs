@@ -59,12 +59,16 @@ pub enum EndpointError {
 
 /// One row for each wire: scheme, the feature that brings it, and how to make it, if it is
 /// compiled in.
-const WIRES: [(&str, &str, Option<Make>); 2] = [
+const WIRES: [(&str, &str, Option<Make>); 3] = [
     ("mem", "", Some(memory)),
     #[cfg(feature = "tcp")]
     ("tcp", "tcp", Some(tcp)),
     #[cfg(not(feature = "tcp"))]
     ("tcp", "tcp", None),
+    #[cfg(feature = "ws")]
+    ("ws", "ws", Some(ws)),
+    #[cfg(not(feature = "ws"))]
+    ("ws", "ws", None),
 ];
 
 /// Makes a transport of what stands behind `://`, or says what should have stood there.
@@ -79,13 +83,39 @@ fn memory(name: &str) -> Result<Arc<dyn Transport>, &'static str> {
 
 #[cfg(feature = "tcp")]
 fn tcp(address: &str) -> Result<Arc<dyn Transport>, &'static str> {
-    let (host, port) = address.rsplit_once(':').unwrap_or_default();
-    let bare_ipv6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
-    let is_port = port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    if host.is_empty() || bare_ipv6 || !is_port {
+    if !matches!(host_and_port(address), Some((_, Some(_)))) {
         return Err("tcp://HOST:PORT, with an IPv6 address in brackets");
     }
     Ok(Arc::new(emitwire_transports::Tcp::new(address)))
+}
+
+#[cfg(feature = "ws")]
+fn ws(address: &str) -> Result<Arc<dyn Transport>, &'static str> {
+    let end = address.find(['/', '?']).unwrap_or(address.len());
+    let (authority, target) = address.split_at(end);
+    let is_target = target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if host_and_port(authority).is_none() || !is_target {
+        return Err("ws://HOST:PORT/PATH, with an IPv6 address in brackets; 80 is the usual port");
+    }
+    Ok(Arc::new(emitwire_transports::Ws::new(address)))
+}
+
+/// Takes `host` or `host:port` apart.
+#[cfg(any(feature = "tcp", feature = "ws"))]
+fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let is_bracketed = |host: &str| host.starts_with('[') && host.ends_with(']');
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !is_bracketed(authority) => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let is_number = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
+    let port = match port {
+        Some(port) => Some(port.parse().ok().filter(|_| is_number(port))?),
+        None => None,
+    };
+    let is_host = host.bytes().all(|byte| byte.is_ascii_graphic() && !b"@/?#\\".contains(&byte));
+    let is_whole = !host.contains([':', '[', ']']) || is_bracketed(host);
+    (!host.is_empty() && is_host && is_whole).then_some((host, port))
 }
 
 impl Endpoint {

@@ -42,6 +42,8 @@ pub use emitwire_core::{protocol, transport};
 pub use emitwire_middleware as middleware;
 #[cfg(feature = "tcp")]
 pub use emitwire_transports::Tcp;
+#[cfg(feature = "ws")]
+pub use emitwire_transports::Ws;
 pub use endpoint::{Endpoint, EndpointError, schemes};
 
 #[cfg(doctest)]

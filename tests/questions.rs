@@ -21,8 +21,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tower::timeout::TimeoutLayer;
 
 /// One URL for each wire; `name` keeps the tests apart.
-fn wires(name: &str) -> [String; 2] {
-    [String::from("tcp://127.0.0.1:0"), format!("mem://questions-{name}")]
+fn wires(name: &str) -> [String; 3] {
+    let memory = format!("mem://questions-{name}");
+    [String::from("tcp://127.0.0.1:0"), String::from("ws://127.0.0.1:0"), memory]
 }
 
 fn endpoint(url: &str) -> Endpoint {
@@ -133,7 +134,7 @@ async fn tapped(address: String) -> (String, impl Future<Output = (Vec<u8>, Vec<
 
 #[tokio::test]
 async fn over_tcp_a_session_begins_with_the_hello_and_no_byte_of_it_is_http() {
-    let [wire, _] = wires("http");
+    let [wire, ..] = wires("http");
     let chat = Namespace::new("/chat").on("say", |Data(text): Data<String>| async move { text });
     let (_server, url) = serve(&wire, Config::default(), chat).await;
     let (url, bytes) = tapped(url.replace("tcp://", "")).await;

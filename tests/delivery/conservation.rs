@@ -33,11 +33,12 @@ async fn what_one_side_sent_the_other_got_and_every_event_has_one_fate() {
     });
     let server = Server::new().mount(namespace).unwrap();
     let tcp = listen(&server, "tcp://127.0.0.1:0").await;
+    let ws = listen(&server, "ws://127.0.0.1:0").await;
     let mem = listen(&server, &fresh_mem()).await;
     let mut sessions = Vec::new();
     let mut talking = Vec::new();
     for number in 0..20 {
-        let url = if number % 2 == 0 { tcp.endpoint() } else { mem.endpoint() };
+        let url = [&tcp, &ws, &mem][number % 3].endpoint();
         let session = connect(url, mixed()).await;
         talking.push(tokio::spawn(talk(session.of("/").unwrap(), 200)));
         talking.push(tokio::spawn(talk(within(begun.recv()).await.unwrap(), 200)));

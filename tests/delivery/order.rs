@@ -74,29 +74,36 @@ async fn every_event_of_a_hundred_sockets_is_handled_once_and_in_order_over_tcp(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_event_of_a_hundred_sockets_is_handled_once_and_in_order_over_websocket() {
+    both_ways(&[("ws://127.0.0.1:0", 100)], 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_event_of_a_hundred_sockets_is_handled_once_and_in_order_in_memory() {
     both_ways(&[(&fresh_mem(), 100)], 300).await;
 }
 
 #[test]
-fn every_event_of_a_thousand_sockets_is_handled_once_and_in_order_over_both() {
+fn every_event_of_a_thousand_sockets_is_handled_once_and_in_order_over_all_wires() {
     if std::env::var_os("EMITWIRE_FULL").is_none() {
         println!("skipped: EMITWIRE_FULL=1 cargo test --release --test delivery thousand");
         return;
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(both_ways(&[("tcp://127.0.0.1:0", 400), (&fresh_mem(), 600)], 1000));
+    let mem = fresh_mem();
+    let wires = [("tcp://127.0.0.1:0", 300), ("ws://127.0.0.1:0", 300), (&mem, 400)];
+    runtime.block_on(both_ways(&wires, 1000));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_members_on_both_wires_hear_sixteen_broadcasters_each_in_order_and_whole() {
+async fn fifty_members_on_all_wires_hear_sixteen_broadcasters_each_in_order_and_whole() {
     const MEMBERS: usize = 50;
     const BROADCASTERS: usize = 16;
     const EVENTS: u64 = 60;
     let namespace = Namespace::new("/room")
         .on_connect(|socket: Socket| async move { socket.join(["all", "again"]).await });
     let server = Server::new().mount(namespace).unwrap();
-    let urls = ["tcp://127.0.0.1:0", &fresh_mem()].map(str::to_owned);
+    let urls = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0", &fresh_mem()].map(str::to_owned);
     let mut wires = Vec::new();
     for url in &urls {
         wires.push(listen(&server, url).await);

@@ -4,15 +4,22 @@
 //! | feature | scheme | type | on the wire |
 //! | --- | --- | --- | --- |
 //! | `tcp` (default) | `tcp://host:port` | `Tcp` | the length of a frame, then its body |
+//! | `ws` (default) | `ws://host:port/path` | `Ws` | WebSocket (RFC 6455): one binary frame each |
 //!
-//! Each file holds one wire: the transport with its options, its listener, its connection.
-//! `framing.rs` holds what all byte streams share. The wire without a network is in the core:
-//! [`Memory`](emitwire_core::transport::Memory).
+//! Each file or folder holds one wire: the transport with its options, its listener, its
+//! connection. `framing/` holds what all byte streams share, `net.rs` what all TCP sockets do. The
+//! wire without a network is in the core: [`Memory`](emitwire_core::transport::Memory).
 
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "ws"))]
 mod framing;
+#[cfg(any(feature = "tcp", feature = "ws"))]
+mod net;
 #[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "ws")]
+mod ws;
 
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
+#[cfg(feature = "ws")]
+pub use ws::Ws;

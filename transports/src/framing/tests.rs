@@ -1,7 +1,15 @@
 //! What the framing promises of memory, copies and calls, seen from the inside.
 
-use super::*;
-use std::task::Waker;
+use super::reader::{AHEAD_BYTES_MIN, FrameReader};
+use super::scratch::SCRATCH_BYTES;
+use super::writer::{FrameWriter, LENGTH_BYTES, Length, WriteStream};
+use emitwire_core::protocol::Frame;
+use emitwire_core::transport::{ReadError, ReadHalf, WriteHalf};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// A stream that hands out one chunk a read, then ends.
 struct Chunks(VecDeque<Vec<u8>>);
@@ -112,7 +120,7 @@ fn the_frames_of_one_read_share_one_allocation() {
     let bodies: Vec<&[u8]> = frames.iter().map(|frame| &frame.body[..]).collect();
     assert_eq!(bodies, [b"one", &b""[..], b"three", b""]);
     let between = bodies[2].as_ptr() as usize - bodies[0].as_ptr() as usize;
-    assert_eq!(between, "one".len() + 2 * HEADER_BYTES);
+    assert_eq!(between, "one".len() + 2 * LENGTH_BYTES);
 }
 
 #[test]
@@ -215,7 +223,10 @@ impl WriteStream for Takes {
     }
 }
 
-fn write(writer: &mut FrameWriter<Takes>, batch: &mut VecDeque<Frame>) -> Poll<io::Result<()>> {
+fn write(
+    writer: &mut FrameWriter<Takes, Length>,
+    batch: &mut VecDeque<Frame>,
+) -> Poll<io::Result<()>> {
     writer.poll_write(&mut Context::from_waker(Waker::noop()), batch)
 }
 
@@ -226,7 +237,7 @@ fn frames(sizes: &[usize]) -> VecDeque<Frame> {
 #[test]
 fn a_batch_that_fits_goes_out_in_one_write() {
     let slices_of = |sizes: &[usize]| {
-        let mut writer = FrameWriter::new(Takes::new(usize::MAX));
+        let mut writer = FrameWriter::<_, Length>::new(Takes::new(usize::MAX));
         let mut batch = frames(sizes);
         assert!(write(&mut writer, &mut batch).is_ready());
         assert!(batch.is_empty());
@@ -249,7 +260,7 @@ fn bytes_are_the_same_however_little_the_stream_takes() {
         let bytes_max = [3, 1000, 50_000, 500_000][seed as usize % 4];
         // Three bytes a time is for headers; large bodies would only take long.
         let sizes_max = if bytes_max == 3 { 300 } else { usize::MAX };
-        let mut writer = FrameWriter::new(Takes::new(bytes_max));
+        let mut writer = FrameWriter::<_, Length>::new(Takes::new(bytes_max));
         let mut batch = VecDeque::new();
         let mut expected = Vec::new();
         for _ in 0..1 + mixer.below(20) {
@@ -269,7 +280,7 @@ fn bytes_are_the_same_however_little_the_stream_takes() {
 
 #[test]
 fn a_stream_that_takes_nothing_for_good_is_an_error() {
-    let mut writer = FrameWriter::new(Takes::new(0));
+    let mut writer = FrameWriter::<_, Length>::new(Takes::new(0));
     let mut batch = frames(&[10]);
     assert!(write(&mut writer, &mut batch).is_pending());
     let Poll::Ready(Err(error)) = write(&mut writer, &mut batch) else { panic!("no error") };

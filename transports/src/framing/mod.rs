@@ -1,0 +1,37 @@
+//! Frames on byte streams: what all stream wires share.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `reader.rs` | frames that stand behind their length |
+//! | `writer.rs` | frames behind whatever header the wire gives them, joined into few writes |
+//! | `scratch.rs` | the thread's buffer: an idle stream holds no memory but its halves |
+
+#[cfg(feature = "tcp")]
+mod reader;
+mod scratch;
+#[cfg(all(test, feature = "tcp"))]
+mod tests;
+mod writer;
+
+#[cfg(feature = "tcp")]
+pub(crate) use reader::FrameReader;
+pub(crate) use scratch::with_scratch;
+#[cfg(feature = "tcp")]
+pub(crate) use writer::Length;
+pub(crate) use writer::{FrameWriter, Header, WriteStream};
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// One read into `room`; zero bytes are the end of the stream.
+pub(crate) fn poll_stream(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    room: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut room = ReadBuf::new(room);
+    ready!(Pin::new(stream).poll_read(cx, &mut room))?;
+    Poll::Ready(Ok(room.filled().len()))
+}

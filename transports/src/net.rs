@@ -1,0 +1,122 @@
+//! TCP sockets, as every wire on top of them wants them.
+
+use crate::framing::WriteStream;
+use emitwire_core::transport::{BindError, ConnectError};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+
+/// Listens on the first address of `host:port` that can be listened on.
+pub(crate) async fn bind(
+    address: &str,
+    backlog: u32,
+    endpoint: &str,
+) -> Result<TcpListener, BindError> {
+    let endpoint = endpoint.to_owned();
+    let addresses = match lookup_host(address).await {
+        Ok(addresses) => addresses,
+        Err(source) => return Err(BindError::NotAvailable { endpoint, source }),
+    };
+    let mut failure = io::ErrorKind::AddrNotAvailable.into();
+    for address in addresses {
+        match listen(address, backlog) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(match failure.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { endpoint },
+        io::ErrorKind::AddrNotAvailable => BindError::NotAvailable { endpoint, source: failure },
+        _ => BindError::Io { endpoint, source: failure },
+    })
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if cfg!(unix) {
+        // Lets a server start again while connections of its last run are in TIME-WAIT. On
+        // Windows the option would let two servers share the address instead.
+        socket.set_reuseaddr(true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(backlog)
+}
+
+/// Connects to the first address of `host:port` that answers; also says which it was.
+pub(crate) async fn connect(
+    address: &str,
+    endpoint: &str,
+) -> Result<(TcpStream, SocketAddr), ConnectError> {
+    let connected = async {
+        let stream = TcpStream::connect(address).await?;
+        let peer = prepare(&stream)?;
+        Ok((stream, peer))
+    };
+    let endpoint = endpoint.to_owned();
+    connected.await.map_err(|source| ConnectError::Unreachable { endpoint, source })
+}
+
+/// What either end does with a fresh stream; says who the peer is.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<SocketAddr> {
+    let peer = stream.peer_addr()?;
+    // Connecting to a port of this machine where nobody listens may pick that same port for
+    // this side, and the socket meets itself (RFC 9293 §3.5, simultaneous open).
+    if peer == stream.local_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    stream.set_nodelay(true)?;
+    Ok(peer)
+}
+
+impl WriteStream for OwnedWriteHalf {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let written = match slices {
+                [one] => self.try_write(one),
+                many => self.try_write_vectored(many),
+            };
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Ready means that there is room again since: another try, no waiting.
+                    ready!(self.as_ref().poll_write_ready(cx))?;
+                }
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_shutdown(cx)
+    }
+}
+
+/// The largest frame unless the transport says otherwise.
+pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How many connections wait to be accepted unless the transport says otherwise.
+pub(crate) const BACKLOG: u32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_met_itself_is_refused() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = socket.local_addr().unwrap();
+        // Not every system lets it happen.
+        if let Ok(stream) = socket.connect(address).await {
+            let error = prepare(&stream).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The handshake (RFC 6455 §4): an HTTP request, and an answer that switches protocols or says why
+//! not.
+
+use super::Options;
+use crate::net;
+use emitwire_core::transport::{HandshakeError, Peer};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientRequest};
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::handshake::client::Response as Answer;
+use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
+use tokio_tungstenite::tungstenite::handshake::server::{
+    ErrorResponse, Request, Response, write_response,
+};
+use tokio_tungstenite::tungstenite::http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use tokio_tungstenite::tungstenite::http::{StatusCode, Uri};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{accept_hdr_async_with_config, client_async_with_config};
+
+/// A stream that speaks WebSocket from here on.
+pub(super) struct Shaken {
+    pub(super) stream: TcpStream,
+    pub(super) peer: Peer,
+    /// Frames that came together with the answer.
+    pub(super) early: Vec<u8>,
+}
+
+/// The server's side: reads a request and answers it.
+///
+/// # Errors
+/// Why it was refused; the peer was told.
+pub(super) async fn answer(
+    mut stream: TcpStream,
+    options: &Options,
+) -> Result<Shaken, HandshakeError> {
+    let address = net::prepare(&stream).map_err(|source| HandshakeError::Io { source })?;
+    let mut verdict = None;
+    let mut head = Head::new(&mut stream, options.head_bytes_max);
+    #[allow(clippy::result_large_err, reason = "that is what tungstenite takes")]
+    let judge = |request: &Request, mut response: Response| match judge(request, options) {
+        Ok(()) => {
+            verdict = Some(Ok(peer(Peer::new(format!("ws://{address}")), request)));
+            let ours = HeaderValue::from_static(SUB_PROTOCOL);
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, ours);
+            Ok(response)
+        }
+        Err((status, asked)) => {
+            let refusal = refusal(status, &asked);
+            verdict = Some(Err(asked));
+            Err(refusal)
+        }
+    };
+    let accepted = accept_hdr_async_with_config(&mut head, judge, Some(without_buffers())).await;
+    let accepted = accepted.map(drop);
+    let is_too_large = head.is_full();
+    match (accepted, verdict) {
+        (Ok(_), Some(Ok(peer))) => Ok(Shaken { stream, peer, early: Vec::new() }),
+        (_, Some(Err(asked))) => {
+            hang_up(&mut stream).await;
+            Err(HandshakeError::NotOffered { asked })
+        }
+        (Ok(_), _) => Err(HandshakeError::Io { source: io::ErrorKind::InvalidData.into() }),
+        (Err(error), _) => {
+            if let Some(refusal) = refusal_of(&error, is_too_large) {
+                // The request was refused whether or not the peer hears why.
+                let _ = say(&mut stream, &refusal).await;
+                hang_up(&mut stream).await;
+            }
+            Err(failure(error))
+        }
+    }
+}
+
+/// The client's side: sends a request and reads its answer.
+///
+/// # Errors
+/// The server refused, or is none.
+pub(super) async fn request(
+    mut stream: TcpStream,
+    options: &Options,
+    peer: Peer,
+) -> Result<Shaken, HandshakeError> {
+    let request = client_request(options).map_err(failure)?;
+    let mut head = Head::new(&mut stream, options.head_bytes_max);
+    let answered = client_async_with_config(request, &mut head, Some(without_buffers())).await;
+    let (_, answer) = answered.map_err(failure)?;
+    if answer.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+        // None was asked for (RFC 6455 §4.1).
+        return Err(malformed(ProtocolError::InvalidHeader(SEC_WEBSOCKET_EXTENSIONS.into())));
+    }
+    let early = match Answer::try_parse(&head.read) {
+        Ok(Some((head_bytes, _))) => head.read.split_off(head_bytes),
+        _ => Vec::new(),
+    };
+    Ok(Shaken { stream, peer, early })
+}
+
+fn client_request(options: &Options) -> Result<ClientRequest, Error> {
+    let target = if options.target.is_empty() { "/" } else { &options.target };
+    let uri: Uri = format!("ws://{}{target}", options.authority).parse()?;
+    let mut request =
+        ClientRequestBuilder::new(uri).with_sub_protocol(SUB_PROTOCOL).into_client_request()?;
+    for (name, value) in &options.headers {
+        let name = HeaderName::try_from(name.as_str()).map_err(io::Error::other)?;
+        if request.headers().contains_key(&name) {
+            return Err(ProtocolError::InvalidHeader(name.into()).into());
+        }
+        request.headers_mut().append(name, HeaderValue::try_from(value.as_str())?);
+    }
+    Ok(request)
+}
+
+type ClientRequest = tokio_tungstenite::tungstenite::handshake::client::Request;
+
+/// Lets a request in, or says with which status not, and what it asked for.
+fn judge(request: &Request, options: &Options) -> Result<(), (StatusCode, String)> {
+    let path = options.target.split('?').next().unwrap_or("");
+    if !matches!(path, "" | "/") && request.uri().path() != path {
+        let path = request.uri().path();
+        return Err((StatusCode::NOT_FOUND, format!("the path {path}")));
+    }
+    if let Some(origin) = request.headers().get(ORIGIN) {
+        if !is_let_in(origin, request.headers().get(HOST), options) {
+            let origin = String::from_utf8_lossy(origin.as_bytes());
+            return Err((StatusCode::FORBIDDEN, format!("the origin {origin}")));
+        }
+    }
+    if !offers_ours(request.headers()) {
+        let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL);
+        let offered = offered.map_or("none".into(), |it| String::from_utf8_lossy(it.as_bytes()));
+        let asked = format!("the sub-protocol {offered} instead of {SUB_PROTOCOL}");
+        return Err((StatusCode::BAD_REQUEST, asked));
+    }
+    Ok(())
+}
+
+fn offers_ours(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut offers = offers.filter_map(|offer| offer.to_str().ok());
+    offers.any(|offers| offers.split(',').any(|offer| offer.trim() == SUB_PROTOCOL))
+}
+
+/// A page of the same host, or one on the list (RFC 6455 §10.2).
+fn is_let_in(origin: &HeaderValue, host: Option<&HeaderValue>, options: &Options) -> bool {
+    let Ok(origin) = origin.to_str() else { return options.any_origin };
+    let host = host.and_then(|host| host.to_str().ok());
+    let page_host = origin.split_once("://").map(|(_, authority)| authority);
+    let is_same_host = match (page_host, host) {
+        (Some(page_host), Some(host)) => page_host.eq_ignore_ascii_case(host),
+        _ => false,
+    };
+    let is_listed = || options.origins.iter().any(|listed| listed.eq_ignore_ascii_case(origin));
+    options.any_origin || is_same_host || is_listed()
+}
+
+fn peer(peer: Peer, request: &Request) -> Peer {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers: Vec<_> =
+        request.headers().iter().map(|(name, value)| (name.as_str(), text(value))).collect();
+    peer.request(target, headers.iter().map(|(name, value)| (*name, value.as_str())))
+}
+
+/// What a request that never came to be judged is told; nothing when nobody listens.
+fn refusal_of(error: &Error, is_too_large: bool) -> Option<ErrorResponse> {
+    let (status, asked) = match error {
+        _ if is_too_large => too_large(),
+        Error::AttackAttempt | Error::Capacity(_) => too_large(),
+        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::Io(_) => return None,
+        Error::Protocol(ProtocolError::WrongHttpMethod) => {
+            (StatusCode::METHOD_NOT_ALLOWED, "a method other than GET")
+        }
+        Error::Protocol(ProtocolError::WrongHttpVersion) => {
+            (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "an older HTTP than 1.1")
+        }
+        Error::Protocol(
+            ProtocolError::MissingConnectionUpgradeHeader
+            | ProtocolError::MissingUpgradeWebSocketHeader,
+        ) => (StatusCode::UPGRADE_REQUIRED, "something else than a WebSocket"),
+        Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
+            (StatusCode::UPGRADE_REQUIRED, "a WebSocket of another version than 13")
+        }
+        _ => (StatusCode::BAD_REQUEST, "something that is no request for a WebSocket"),
+    };
+    let mut refusal = refusal(status, asked);
+    if status == StatusCode::UPGRADE_REQUIRED {
+        let headers = refusal.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    Some(refusal)
+}
+
+fn too_large() -> (StatusCode, &'static str) {
+    (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "more than a request may hold")
+}
+
+fn refusal(status: StatusCode, asked: &str) -> ErrorResponse {
+    let body = format!("This is a WebSocket of emitwire. It was asked for {asked}.\n");
+    let mut refusal = ErrorResponse::new(None);
+    *refusal.status_mut() = status;
+    let headers = refusal.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    *refusal.body_mut() = Some(body);
+    refusal
+}
+
+async fn say(stream: &mut TcpStream, refusal: &ErrorResponse) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    write_response(&mut bytes, refusal).map_err(io::Error::other)?;
+    bytes.extend(refusal.body().iter().flat_map(|body| body.as_bytes()));
+    stream.write_all(&bytes).await
+}
+
+/// Ends this side, and reads on without a look until the peer has ended too, so that the answer is
+/// not lost to a reset. The caller has a deadline for all of it.
+async fn hang_up(stream: &mut TcpStream) {
+    let mut bytes = [0; 1024];
+    let mut rest = LINGER_BYTES_MAX;
+    if stream.shutdown().await.is_ok() {
+        while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+            rest = rest.saturating_sub(count);
+            if rest == 0 {
+                return;
+            }
+        }
+    }
+}
+
+fn failure(error: Error) -> HandshakeError {
+    match error {
+        Error::Io(source) => HandshakeError::Io { source },
+        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::ConnectionClosed => {
+            HandshakeError::Io { source: io::ErrorKind::UnexpectedEof.into() }
+        }
+        Error::Http(answer) => {
+            let body = answer.body().as_deref().unwrap_or_default();
+            let body = &body[..body.len().min(REASON_BYTES_MAX)];
+            let reason = String::from_utf8_lossy(body).trim().to_owned();
+            HandshakeError::Refused { status: answer.status().as_u16(), reason }
+        }
+        error => malformed(error),
+    }
+}
+
+fn malformed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HandshakeError {
+    HandshakeError::Malformed { source: source.into() }
+}
+
+/// Tungstenite's connection is dropped after the handshake.
+fn without_buffers() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0)
+}
+
+/// A stream in its handshake: bounded, and it remembers what was read.
+struct Head<'a> {
+    stream: &'a mut TcpStream,
+    read: Vec<u8>,
+    bytes_max: usize,
+}
+
+impl<'a> Head<'a> {
+    fn new(stream: &'a mut TcpStream, bytes_max: usize) -> Self {
+        Self { stream, read: Vec::new(), bytes_max }
+    }
+
+    fn is_full(&self) -> bool {
+        self.read.len() >= self.bytes_max
+    }
+}
+
+impl AsyncRead for Head<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let head = self.get_mut();
+        if head.is_full() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let mut within = room.take(head.bytes_max - head.read.len());
+        ready!(Pin::new(&mut *head.stream).poll_read(cx, &mut within))?;
+        let count = within.filled().len();
+        head.read.extend_from_slice(within.filled());
+        room.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Head<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// What both sides agree to speak inside of the WebSocket.
+const SUB_PROTOCOL: &str = "emitwire.1";
+
+/// How much of a refusal's text is kept.
+const REASON_BYTES_MAX: usize = 512;
+
+/// Bytes of a refused peer that are read and thrown away.
+const LINGER_BYTES_MAX: usize = 256 * 1024;

@@ -1,0 +1,323 @@
+//! The writing half: frames behind their headers, and pongs and closes between them.
+
+use super::rules::{CONTROL_BYTES_MAX, mask};
+use crate::framing::{FrameWriter, Header, WriteStream};
+use bytes::Bytes;
+use emitwire_core::protocol::{Frame, FrameKind};
+use emitwire_core::transport::WriteHalf;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+/// The writing half in the hands of the mailbox.
+pub(super) struct Writer<W: WriteStream>(pub(super) Arc<Output<W>>);
+
+impl<W: WriteStream> WriteHalf for Writer<W> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<Frame>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self.0.lock() {
+            Some(state) => state.poll_write(cx, batch),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.0.lock() {
+            Some(state) => state.poll_close(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl<W: WriteStream> Drop for Writer<W> {
+    fn drop(&mut self) {
+        let state = self.0.lock().take();
+        // A peer that has closed waits for the answer; it goes out if there is room for it.
+        if let Some(mut state) = state.filter(|state| state.closed_by_peer) {
+            let _ = state.poll_close(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
+
+/// A connection's writing direction. It has two users: the mailbox writes frames, and the reading
+/// half answers pings at once, because peers exist that do not wait long. Its lock is held for one
+/// write that does not block.
+pub(super) struct Output<W>(Mutex<Option<State<W>>>);
+
+impl<W: WriteStream> Output<W> {
+    pub(super) fn new(stream: W, role: Role) -> Self {
+        let frames = match role {
+            Role::Server => Frames::Bare(FrameWriter::new(stream)),
+            Role::Client => {
+                Frames::Masked { blocks: VecDeque::new(), writer: FrameWriter::new(stream) }
+            }
+        };
+        Self(Mutex::new(Some(State {
+            frames,
+            control: Vec::new(),
+            pong: None,
+            close_code: CloseCode::Normal,
+            closed_by_peer: false,
+            closed: false,
+        })))
+    }
+
+    /// Answers a ping; says whether the answer is out.
+    ///
+    /// An answer that waits for room gives way to a newer one (RFC 6455 §5.5.3), so that pings
+    /// cannot fill the memory of somebody whose pongs they do not read.
+    pub(super) fn pong(&self, cx: &mut Context<'_>, body: &[u8]) -> bool {
+        if let Some(state) = &mut *self.lock() {
+            state.pong = Some(Bytes::copy_from_slice(body));
+        }
+        self.flush(cx)
+    }
+
+    /// Writes what waits between the frames; says whether nothing waits any more.
+    pub(super) fn flush(&self, cx: &mut Context<'_>) -> bool {
+        match &mut *self.lock() {
+            // What is wrong with the wire its writer will see.
+            Some(state) if state.frames.are_whole() => state.poll_control(cx).is_ready(),
+            // Whoever goes on with the frame writes it behind that.
+            Some(_) | None => true,
+        }
+    }
+
+    /// The peer writes no more; our own close, when it comes, repeats its code.
+    pub(super) fn closed_by_peer(&self, code: CloseCode) {
+        if let Some(state) = &mut *self.lock() {
+            state.closed_by_peer = true;
+            state.close_code = code;
+        }
+    }
+
+    /// What our close will say.
+    pub(super) fn close_with(&self, code: CloseCode) {
+        if let Some(state) = &mut *self.lock() {
+            state.close_code = code;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<State<W>>> {
+        // A write that panicked leaves a connection that is as broken as its writer says.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct State<W> {
+    frames: Frames<W>,
+    /// What is left of the control frame that is being written.
+    control: Vec<u8>,
+    /// The answer to the newest ping.
+    pong: Option<Bytes>,
+    close_code: CloseCode,
+    closed_by_peer: bool,
+    /// Our close is written, or about to be: nothing follows it.
+    closed: bool,
+}
+
+impl<W: WriteStream> State<W> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<Frame>,
+    ) -> Poll<io::Result<()>> {
+        if self.closed && !batch.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.owes_control() {
+            if !self.frames.are_whole() {
+                ready!(self.frames.poll_finish(cx, batch))?;
+            }
+            ready!(self.poll_control(cx))?;
+        }
+        self.frames.poll_write(cx, batch)
+    }
+
+    fn owes_control(&self) -> bool {
+        !self.control.is_empty() || self.pong.is_some()
+    }
+
+    /// Only between two frames.
+    fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while !self.control.is_empty() {
+                let rest = [IoSlice::new(&self.control)];
+                let written = ready!(self.frames.stream().poll_write(cx, &rest))?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.control.drain(..written);
+            }
+            self.control = Vec::new();
+            let Some(body) = self.pong.take() else { return Poll::Ready(Ok(())) };
+            self.push_control(Control::Pong, &body);
+        }
+    }
+
+    fn push_control(&mut self, control: Control, body: &[u8]) {
+        debug_assert!(body.len() <= CONTROL_BYTES_MAX);
+        let key = self.frames.mask();
+        push(&mut self.control, OpCode::Control(control), body, key);
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A frame of which only a part was written is the last word.
+        if self.frames.can_be_whole() {
+            ready!(self.frames.poll_finish(cx, &mut VecDeque::new()))?;
+            if !self.closed {
+                self.closed = true;
+                ready!(self.poll_control(cx))?;
+                self.push_control(Control::Close, &u16::from(self.close_code).to_be_bytes());
+            }
+            ready!(self.poll_control(cx))?;
+        }
+        self.frames.stream().poll_close(cx)
+    }
+}
+
+/// How frames are written: as they are by a server, masked by a client (RFC 6455 §5.1).
+enum Frames<W> {
+    Bare(FrameWriter<W, Unmasked>),
+    Masked {
+        /// Whole frames, with their headers and masked: what no longer is in a batch and not yet
+        /// written.
+        blocks: VecDeque<Frame>,
+        writer: FrameWriter<W, Nothing>,
+    },
+}
+
+impl<W: WriteStream> Frames<W> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<Frame>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Bare(writer) => writer.poll_write(cx, batch),
+            Self::Masked { blocks, writer } => loop {
+                ready!(writer.poll_write(cx, blocks))?;
+                *blocks = VecDeque::new();
+                if batch.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                blocks.push_back(Frame::ordered(masked_block(batch)));
+            },
+        }
+    }
+
+    /// Whether something can go out in between.
+    fn are_whole(&self) -> bool {
+        match self {
+            Self::Bare(writer) => writer.is_between_frames(),
+            Self::Masked { blocks, .. } => blocks.is_empty(),
+        }
+    }
+
+    /// Whether that can be reached without the batch whose frame was begun.
+    fn can_be_whole(&self) -> bool {
+        matches!(self, Self::Masked { .. }) || self.are_whole()
+    }
+
+    /// Writes the rest of what was begun.
+    fn poll_finish(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<Frame>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Bare(writer) => {
+                let mut others = batch.split_off(batch.len().min(1));
+                let written = writer.poll_write(cx, batch);
+                batch.append(&mut others);
+                written
+            }
+            Self::Masked { blocks, writer } => writer.poll_write(cx, blocks),
+        }
+    }
+
+    fn stream(&mut self) -> &mut W {
+        match self {
+            Self::Bare(writer) => writer.stream(),
+            Self::Masked { writer, .. } => writer.stream(),
+        }
+    }
+
+    /// A new key for each frame that is masked.
+    fn mask(&self) -> Option<[u8; 4]> {
+        matches!(self, Self::Masked { .. }).then(rand::random)
+    }
+}
+
+/// Moves frames from the front of a batch into one block, up to a bound or one frame.
+fn masked_block(batch: &mut VecDeque<Frame>) -> Vec<u8> {
+    let mut block = Vec::new();
+    while let Some(frame) = batch.front() {
+        let fits = block.len() + frame.body.len() <= MASKED_BLOCK_BYTES_MAX;
+        if !block.is_empty() && !fits {
+            break;
+        }
+        push(&mut block, opcode(frame.kind), &frame.body, Some(rand::random()));
+        batch.pop_front();
+    }
+    block
+}
+
+/// Appends one frame.
+fn push(block: &mut Vec<u8>, opcode: OpCode, body: &[u8], key: Option<[u8; 4]>) {
+    let header = FrameHeader { opcode, mask: key, ..FrameHeader::default() };
+    let length = body.len() as u64;
+    block.reserve(header.len(length) + body.len());
+    // Writing into memory does not fail.
+    let _ = header.format(length, block);
+    let begin = block.len();
+    block.extend_from_slice(body);
+    if let Some(key) = key {
+        mask(&mut block[begin..], key);
+    }
+}
+
+fn opcode(kind: FrameKind) -> OpCode {
+    OpCode::Data(match kind {
+        FrameKind::Binary => Data::Binary,
+        FrameKind::Text => Data::Text,
+    })
+}
+
+/// A server's header: the same for every member of a room.
+struct Unmasked;
+
+impl Header for Unmasked {
+    fn bytes(body_bytes: usize) -> usize {
+        FrameHeader::default().len(body_bytes as u64)
+    }
+
+    fn write(frame: &Frame, mut room: &mut [u8]) -> io::Result<()> {
+        let header = FrameHeader { opcode: opcode(frame.kind), ..FrameHeader::default() };
+        let length = frame.body.len() as u64;
+        header.format(length, &mut room).map_err(io::Error::other)
+    }
+}
+
+/// No header: it stands in the block already.
+struct Nothing;
+
+impl Header for Nothing {
+    fn bytes(_: usize) -> usize {
+        0
+    }
+
+    fn write(_: &Frame, _: &mut [u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How much is masked ahead of its writing.
+const MASKED_BLOCK_BYTES_MAX: usize = 64 * 1024;
