@@ -1,21 +1,27 @@
-//! Fan-out of a 64 B event to 1,000 members over TCP: what a delivery costs the server's CPU.
+//! Fan-out of a 64 B event to 1,000 members, over each wire: what a delivery costs the server's CPU.
 //!
 //! Beside emitwire's server runs the least that can be done: a loop that joins the frames of one
-//! read and makes one write per member. Both tell the same bytes to members of the same kind, so
+//! read, built once for all, and makes one write per member. Both tell the same bytes to members of the same kind, so
 //! the ratio is what sessions, rooms, positions, windows and counters cost. With one broadcast
 //! under way at a time that loop is bound by its writes; with sixteen it joins sixteen frames.
 //!
 //! `EMITWIRE_BENCH_WRAP="perf record -o fanout.data"` runs emitwire's server under a profiler,
 //! `EMITWIRE_BENCH_SMOKE=1` makes do with small figures.
 
+#[path = "support/cpu.rs"]
+mod cpu;
 #[path = "support/figures.rs"]
 mod figures;
+#[path = "support/frames.rs"]
+mod frames;
 #[path = "support/hub.rs"]
 mod hub;
 #[path = "support/member.rs"]
 mod member;
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/wire.rs"]
+mod wire;
 
 use emitwire::Config;
 use figures::Figures;
@@ -24,8 +30,9 @@ use process::{Cores, EMITWIRE, Process, RAW};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use wire::Wire;
 
 /// Broadcasts that are under way at a time.
 const DEPTHS: [u64; 2] = [1, 16];
@@ -52,9 +59,9 @@ struct Plan {
 }
 
 fn main() -> ExitCode {
-    let serve = |role: &str, members| match role {
-        EMITWIRE => hub::serve(Config::default()),
-        _ => serve_raw(members),
+    let serve = |role: &str, wire, members| match role {
+        EMITWIRE => hub::serve(wire, Config::default()),
+        _ => serve_raw(wire, members),
     };
     process::main("fanout", serve, measure)
 }
@@ -71,12 +78,16 @@ fn measure() -> io::Result<()> {
         return Err(io::Error::other("the limit of open files is too low"));
     }
     let cores = Cores::split()?;
-    let mut raw = Crowd::gather(RAW, &plan, &cores)?;
-    let mut emitwire = Crowd::gather(EMITWIRE, &plan, &cores)?;
-    println!("fanout: a 64 B event to {} members over TCP on loopback", plan.members);
+    println!("fanout: a 64 B event to {} members on loopback", plan.members);
     println!("{}, {} rounds of {:?}", cores.facts(), plan.rounds, plan.window);
     println!("server CPU per delivery, µs: median (least–most) of the rounds");
-    println!("{:>9}{:>24}{:>24}{:>24}", "in flight", "raw", "emitwire", "ratio");
+    println!("{:>4}{:>11}{:>24}{:>24}{:>24}", "wire", "in flight", "raw", "emitwire", "ratio");
+    Wire::ALL.into_iter().try_for_each(|wire| compare(wire, &plan, &cores))
+}
+
+fn compare(wire: Wire, plan: &Plan, cores: &Cores) -> io::Result<()> {
+    let mut raw = Crowd::gather(RAW, wire, plan, cores)?;
+    let mut emitwire = Crowd::gather(EMITWIRE, wire, plan, cores)?;
     let mut medians = Vec::new();
     for depth in DEPTHS {
         // The first of each is for the caches and for the allocator.
@@ -90,12 +101,13 @@ fn measure() -> io::Result<()> {
         let ours = Figures::from_iter(pairs.iter().map(|(_, emitwire)| *emitwire));
         // Neighbours in time are compared: the machine may have another speed a second later.
         let ratio = Figures::from_iter(pairs.iter().map(|(raw, emitwire)| emitwire / raw));
-        println!("{depth:>9}{theirs:>24.3}{ours:>24.3}{ratio:>24.2}");
+        let wire = wire.scheme();
+        println!("{wire:>4}{depth:>11}{theirs:>24.3}{ours:>24.3}{ratio:>24.2}");
         medians.push(ratio.median());
     }
     raw.check()?;
     emitwire.check()?;
-    println!("fanout: ratio d1 {:.2} d16 {:.2}", medians[0], medians[1]);
+    println!("fanout {}: ratio d1 {:.2} d16 {:.2}", wire.scheme(), medians[0], medians[1]);
     Ok(())
 }
 
@@ -109,20 +121,20 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn gather(role: &str, plan: &Plan, cores: &Cores) -> io::Result<Self> {
-        let server = Process::start(role, plan.members, cores)?;
+    fn gather(role: &str, wire: Wire, plan: &Plan, cores: &Cores) -> io::Result<Self> {
+        let server = Process::start(role, wire, plan.members, cores)?;
         let connect = if role == EMITWIRE { Member::join } else { Member::bare };
-        let driver = connect(server.address())?;
-        let members = (0..plan.members).map(|_| connect(server.address()));
+        let driver = connect(wire, server.address())?;
+        let members = (0..plan.members).map(|_| connect(wire, server.address()));
         let members = members.collect::<io::Result<_>>()?;
         Ok(Self { server, driver, members, sent: 0, scratch: vec![0; SCRATCH_BYTES] })
     }
 
     /// What a delivery costs the server, in microseconds of its CPU.
     fn cost(&mut self, depth: u64, window: Duration) -> io::Result<f64> {
-        let (spent, sent) = (self.cpu_nanos()?, self.sent);
+        let (spent, sent) = (cpu::nanos(self.server.pid())?, self.sent);
         self.run(depth, window)?;
-        let spent = self.cpu_nanos()? - spent;
+        let spent = cpu::nanos(self.server.pid())? - spent;
         // As idle clients do, so that the next time begins with empty logs.
         self.members.iter_mut().try_for_each(Member::beat)?;
         let deliveries = (self.sent - sent) * self.members.len() as u64;
@@ -187,22 +199,11 @@ impl Crowd {
         }
         Ok(())
     }
-
-    /// What all threads of the server have run so far, to the nanosecond.
-    fn cpu_nanos(&self) -> io::Result<u64> {
-        let mut nanos = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.server.pid()))? {
-            let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
-            let spent = schedstat.split_whitespace().next().and_then(|spent| spent.parse().ok());
-            nanos += spent.unwrap_or(0);
-        }
-        Ok(nanos)
-    }
 }
 
 /// The least that a server can do: what came in one read from the driver, who is the first to
 /// connect, is joined and written once to each member.
-fn serve_raw(members: usize) -> io::Result<()> {
+fn serve_raw(wire: Wire, members: usize) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     process::announce(&listener.local_addr()?.to_string());
     let accept = || -> io::Result<TcpStream> {
@@ -219,9 +220,9 @@ fn serve_raw(members: usize) -> io::Result<()> {
         let mut joined = Vec::new();
         let mut bytes = &scratch[..count];
         // The driver writes less at once than one read takes, so frames arrive whole.
-        while let Some((body, rest)) = member::split_frame(bytes) {
+        while let Some((body, rest)) = wire.split(bytes) {
             let tick = member::tick_of(body).unwrap_or_default();
-            joined.extend(member::frame(&member::event(member::TICK_NAME, tick)));
+            joined.extend(member::frame(wire, &member::event(member::TICK_NAME, tick)));
             bytes = rest;
         }
         for member in &mut members {

@@ -8,12 +8,16 @@
 
 #[path = "support/figures.rs"]
 mod figures;
+#[path = "support/frames.rs"]
+mod frames;
 #[path = "support/hub.rs"]
 mod hub;
 #[path = "support/member.rs"]
 mod member;
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/wire.rs"]
+mod wire;
 
 use emitwire::Config;
 use figures::Figures;
@@ -25,6 +29,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
+use wire::Wire;
 
 /// What all of an idle session may take, in bytes.
 const BUDGET: f64 = 1536.0;
@@ -42,11 +47,11 @@ const SETTLE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let serve = |role: &str, _| match role {
+    let serve = |role: &str, wire, _| match role {
         EMITWIRE => {
             let mut config = Config::default();
             config.heartbeat_interval = HEARTBEAT_INTERVAL;
-            hub::serve(config)
+            hub::serve(wire, config)
         }
         _ => serve_raw(),
     };
@@ -60,36 +65,47 @@ fn measure() -> io::Result<()> {
         return Err(io::Error::other("the limit of open files is too low"));
     }
     let cores = Cores::split()?;
-    println!("idle: {sessions} sessions over TCP on loopback, each in one room");
+    println!("idle: {sessions} sessions on loopback, each in one room");
     println!("{}, {rounds} rounds, a heartbeat every {HEARTBEAT_INTERVAL:?}", cores.facts());
     if sessions < wanted {
         println!("{wanted} sessions were wanted, the limit of open files allows no more");
     }
-    let mut pairs = Vec::new();
-    for _ in 0..rounds {
-        pairs.push((resident(RAW, sessions, &cores)?, resident(EMITWIRE, sessions, &cores)?));
-    }
-    let raw = Figures::from_iter(pairs.iter().map(|(raw, _)| *raw));
-    let emitwire = Figures::from_iter(pairs.iter().map(|(_, emitwire)| *emitwire));
-    let (theirs, ours) = (raw.median(), emitwire.median());
     println!("resident bytes per session: median (least–most) of the rounds");
+    // The least is the same for all wires: a socket, and somebody who waits.
+    let raw = rounds_of(RAW, Wire::Tcp, rounds, sessions, &cores)?;
     println!("{:>9}{raw:>24.0}", "raw");
-    println!("{:>9}{emitwire:>24.0}", "emitwire");
-    println!("{:>9}{:>24.2}", "ratio", ours / theirs);
-    println!("{:>9}{:>24.2}", "of budget", ours / BUDGET);
-    println!("idle: {ours:.0} bytes/session, raw {theirs:.0}");
+    for wire in Wire::ALL {
+        let emitwire = rounds_of(EMITWIRE, wire, rounds, sessions, &cores)?;
+        let (theirs, ours) = (raw.median(), emitwire.median());
+        let (ratio, of_budget) = (ours / theirs, ours / BUDGET);
+        println!(
+            "{:>9}{emitwire:>24.0}  {ratio:.2} of raw, {of_budget:.2} of budget",
+            wire.scheme()
+        );
+        println!("idle {}: {ours:.0} bytes/session, raw {theirs:.0}", wire.scheme());
+    }
     Ok(())
 }
 
+fn rounds_of(
+    role: &str,
+    wire: Wire,
+    rounds: usize,
+    sessions: usize,
+    cores: &Cores,
+) -> io::Result<Figures> {
+    (0..rounds).map(|_| resident(role, wire, sessions, cores)).collect()
+}
+
 /// Resident bytes of the server for each session beyond the first ones.
-fn resident(role: &str, sessions: usize, cores: &Cores) -> io::Result<f64> {
-    let server = Process::start(role, sessions, cores)?;
+fn resident(role: &str, wire: Wire, sessions: usize, cores: &Cores) -> io::Result<f64> {
+    let server = Process::start(role, wire, sessions, cores)?;
     let connect = if role == EMITWIRE { Member::join } else { Member::bare };
     let mut members = Vec::new();
     let mut bytes = [0; 2];
     for (bytes, sessions) in bytes.iter_mut().zip([FIRST, sessions]) {
         while members.len() < sessions {
-            members.push(connect(server.address())?);
+            members.push(connect(wire, server.address())?);
         }
         settle(&mut members)?;
         *bytes = resident_bytes(server.pid())?;

@@ -167,10 +167,13 @@ async fn capabilities(scheme: &str) -> Capabilities {
         "mem" => String::from("mem://papers"),
         other => format!("{other}://127.0.0.1:0"),
     };
-    let listener = Endpoint::new(&url).unwrap().bind().await.unwrap();
+    let mut listener = Endpoint::new(&url).unwrap().bind().await.unwrap();
     let connecting = Endpoint::new(&listener.endpoint()).unwrap();
-    let connected = tokio::time::timeout(Duration::from_secs(10), connecting.connect()).await;
-    connected.expect("in time").unwrap().capabilities()
+    let accepted = async { listener.accept().await.unwrap().handshake().await };
+    let both = async { tokio::join!(connecting.connect(), accepted) };
+    let (connected, _accepted) =
+        tokio::time::timeout(Duration::from_secs(10), both).await.expect("in time");
+    connected.unwrap().capabilities()
 }
 
 #[tokio::test]

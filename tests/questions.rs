@@ -153,6 +153,26 @@ async fn over_tcp_a_session_begins_with_the_hello_and_no_byte_of_it_is_http() {
     }
 }
 
+#[tokio::test]
+async fn over_websocket_a_session_has_one_http_request_and_one_answer() {
+    let chat = Namespace::new("/chat").on("say", |Data(text): Data<String>| async move { text });
+    let (_server, url) = serve("ws://127.0.0.1:0", Config::default(), chat).await;
+    let (tcp, bytes) = tapped(url.replace("ws://", "")).await;
+    let session = connect(&tcp.replace("tcp://", "ws://"), Namespace::new("/chat")).await;
+    let socket = session.of("/chat").unwrap();
+    let _: String = in_time(socket.emit("say", "hello").ack()).await.unwrap();
+    in_time(session.close()).await;
+
+    let (client, server) = bytes.await;
+    let count = |bytes: &[u8]| bytes.windows(5).filter(|five| *five == b"HTTP/").count();
+    assert_eq!((count(&client), count(&server)), (1, 1));
+    assert!(client.starts_with(b"GET / HTTP/1.1\r\n"), "{client:02x?}");
+    assert!(server.starts_with(b"HTTP/1.1 101 "), "{server:02x?}");
+    let answer = server.windows(4).position(|four| four == b"\r\n\r\n").expect("an end") + 4;
+    let welcome = &server[answer..];
+    assert_eq!((welcome[0], &welcome[2..4]), (0x82, &[0x02, 1][..]), "{welcome:02x?}");
+}
+
 // What happens when a client emits?
 
 #[tokio::test]

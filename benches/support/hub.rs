@@ -1,7 +1,10 @@
-//! The server under test: one namespace, one room, and a handler that tells the room.
+//! The server under test: one namespace, one room, a handler that tells the room, and one that
+//! answers.
 
 use crate::process::announce;
-use emitwire::{Config, EmitError, Endpoint, Event, Namespace, Server, Socket};
+use crate::wire::Wire;
+use bytes::Bytes;
+use emitwire::{Config, Data, EmitError, Endpoint, Event, Namespace, Server, Socket};
 use std::future::pending;
 use std::io;
 use tokio::runtime::Builder;
@@ -10,16 +13,19 @@ use tokio::runtime::Builder;
 const ROOM: &str = "hub";
 
 /// Serves on one thread, so that what the process spends is what the work costs.
-pub(crate) fn serve(config: Config) -> io::Result<()> {
+pub(crate) fn serve(wire: Wire, config: Config) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let hub = Namespace::new("/")
             .on_connect(|socket: Socket| async move { socket.join(ROOM).await })
-            .on("go", relay);
+            .on("go", relay)
+            .on("echo", |Data(bytes): Data<Bytes>| async move { bytes });
         let server = Server::with_config(config).mount(hub).map_err(io::Error::other)?;
-        let endpoint = Endpoint::new("tcp://127.0.0.1:0").map_err(io::Error::other)?;
+        let endpoint =
+            Endpoint::new(&format!("{}://127.0.0.1:0", wire.scheme())).map_err(io::Error::other)?;
         let listening = server.listen(endpoint).await.map_err(io::Error::other)?;
-        announce(listening.endpoint().trim_start_matches("tcp://"));
+        let address = listening.endpoint().split_once("://").map_or("", |(_, address)| address);
+        announce(address);
         pending().await
     })
 }

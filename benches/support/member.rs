@@ -3,6 +3,7 @@
 //! It speaks docs/PROTOCOL.md by itself, with the limits of a default client, and tells its
 //! position as often as that one has to: what members say is part of what a delivery costs.
 
+use crate::wire::Wire;
 use emitwire::Config;
 use emitwire::protocol::{
     Codec, Connect, Credit, DecodeError, Decoder, EventName, EventPacket, EventRef, Frame, Hello,
@@ -31,6 +32,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(600);
 
 /// One connection to a server.
 pub(crate) struct Member {
+    wire: Wire,
     stream: TcpStream,
     /// What has arrived of a frame that is not whole.
     partial: Vec<u8>,
@@ -57,18 +59,19 @@ struct Session {
 
 impl Member {
     /// A connection to a server that only sends.
-    pub(crate) fn bare(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn bare(wire: Wire, address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, partial: Vec::new(), ticks: 0, session: None })
+        Ok(Self { wire, stream, partial: Vec::new(), ticks: 0, session: None })
     }
 
     /// Shakes hands with a server and joins its namespace `/`.
-    pub(crate) fn join(address: SocketAddr) -> io::Result<Self> {
-        let mut member = Self::bare(address)?;
+    pub(crate) fn join(wire: Wire, address: SocketAddr) -> io::Result<Self> {
+        let mut member = Self::bare(wire, address)?;
         member.stream.set_nonblocking(false)?;
         member.stream.set_read_timeout(Some(PATIENCE))?;
+        wire.shake_hands(&mut member.stream)?;
         let mut session = Session::new();
         let producer = ProducerId(0);
         let hello = Hello { resumes: false, nonce: 0, producer, limits: session.limits() };
@@ -106,7 +109,12 @@ impl Member {
             session.written += ticks.end - ticks.start;
         }
         let packets: Vec<Packet> = ticks.map(|tick| event("go", tick)).collect();
-        self.say(&packets)
+        if self.session.is_some() {
+            return self.say(&packets);
+        }
+        // A server that speaks no protocol takes no mask off either.
+        let frames = packets.iter().flat_map(|packet| frame(self.wire, packet));
+        self.stream.write_all(&frames.collect::<Vec<u8>>())
     }
 
     /// Says what an idle peer does: a heartbeat, and a position behind it.
@@ -145,7 +153,7 @@ impl Member {
 
     /// Gives back what is no whole frame.
     fn handle_frames<'a>(&mut self, mut bytes: &'a [u8]) -> io::Result<&'a [u8]> {
-        while let Some((body, rest)) = split_frame(bytes) {
+        while let Some((body, rest)) = self.wire.split(bytes) {
             match body.first() {
                 Some(&EVENT) => self.handle_tick(body)?,
                 _ => self.handle_other(body)?,
@@ -185,17 +193,26 @@ impl Member {
     }
 
     fn say(&mut self, packets: &[Packet]) -> io::Result<()> {
-        let frames: Vec<u8> = packets.iter().flat_map(frame).collect();
+        let frames: Vec<u8> =
+            packets.iter().flat_map(|packet| client_frame(self.wire, packet)).collect();
         self.stream.write_all(&frames)
     }
 
     /// Waits for the next packet of a handshake.
     fn hear(&mut self, session: &mut Session) -> io::Result<Packet> {
-        let mut length = [0; 4];
-        self.stream.read_exact(&mut length)?;
-        let mut body = vec![0; u32::from_be_bytes(length) as usize];
-        self.stream.read_exact(&mut body)?;
-        session.decode(&body)
+        loop {
+            if let Some((body, rest)) = self.wire.split(&self.partial) {
+                let packet = session.decode(body);
+                self.partial = rest.to_vec();
+                return packet;
+            }
+            let mut bytes = [0; 1024];
+            let count = self.stream.read(&mut bytes)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.partial.extend_from_slice(&bytes[..count]);
+        }
     }
 }
 
@@ -271,17 +288,16 @@ pub(crate) fn tick_of(body: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(*number))
 }
 
-/// The first whole frame, if there is one, and what follows it.
-pub(crate) fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
+/// A packet as a server writes it.
+pub(crate) fn frame(wire: Wire, packet: &Packet) -> Vec<u8> {
+    let encoded = Native.encode(packet);
+    encoded.frames().iter().flat_map(|frame| wire.frame(&frame.body)).collect()
 }
 
-/// A packet as TCP has it: its length, then its body.
-pub(crate) fn frame(packet: &Packet) -> Vec<u8> {
+/// A packet as a client writes it.
+fn client_frame(wire: Wire, packet: &Packet) -> Vec<u8> {
     let encoded = Native.encode(packet);
-    let bodies = encoded.frames().iter().map(|frame| &frame.body);
-    bodies.flat_map(|body| [&(body.len() as u32).to_be_bytes(), &body[..]].concat()).collect()
+    encoded.frames().iter().flat_map(|frame| wire.client_frame(&frame.body)).collect()
 }
 
 fn unexpected(packet: &Packet) -> io::Error {

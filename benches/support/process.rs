@@ -2,6 +2,7 @@
 //!
 //! Linux only, for the figures are read from `/proc`: elsewhere a bench says so and is done.
 
+use crate::wire::Wire;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -31,15 +32,16 @@ pub(crate) fn is_smoke() -> bool {
 /// Runs the part that the arguments name, or else `measure`, and says what went wrong.
 pub(crate) fn main(
     bench: &str,
-    serve: impl FnOnce(&str, usize) -> io::Result<()>,
+    serve: impl FnOnce(&str, Wire, usize) -> io::Result<()>,
     measure: impl FnOnce() -> io::Result<()>,
 ) -> ExitCode {
     let mut arguments = env::args().skip(1);
     // Cargo gives a bench arguments of its own.
     let role = arguments.next().filter(|role| [EMITWIRE, RAW].contains(&role.as_str()));
+    let wire = arguments.next().and_then(|scheme| Wire::of(&scheme)).unwrap_or(Wire::Tcp);
     let members = arguments.next().and_then(|members| members.parse().ok()).unwrap_or(0);
     let done = match role {
-        Some(role) => serve(&role, members),
+        Some(role) => serve(&role, wire, members),
         None if Path::new("/proc/self/schedstat").exists() => measure(),
         None => {
             println!("{bench}: skipped, it reads its figures from Linux' /proc");
@@ -98,7 +100,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts this program once more, as a server for so many members.
-    pub(crate) fn start(role: &str, members: usize, cores: &Cores) -> io::Result<Self> {
+    pub(crate) fn start(role: &str, wire: Wire, members: usize, cores: &Cores) -> io::Result<Self> {
         let mut words = Vec::new();
         if let Some((server, _)) = cores.0 {
             words.extend(["taskset".to_owned(), "-c".to_owned(), server.to_string()]);
@@ -109,7 +111,7 @@ impl Process {
         }
         let program = env::current_exe()?;
         words.extend([program.to_string_lossy().into_owned(), role.to_owned()]);
-        words.push(members.to_string());
+        words.extend([wire.scheme().to_owned(), members.to_string()]);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
