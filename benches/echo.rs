@@ -1,8 +1,9 @@
 //! An event and its answer, 64 B each way, over WebSocket: beside an echo by tungstenite.
 //!
-//! With one connection that asks, waits and asks again, the time is that of two wake-ups, and the
-//! bytes that a session adds. With many such connections the server is busy, and what counts is
-//! its CPU for each answer.
+//! One connection that asks, waits and asks again is emitwire's own client: the time is that of
+//! two wake-ups, and what sessions cost at both ends. With many such connections the server is
+//! busy, and what counts is its CPU for each answer: there tungstenite asks both servers, with the
+//! packets of docs/PROTOCOL.md at ours, so that both have the same load.
 //!
 //! `EMITWIRE_BENCH_WRAP="perf record -o echo.data"` runs emitwire's server under a profiler,
 //! `EMITWIRE_BENCH_SMOKE=1` makes do with small figures.
@@ -15,14 +16,20 @@ mod figures;
 mod hub;
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/session.rs"]
+mod session;
 #[path = "support/wire.rs"]
 mod wire;
 
 use bytes::Bytes;
-use emitwire::{Client, Config, Endpoint, Namespace, Session};
+use emitwire::protocol::{
+    Codec, Credit, EventName, EventPacket, EventRef, NamespaceNumber, Native, Packet, Payload,
+};
+use emitwire::{Client, Config, Endpoint, Namespace};
 use figures::Figures;
 use futures_util::{SinkExt, StreamExt};
 use process::{Cores, EMITWIRE, Process, RAW};
+use session::{Session, connect, hello, unexpected};
 use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -30,6 +37,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message as Unit;
+use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientRequest};
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async_with_config};
 use wire::Wire;
@@ -67,8 +76,8 @@ fn measure() -> io::Result<()> {
     println!("median (least–most) of the rounds");
     println!("{:>32}{:>24}{:>24}{:>24}", "", "tungstenite", "emitwire", "ratio");
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let mut raw = Crowd::gather(RAW, &cores, &runtime)?;
-    let mut emitwire = Crowd::gather(EMITWIRE, &cores, &runtime)?;
+    let mut raw = Crowd::gather(RAW, many, &cores, &runtime)?;
+    let mut emitwire = Crowd::gather(EMITWIRE, many, &cores, &runtime)?;
     let mut ratios = Vec::new();
     for (what, connections) in
         [("1 connection, round trip, µs", 1), ("many, server CPU each, µs", many)]
@@ -98,22 +107,30 @@ struct Crowd {
 
 /// One connection.
 enum Asker {
+    /// Bodies for bodies.
     Raw(Box<WebSocketStream<TcpStream>>),
-    Emitwire(Session),
+    /// Events for answers, packet by packet.
+    Packets(Box<WebSocketStream<TcpStream>>, Session),
+    Client(emitwire::Session),
 }
 
 impl Crowd {
-    fn gather(role: &str, cores: &Cores, runtime: &Runtime) -> io::Result<Self> {
-        let server = Process::start(role, Wire::WebSocket, MANY, cores)?;
+    /// The first asker is what users have, the others are alike at both servers.
+    fn gather(role: &str, many: usize, cores: &Cores, runtime: &Runtime) -> io::Result<Self> {
+        let server = Process::start(role, Wire::WebSocket, many, cores)?;
         let url = format!("ws://{}", server.address());
-        let connect = async {
+        let gathering = async {
             let mut askers = Vec::new();
-            for _ in 0..MANY {
-                askers.push(Asker::connect(role, &url, &server).await?);
+            if role == EMITWIRE {
+                askers.push(Asker::client(&url).await?);
+            }
+            while askers.len() <= many {
+                let stream = TcpStream::connect(server.address()).await?;
+                askers.push(Asker::connect(role, &url, stream).await?);
             }
             Ok::<_, io::Error>(askers)
         };
-        let askers = runtime.block_on(connect)?;
+        let askers = runtime.block_on(gathering)?;
         Ok(Self { server, askers })
     }
 
@@ -123,7 +140,9 @@ impl Crowd {
         let began = Instant::now();
         let (asked, waited) = runtime.block_on(async {
             let mut asking = JoinSet::new();
-            for mut asker in self.askers.drain(..connections.min(MANY)) {
+            let others = if connections == 1 { self.askers.split_off(1) } else { Vec::new() };
+            let first = if connections == 1 { None } else { Some(self.askers.remove(0)) };
+            for mut asker in self.askers.drain(..) {
                 asking.spawn(async move {
                     let mut asked = 0_u64;
                     while began.elapsed() < window {
@@ -133,12 +152,14 @@ impl Crowd {
                     Ok::<_, io::Error>((asker, asked))
                 });
             }
+            self.askers = first.into_iter().collect();
             let mut asked = 0;
             while let Some(done) = asking.join_next().await {
                 let (asker, more) = done.map_err(io::Error::other)??;
                 self.askers.push(asker);
                 asked += more;
             }
+            self.askers.extend(others);
             Ok::<_, io::Error>((asked, began.elapsed()))
         })?;
         let spent = cpu::nanos(self.server.pid())? - before;
@@ -148,37 +169,118 @@ impl Crowd {
 }
 
 impl Asker {
-    async fn connect(role: &str, url: &str, server: &Process) -> io::Result<Self> {
-        if role == EMITWIRE {
-            let endpoint = Endpoint::new(url).map_err(io::Error::other)?;
-            let client = Client::new(endpoint).mount(Namespace::new("/"));
-            return client.connect().await.map(Self::Emitwire).map_err(io::Error::other);
-        }
-        let stream = TcpStream::connect(server.address()).await?;
+    async fn client(url: &str) -> io::Result<Self> {
+        let endpoint = Endpoint::new(url).map_err(io::Error::other)?;
+        let client = Client::new(endpoint).mount(Namespace::new("/"));
+        client.connect().await.map(Self::Client).map_err(io::Error::other)
+    }
+
+    async fn connect(role: &str, url: &str, stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let (socket, _) = client_async_with_config(url, stream, Some(small_buffers()))
+        let uri = url.parse().map_err(io::Error::other)?;
+        let request = ClientRequestBuilder::new(uri).with_sub_protocol("emitwire.1");
+        let request: Request = match role {
+            EMITWIRE => request.into_client_request(),
+            _ => url.into_client_request(),
+        }
+        .map_err(io::Error::other)?;
+        let (mut socket, _) = client_async_with_config(request, stream, Some(small_buffers()))
             .await
             .map_err(io::Error::other)?;
-        Ok(Self::Raw(Box::new(socket)))
+        if role != EMITWIRE {
+            return Ok(Self::Raw(Box::new(socket)));
+        }
+        let mut session = Session::new();
+        say(&mut socket, &hello(&session)).await?;
+        match hear(&mut socket, &mut session).await? {
+            Packet::Welcome(welcome) => session.heed(&welcome.limits),
+            other => return Err(unexpected(&other)),
+        }
+        for packet in [Packet::From(1), connect()] {
+            say(&mut socket, &packet).await?;
+        }
+        session.written = 1;
+        loop {
+            match hear(&mut socket, &mut session).await? {
+                Packet::From(1) => {}
+                Packet::Accept(_) => session.received = 1,
+                other => return Err(unexpected(&other)),
+            }
+            if session.received == 1 {
+                return Ok(Self::Packets(Box::new(socket), session));
+            }
+        }
     }
 
     async fn ask(&mut self) -> io::Result<()> {
+        let body = Bytes::from_static(&BODY);
         let answer = match self {
             Self::Raw(socket) => {
-                let body = Bytes::from_static(&BODY);
                 socket.send(Unit::Binary(body)).await.map_err(io::Error::other)?;
-                let answer = socket.next().await.ok_or(io::ErrorKind::UnexpectedEof)?;
-                answer.map_err(io::Error::other)?.into_data()
+                heard(socket).await?
             }
-            Self::Emitwire(session) => {
+            Self::Packets(socket, session) => ask_by_packets(socket, session, body).await?,
+            Self::Client(session) => {
                 let socket = session.of("/").map_err(io::Error::other)?;
-                let body = Bytes::from_static(&BODY);
                 socket.emit("echo", &body).ack().await.map_err(io::Error::other)?
             }
         };
         let is_whole = *answer == BODY;
         is_whole.then_some(()).ok_or_else(|| io::Error::other("another answer"))
     }
+}
+
+async fn ask_by_packets(
+    socket: &mut WebSocketStream<TcpStream>,
+    session: &mut Session,
+    body: Bytes,
+) -> io::Result<Bytes> {
+    let event = EventPacket {
+        namespace: NamespaceNumber(0),
+        event: EventRef { producer: None, number: session.written },
+        wants_ack: true,
+        name: EventName::from_static("echo"),
+        payload: Payload::encode(&body).map_err(io::Error::other)?,
+    };
+    session.written += 1;
+    say(socket, &Packet::Event(event)).await?;
+    loop {
+        match hear(socket, session).await? {
+            Packet::Ack(ack) => {
+                session.received += 1;
+                if session.owes_position() {
+                    // The server emits nothing, so nothing of it has finished.
+                    let position = session.position(Credit { events: 0, bytes: 0 });
+                    say(socket, &position).await?;
+                }
+                return ack.payload.decode().map_err(io::Error::other);
+            }
+            Packet::Position(position) => session.asked |= position.asks,
+            Packet::Heartbeat { .. } => {}
+            other => return Err(unexpected(&other)),
+        }
+    }
+}
+
+async fn say(socket: &mut WebSocketStream<TcpStream>, packet: &Packet) -> io::Result<()> {
+    for frame in Native.encode(packet).frames() {
+        let unit = Unit::Binary(frame.body.clone());
+        socket.send(unit).await.map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+async fn hear(
+    socket: &mut WebSocketStream<TcpStream>,
+    session: &mut Session,
+) -> io::Result<Packet> {
+    let body = heard(socket).await?;
+    session.decode(&body)
+}
+
+async fn heard(socket: &mut WebSocketStream<TcpStream>) -> io::Result<Bytes> {
+    let unit = socket.next().await.ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok(unit.map_err(io::Error::other)?.into_data())
 }
 
 /// As small as they are recommended to be: the default reserves 128 KiB a connection.

@@ -1,8 +1,8 @@
-//! Fan-out of a 64 B event to 1,000 members, over each wire: what a delivery costs the server's CPU.
+//! Fan-out of a 64 B event to 1,000 members, over each wire: the server CPU of a delivery.
 //!
 //! Beside emitwire's server runs the least that can be done: a loop that joins the frames of one
-//! read, built once for all, and makes one write per member. Both tell the same bytes to members of the same kind, so
-//! the ratio is what sessions, rooms, positions, windows and counters cost. With one broadcast
+//! read, built once for all, and makes one write per member. Both tell the same bytes to members
+//! of the same kind, so the ratio is what sessions, rooms, positions, windows and counters cost. With one broadcast
 //! under way at a time that loop is bound by its writes; with sixteen it joins sixteen frames.
 //!
 //! `EMITWIRE_BENCH_WRAP="perf record -o fanout.data"` runs emitwire's server under a profiler,
@@ -20,6 +20,8 @@ mod hub;
 mod member;
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/session.rs"]
+mod session;
 #[path = "support/wire.rs"]
 mod wire;
 

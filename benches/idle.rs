@@ -16,6 +16,8 @@ mod hub;
 mod member;
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/session.rs"]
+mod session;
 #[path = "support/wire.rs"]
 mod wire;
 

@@ -24,6 +24,7 @@
 
 mod endpoint;
 
+pub use async_trait::async_trait; // transports are written with it
 pub use emitwire_core::handler::{
     BoxError, ConnectRequest, Data, FromEvent, Handler, IntoReply, MountError, Namespace, Refusal,
     Reply, Unhandled,
@@ -35,15 +36,18 @@ pub use emitwire_core::protocol::{
 pub use emitwire_core::room::{Fanout, RoomError, RoomName, Rooms, Stats};
 pub use emitwire_core::run::{Client, Config, Listening, NamespaceError, Server, Session};
 pub use emitwire_core::socket::{Ack, AckError, Broadcast, Emit, EmitError, Envelope, Socket};
+#[cfg(feature = "conformance")]
+pub use emitwire_core::transport::conformance;
 pub use emitwire_core::transport::{
-    BindError, Capabilities, ConnectError, Memory, Peer, Transport,
+    BindError, Capabilities, Chaos, ChaosStats, ConnectError, Direction, Faults, Memory, Peer,
+    Transport,
 };
 pub use emitwire_core::{protocol, transport};
 pub use emitwire_middleware as middleware;
-#[cfg(feature = "tcp")]
-pub use emitwire_transports::Tcp;
 #[cfg(feature = "ws")]
 pub use emitwire_transports::Ws;
+#[cfg(feature = "tcp")]
+pub use emitwire_transports::{Tcp, framed};
 pub use endpoint::{Endpoint, EndpointError, schemes};
 
 #[cfg(doctest)]

@@ -15,6 +15,12 @@ const README_LINES_MAX: usize = 90;
 
 const ARCHITECTURE_LINES_MAX: usize = 200;
 
+/// An example that does not fit on a screen or two explains nothing. Lines of code are counted, as
+/// everywhere in this house. The tour is a tour.
+const EXAMPLE_LINES_MAX: usize = 80;
+
+const TOUR: &str = "quickstart";
+
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -271,6 +277,62 @@ fn every_file_that_the_architecture_names_by_its_floor_is_there() {
             assert!(file(&path).is_file(), "there is no {path}");
         }
     }
+}
+
+/// The examples there are, each with its files.
+fn examples() -> BTreeMap<String, Vec<PathBuf>> {
+    let mut examples = BTreeMap::new();
+    for path in entries(&file("examples")) {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let files = if path.is_dir() { entries(&path) } else { vec![path] };
+        let is_source = |file: &PathBuf| file.extension().is_some_and(|it| it == "rs");
+        let files: Vec<_> = files.into_iter().filter(is_source).collect();
+        if !files.is_empty() {
+            examples.insert(name, files);
+        }
+    }
+    examples
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn the_papers_list_the_examples_there_are_and_how_to_run_each() {
+    let examples = examples();
+    let there_are: BTreeSet<_> = examples.keys().map(String::as_str).collect();
+    let of_a_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let papers = papers();
+    for (path, text) in &papers {
+        for name in words(text, "--example ", of_a_name) {
+            assert!(there_are.contains(name), "{path}: there is no example `{name}`");
+        }
+    }
+    let (_, index) = papers.iter().find(|(path, _)| path == "examples/README.md").unwrap();
+    let can_be_run: BTreeSet<_> = words(index, "--example ", of_a_name).into_iter().collect();
+    let described: BTreeSet<_> = words(index, ". [", of_a_name).into_iter().collect();
+    assert_eq!(can_be_run, there_are, "examples/README.md says how to run each");
+    assert_eq!(described, there_are, "examples/README.md says what each shows");
+}
+
+#[test]
+fn an_example_can_be_read_at_once_and_its_first_lines_say_how_it_is_run() {
+    for (name, files) in examples() {
+        let texts: Vec<_> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        let command = format!("--example {name}");
+        let mut heads = texts.iter().flat_map(|text| text.lines().take_while(|it| in_head(it)));
+        assert!(heads.any(|line| line.contains(&command)), "{name}: no `{command}` at its head");
+        for (file, text) in files.iter().zip(&texts).filter(|_| name != TOUR) {
+            let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+            let (path, lines) = (file.display(), text.lines().filter(is_code).count());
+            assert!(lines <= EXAMPLE_LINES_MAX, "{path}: {lines} lines of {EXAMPLE_LINES_MAX}");
+        }
+    }
+}
+
+fn in_head(line: &str) -> bool {
+    line.starts_with("//!")
 }
 
 #[test]

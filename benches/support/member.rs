@@ -3,11 +3,10 @@
 //! It speaks docs/PROTOCOL.md by itself, with the limits of a default client, and tells its
 //! position as often as that one has to: what members say is part of what a delivery costs.
 
+use crate::session::{Session, connect, hello, unexpected};
 use crate::wire::Wire;
-use emitwire::Config;
 use emitwire::protocol::{
-    Codec, Connect, Credit, DecodeError, Decoder, EventName, EventPacket, EventRef, Frame, Hello,
-    Limits, NamespaceNumber, Native, Packet, Payload, Position, ProducerId,
+    Codec, Credit, EventName, EventPacket, EventRef, NamespaceNumber, Native, Packet, Payload,
 };
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,6 +18,7 @@ pub(crate) const TICK_BYTES: usize = 64;
 
 /// What the event `tick` counts against a window: name and payload.
 const EVENT_BYTES: u64 = (TICK_NAME.len() + TICK_BYTES) as u64;
+
 pub(crate) const TICK_NAME: &str = "tick";
 
 /// The first byte of an event.
@@ -26,9 +26,6 @@ const EVENT: u8 = 0x80;
 
 /// How long a server may take to answer a handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// So rarely that no bench lasts until the first one is due.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(600);
 
 /// One connection to a server.
 pub(crate) struct Member {
@@ -39,22 +36,6 @@ pub(crate) struct Member {
     ticks: u64,
     /// None at a server that speaks no protocol.
     session: Option<Session>,
-}
-
-/// What the protocol has a peer remember.
-struct Session {
-    decoder: Box<dyn Decoder>,
-    window: Credit,
-    /// Counted packets of the server after which it wants a position.
-    position_every: u64,
-    /// Counted packets that have arrived.
-    received: u64,
-    /// What the last position said of them.
-    announced: u64,
-    /// The server waits for a position.
-    asked: bool,
-    /// Counted packets that were sent.
-    written: u64,
 }
 
 impl Member {
@@ -73,9 +54,7 @@ impl Member {
         member.stream.set_read_timeout(Some(PATIENCE))?;
         wire.shake_hands(&mut member.stream)?;
         let mut session = Session::new();
-        let producer = ProducerId(0);
-        let hello = Hello { resumes: false, nonce: 0, producer, limits: session.limits() };
-        member.say(&[Packet::Hello(hello)])?;
+        member.say(&[hello(&session)])?;
         match member.hear(&mut session)? {
             Packet::Welcome(welcome) => session.heed(&welcome.limits),
             other => return Err(unexpected(&other)),
@@ -84,9 +63,7 @@ impl Member {
             Packet::From(1) => {}
             other => return Err(unexpected(&other)),
         }
-        let (number, path) = (NamespaceNumber(0), EventName::from_static("/"));
-        let connect = Connect { number, path, auth: Payload::empty() };
-        member.say(&[Packet::From(1), Packet::Connect(connect)])?;
+        member.say(&[Packet::From(1), connect()])?;
         session.written = 1;
         match member.hear(&mut session)? {
             Packet::Accept(_) => session.received = 1,
@@ -121,8 +98,10 @@ impl Member {
     pub(crate) fn beat(&mut self) -> io::Result<()> {
         match &mut self.session {
             Some(session) => {
-                let packets =
-                    [Packet::Heartbeat { written: session.written }, session.position(self.ticks)];
+                let packets = [
+                    Packet::Heartbeat { written: session.written },
+                    session.position(finished(self.ticks)),
+                ];
                 self.say(&packets)
             }
             None => Ok(()),
@@ -162,7 +141,7 @@ impl Member {
         }
         match &mut self.session {
             Some(session) if session.owes_position() => {
-                let position = session.position(self.ticks);
+                let position = session.position(finished(self.ticks));
                 self.say(&[position])?;
             }
             _ => {}
@@ -216,57 +195,9 @@ impl Member {
     }
 }
 
-impl Session {
-    fn new() -> Self {
-        let config = Config::default();
-        let window =
-            Credit { events: config.window_events as u64, bytes: config.window_bytes as u64 };
-        Self {
-            decoder: Native.decoder(),
-            window,
-            position_every: window.events / 4,
-            received: 0,
-            announced: 0,
-            asked: false,
-            written: 0,
-        }
-    }
-
-    fn limits(&self) -> Limits {
-        let config = Config::default();
-        Limits {
-            event_bytes_max: config.event_bytes_max as u32,
-            window: self.window,
-            log_packets_max: config.log_packets_max as u32,
-            log_bytes_max: config.log_bytes_max as u32,
-            heartbeat_interval: HEARTBEAT_INTERVAL,
-            dedup_horizon: Duration::ZERO,
-        }
-    }
-
-    /// A position is due for a quarter of the own window and for a quarter of the peer's log;
-    /// small events reach that in packets long before they do in bytes.
-    fn heed(&mut self, theirs: &Limits) {
-        self.position_every = self.position_every.min(u64::from(theirs.log_packets_max) / 4);
-    }
-
-    fn owes_position(&self) -> bool {
-        self.asked || self.received - self.announced >= self.position_every
-    }
-
-    /// Every tick that has arrived has finished.
-    fn position(&mut self, ticks: u64) -> Packet {
-        self.announced = self.received;
-        self.asked = false;
-        let finished = Credit { events: ticks, bytes: ticks * EVENT_BYTES };
-        let (received, granted) = (self.received, self.window.plus(finished));
-        Packet::Position(Position { received, granted, ranges: Vec::new(), asks: false })
-    }
-
-    fn decode(&mut self, body: &[u8]) -> io::Result<Packet> {
-        let packet = self.decoder.decode(Frame::ordered(body.to_vec()));
-        packet.and_then(|packet| packet.ok_or(DecodeError::Truncated)).map_err(io::Error::other)
-    }
+/// Every tick that has arrived has finished.
+fn finished(ticks: u64) -> Credit {
+    Credit { events: ticks, bytes: ticks * EVENT_BYTES }
 }
 
 /// The event of a tick, in either direction. Ticks count from 0, the numbers of ids from 1.
@@ -298,8 +229,4 @@ pub(crate) fn frame(wire: Wire, packet: &Packet) -> Vec<u8> {
 fn client_frame(wire: Wire, packet: &Packet) -> Vec<u8> {
     let encoded = Native.encode(packet);
     encoded.frames().iter().flat_map(|frame| wire.client_frame(&frame.body)).collect()
-}
-
-fn unexpected(packet: &Packet) -> io::Error {
-    io::Error::other(format!("the server said {packet:?}"))
 }

@@ -1,14 +1,14 @@
-//! The port as the wire in memory keeps it: whole and in order, or lossy by seed.
+//! The port as the wire in memory keeps it: whole and in order.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use bytes::Bytes;
 use emitwire_core::protocol::{Class, Frame, FrameKind};
 use emitwire_core::transport::{
-    BindError, Capabilities, ConnectError, Connection, Faults, Listener, Memory, Peer, ReadError,
-    ReadHalf, Transport, WriteHalf,
+    BindError, Capabilities, ConnectError, Connection, Listener, Memory, Peer, ReadError, ReadHalf,
+    Transport, WriteHalf,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
@@ -39,10 +39,6 @@ impl End {
     /// One try by somebody who does not wait.
     fn try_write(&mut self, batch: &mut VecDeque<Frame>) -> Poll<io::Result<()>> {
         self.writer.poll_write(&mut Context::from_waker(Waker::noop()), batch)
-    }
-
-    fn try_read(&mut self, frames: &mut Vec<Frame>) -> Poll<Result<usize, ReadError>> {
-        self.reader.poll_read(&mut Context::from_waker(Waker::noop()), frames)
     }
 
     async fn read(&mut self, frames: &mut Vec<Frame>) -> Result<usize, ReadError> {
@@ -377,159 +373,4 @@ async fn the_wire_promises_what_it_keeps() {
     assert!(client.capabilities.keeps_everything() && client.capabilities.encrypted);
     assert_eq!(client.capabilities.datagram_bytes_max, None);
     assert_eq!(client.capabilities, server.capabilities);
-
-    let (client, server) = ends(&Memory::new("promises").lossy(Faults::new(1))).await;
-    assert_eq!(client.capabilities, Capabilities::datagrams(1200).encrypted());
-    assert_eq!(client.capabilities, server.capabilities);
-}
-
-/// What arrives of `count` numbered frames, one frame a batch.
-async fn history(wire: &Memory, count: u32) -> Vec<u32> {
-    let (mut client, mut server) = ends(wire).await;
-    for frame in numbered(count) {
-        client.write([frame]).await.unwrap();
-    }
-    client.close().await;
-    numbers(&server.read_to_end().await.0)
-}
-
-fn roomy(name: &'static str, faults: Faults) -> Memory {
-    Memory::new(name).capacity_bytes(1 << 30).lossy(faults)
-}
-
-fn all_faults(seed: u64) -> Faults {
-    Faults::new(seed).loss(0.1).duplication(0.05).reordering(0.1)
-}
-
-#[tokio::test]
-async fn a_lossy_wire_without_faults_delivers_everything_in_order() {
-    let read = history(&roomy("faultless", Faults::new(3)), 1000).await;
-    assert_eq!(read, (0..1000).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn the_same_seed_gives_the_same_history() {
-    let first = history(&roomy("seed", all_faults(42)), 2000).await;
-    let again = history(&roomy("seed", all_faults(42)), 2000).await;
-    let other = history(&roomy("seed", all_faults(43)), 2000).await;
-    assert_eq!(first, again);
-    assert_ne!(first, other);
-}
-
-#[tokio::test]
-async fn a_history_does_not_depend_on_batches_or_on_who_reads_when() {
-    let one_by_one = history(&roomy("batches", all_faults(42)), 500).await;
-    let (mut client, mut server) = ends(&roomy("batches", all_faults(42))).await;
-    let mut frames = Vec::new();
-    let mut batch: VecDeque<Frame> = numbered(500).collect();
-    while !batch.is_empty() {
-        client.write(batch.drain(..batch.len().min(7))).await.unwrap();
-        let _ = server.try_read(&mut frames).map(Result::unwrap);
-    }
-    client.close().await;
-    frames.extend(server.read_to_end().await.0);
-    assert_eq!(numbers(&frames), one_by_one);
-}
-
-#[tokio::test]
-async fn directions_and_connections_have_fates_of_their_own() {
-    let wire = roomy("fates", Faults::new(5).loss(0.5));
-    let mut listener = wire.bind().await.unwrap();
-    let mut histories = Vec::new();
-    for _ in 0..2 {
-        let mut client = End::new(wire.connect().await.unwrap());
-        let mut server = accept(&mut listener).await;
-        for end in [&mut client, &mut server] {
-            end.write(numbered(100)).await.unwrap();
-            end.close().await;
-        }
-        histories.push(numbers(&server.read_to_end().await.0));
-        histories.push(numbers(&client.read_to_end().await.0));
-    }
-    histories.sort();
-    histories.dedup();
-    assert_eq!(histories.len(), 4);
-}
-
-#[tokio::test]
-async fn frames_are_lost_as_often_as_declared_and_counted() {
-    let wire = roomy("loss", Faults::new(42).loss(0.1));
-    let read = history(&wire, 10_000).await;
-    assert!((8_800..9_200).contains(&read.len()), "{}", read.len());
-    assert_eq!(wire.frames_lost(), 10_000 - read.len() as u64);
-    assert!(read.is_sorted());
-    assert!(history(&roomy("loss", Faults::new(42).loss(1.0)), 100).await.is_empty());
-}
-
-#[tokio::test]
-async fn frames_are_doubled_as_often_as_declared() {
-    let read = history(&roomy("doubled", Faults::new(42).duplication(0.05)), 10_000).await;
-    let doubled = read.len() - 10_000;
-    assert!((400..600).contains(&doubled), "{doubled}");
-    assert!(read.is_sorted());
-}
-
-#[tokio::test]
-async fn frames_are_overtaken_as_often_as_declared_and_by_a_few() {
-    let read = history(&roomy("overtaken", Faults::new(42).reordering(0.1)), 10_000).await;
-    let mut late = 0;
-    let mut overtaken = BTreeMap::<u32, usize>::new();
-    for (place, number) in read.iter().enumerate() {
-        let by = read[..place].iter().rev().take(50).filter(|earlier| *earlier > number).count();
-        if by > 0 {
-            late += 1;
-            overtaken.insert(*number, by);
-        }
-    }
-    assert!((800..1200).contains(&late), "{late}");
-    // Up to four that are not late, and now and then one that was late for a shorter time.
-    assert!(overtaken.values().all(|by| *by <= 8), "{overtaken:?}");
-    let mut sorted = read;
-    sorted.sort_unstable();
-    assert_eq!(sorted, (0..10_000).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn a_late_frame_arrives_at_the_close_at_the_latest() {
-    let (mut client, mut server) = ends(&roomy("late", Faults::new(1).reordering(1.0))).await;
-    client.write(numbered(1)).await.unwrap();
-    assert!(server.try_read(&mut Vec::new()).is_pending());
-    client.close().await;
-    assert_eq!(numbers(&server.read_to_end().await.0), [0]);
-}
-
-#[tokio::test]
-async fn a_full_lossy_wire_drops_what_is_new_and_counts_it() {
-    let wire = Memory::new("overflow").capacity_bytes(1000).lossy(Faults::new(1));
-    let (mut client, mut server) = ends(&wire).await;
-    let mut batch = numbered(100).collect();
-    assert!(matches!(client.try_write(&mut batch), Poll::Ready(Ok(()))));
-    let fits = (1000 / (4 + size_of::<Frame>())) as u32;
-    assert_eq!(wire.frames_overflowed(), u64::from(100 - fits));
-    assert_eq!(wire.frames_lost(), 0);
-    let read = server.read_frames(1).await;
-    assert_eq!(numbers(&read), (0..fits).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn a_frame_larger_than_a_datagram_is_refused_by_the_writer() {
-    let wire = Memory::new("datagram").lossy(Faults::new(1).datagram_bytes_max(100));
-    let (mut client, mut server) = ends(&wire).await;
-    assert_eq!(client.capabilities.frame_bytes_max, 100);
-    let error = client.write([bytes(100), bytes(101)]).await.unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-    assert_eq!(server.read_frames(1).await, [bytes(100)]);
-}
-
-#[tokio::test]
-async fn the_end_of_a_lossy_wire_is_never_lost() {
-    let faults = Faults::new(1).loss(1.0);
-    let (mut client, mut server) = ends(&Memory::new("lossy end").lossy(faults)).await;
-    client.write(numbered(3)).await.unwrap();
-    server.close().await;
-    assert!(client.read_to_end().await.1.is_ok());
-    drop(client.writer);
-    let (read, end) = server.read_to_end().await;
-    assert!(read.is_empty());
-    assert!(is_reset(&end.unwrap_err()));
 }

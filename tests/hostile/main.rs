@@ -16,6 +16,7 @@ mod payloads;
 mod slow;
 #[path = "../support/mod.rs"]
 mod support;
+mod websocket;
 mod windows;
 
 use emitwire::protocol::{Close, CloseCode};

@@ -20,6 +20,8 @@ mod tcp;
 mod ws;
 
 #[cfg(feature = "tcp")]
+pub use framing::framed;
+#[cfg(feature = "tcp")]
 pub use tcp::Tcp;
 #[cfg(feature = "ws")]
 pub use ws::Ws;

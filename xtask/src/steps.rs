@@ -7,7 +7,7 @@ use crate::tools::Tools;
 use crate::workspace::{Package, Workspace};
 
 /// What an example that does nothing without arguments is run with. The others need no line here.
-const EXAMPLE_ARGUMENTS: &[(&str, &str)] = &[];
+const EXAMPLE_ARGUMENTS: &[(&str, &str)] = &[("chat", "--help")];
 
 /// The README's first command runs it, in release; so does this.
 const QUICKSTART: &str = "quickstart";
@@ -66,7 +66,9 @@ fn docs() -> Vec<Task> {
 /// each package with none at all. By clippy, which shares its work with the step above and can be
 /// strict about warnings without a `RUSTFLAGS` that would build everything anew.
 fn features(packages: &[Package]) -> Vec<Task> {
-    let mut tasks = Vec::new();
+    // What is missing is named: that can only be seen where something is.
+    let without = "test --package emitwire --no-default-features --test features";
+    let mut tasks = vec![Task::cargo(without)];
     for Package { name, features } in packages.iter().filter(|it| !it.features.is_empty()) {
         let alone = format!("clippy --package {name} --no-default-features");
         tasks.push(Task::cargo(&format!("{alone} -- -D warnings")));
@@ -135,6 +137,7 @@ mod tests {
         let packages = [package("wire", &["default", "tcp"]), package("plain", &[])];
         let alone = "cargo clippy --package wire --no-default-features";
         let expected = [
+            "cargo test --package emitwire --no-default-features --test features".to_owned(),
             format!("{alone} -- -D warnings"),
             format!("{alone} --features default -- -D warnings"),
             format!("{alone} --features tcp -- -D warnings"),
@@ -148,7 +151,7 @@ mod tests {
             "cargo build --release --example quickstart",
             "cargo run --release --example quickstart",
             "cargo build --all-features --examples",
-            "cargo run --all-features --example chat",
+            "cargo run --all-features --example chat -- --help",
         ];
         let tasks = examples(&names(&["chat", "quickstart"]));
         assert_eq!(lines(&tasks), expected);

@@ -1,7 +1,7 @@
 //! The emitter: which listeners an event has.
 
 use super::{Erased, Refusal, Reply};
-use crate::protocol::EventName;
+use crate::protocol::{EventName, Payload};
 use crate::socket::{Ack, Envelope};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -80,6 +80,20 @@ impl Emitter {
         Some(Listeners { named, fallback: None })
     }
 
+    /// The listener of `name`, if it is the only one and listens always, and nobody hears
+    /// everything: such an event costs nothing but its handler.
+    pub(crate) fn find_only(&self, name: &str) -> Option<Erased> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        if !table.any.is_empty() {
+            return None;
+        }
+        match table.named.get(name).map(|named| &**named) {
+            Some([only]) if !only.once => Some(Arc::clone(&only.handler)),
+            Some(_) => None,
+            None => table.fallback.clone(),
+        }
+    }
+
     /// Whether `name` has a listener now.
     pub(crate) fn hears(&self, name: &str) -> bool {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
@@ -126,6 +140,11 @@ impl Listeners {
             let reply = reply?;
             answer = answer.or(reply);
         }
-        Ok(answer.map_or_else(Ack::empty, Ack::new))
+        Ok(to_ack(answer))
     }
+}
+
+/// What is answered when all have replied.
+pub(crate) fn to_ack(reply: Option<Payload>) -> Ack {
+    reply.map_or_else(Ack::empty, Ack::new)
 }

@@ -11,6 +11,7 @@ mod refusal;
 mod reply;
 mod request;
 
+pub(crate) use emitter::to_ack;
 pub use extract::{Data, FromEvent};
 pub use layers::BoxError;
 pub(crate) use layers::{Inbound, nak_of};

@@ -68,7 +68,7 @@ impl Payload {
     /// # Errors
     /// [`PayloadError::Encode`] when the value's own `Serialize` fails.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        let mut bytes = Vec::with_capacity(64);
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
         let mut serializer = Serializer::new(&mut bytes).with_struct_map().with_human_readable();
         value
             .serialize(&mut serializer)
@@ -126,6 +126,9 @@ impl Payload {
         Self { bytes: Bytes::copy_from_slice(&self.bytes), shape: self.shape }
     }
 }
+
+/// Room for most payloads, so that they need not grow.
+const USUAL_BYTES: usize = 128;
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PayloadError> {
     let mut rest = bytes;

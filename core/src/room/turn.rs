@@ -5,13 +5,19 @@
 //! when its poll does. Outside of a turn an append is written in place.
 
 use super::mailbox::{Flush, Mailbox};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 thread_local! {
     /// The mailboxes to flush at the end of this thread's turn; none outside of one.
     static TURN: RefCell<Option<Vec<Arc<Mailbox>>>> = const { RefCell::new(None) };
+
+    /// The room for them, between turns.
+    static SPARE: Cell<Vec<Arc<Mailbox>>> = const { Cell::new(Vec::new()) };
 }
+
+/// A turn that met more mailboxes leaves no room behind.
+const SPARE_PLACES_MAX: usize = 1024;
 
 /// This thread's turn; nothing when the thread is about to end and has none any more.
 fn with_turn<R>(f: impl FnOnce(&mut Option<Vec<Arc<Mailbox>>>) -> R) -> Option<R> {
@@ -22,7 +28,7 @@ fn with_turn<R>(f: impl FnOnce(&mut Option<Vec<Arc<Mailbox>>>) -> R) -> Option<R
 pub(crate) fn turn<R>(poll: impl FnOnce() -> R) -> R {
     let outermost = with_turn(|turn| {
         let outermost = turn.is_none();
-        turn.get_or_insert_default();
+        turn.get_or_insert_with(|| SPARE.try_with(Cell::take).unwrap_or_default());
         outermost
     });
     let end = TurnEnd(outermost.unwrap_or(false));
@@ -37,9 +43,12 @@ struct TurnEnd(bool);
 impl Drop for TurnEnd {
     fn drop(&mut self) {
         if self.0 {
-            let mailboxes = with_turn(Option::take).flatten();
-            for mailbox in mailboxes.into_iter().flatten() {
+            let mut mailboxes = with_turn(Option::take).flatten().unwrap_or_default();
+            for mailbox in mailboxes.drain(..) {
                 mailbox.flush();
+            }
+            if mailboxes.capacity() <= SPARE_PLACES_MAX {
+                let _ = SPARE.try_with(|spare| spare.set(mailboxes));
             }
         }
     }

@@ -15,7 +15,10 @@ use crate::room::Counters;
 use crate::socket::Producer;
 use crate::transport::{ConnectError, Transport};
 use std::collections::HashSet;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -227,20 +230,22 @@ async fn supervise(dialer: Dialer, session: Arc<Supervised>, mut driver: Box<Dri
             break;
         }
         // Boxed: for most of its life a client is connected.
-        let again = Box::pin(async {
+        let mut again = Box::pin(async {
             tokio::time::sleep(told_to_wait).await;
             redial(&dialer, &mut backoff).await
         });
-        let redialed = tokio::select! {
-            redialed = again => redialed,
-            () = session.closing() => break,
-        };
-        match redialed {
-            Ok(redialed) => driver = redialed,
-            Err(reason) => {
+        let mut closing = pin!(session.closing());
+        let redialed = poll_fn(|cx| match closing.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => again.as_mut().poll(cx).map(Some),
+        });
+        match redialed.await {
+            Some(Ok(redialed)) => driver = redialed,
+            Some(Err(reason)) => {
                 session.lost(reason);
                 break;
             }
+            None => break,
         }
         session.back(Arc::clone(driver.core()));
     }

@@ -13,6 +13,7 @@ use crate::protocol::{
 use crate::room::{Counters, Mailbox, WireEnd, turn};
 use crate::socket::{Producer, SessionCore};
 use crate::transport::ReadHalf;
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,6 +25,21 @@ use tokio::time::{Instant, Sleep};
 
 /// Reads in a row before the other parts of the loop have their turn.
 const READS_PER_POLL: usize = 8;
+
+thread_local! {
+    /// What is read is handled at once, so that drivers that wait hold no room for it.
+    static SPARE_FRAMES: Cell<Vec<Frame>> = const { Cell::new(Vec::new()) };
+}
+
+/// One read brings as many small frames as fit into it; more room than that is not kept.
+const SPARE_FRAMES_MAX: usize = 4096;
+
+fn keep_spare(frames: Vec<Frame>) {
+    debug_assert!(frames.is_empty(), "what was read is handled");
+    if frames.capacity() <= SPARE_FRAMES_MAX {
+        let _ = SPARE_FRAMES.try_with(|spare| spare.set(frames));
+    }
+}
 
 /// Runs one session on one link, from welcome to the last hook.
 pub(crate) struct Driver {
@@ -225,7 +241,14 @@ impl Driver {
                 if let Some(reason) = self.read_ended.take() {
                     return Poll::Ready(Err(reason.into()));
                 }
-                let read = ready!(self.read.poll_read(cx, &mut self.unhandled));
+                self.unhandled = SPARE_FRAMES.try_with(Cell::take).unwrap_or_default();
+                let read = match self.read.poll_read(cx, &mut self.unhandled) {
+                    Poll::Ready(read) => read,
+                    Poll::Pending => {
+                        keep_spare(std::mem::take(&mut self.unhandled));
+                        return Poll::Pending;
+                    }
+                };
                 self.inbound.handle_bytes(self.began.elapsed());
                 // What came whole before the end is handled before it.
                 self.read_ended = match read {
@@ -234,7 +257,8 @@ impl Driver {
                     Err(error) => Some(error.into()),
                 };
             }
-            let mut frames = std::mem::take(&mut self.unhandled).into_iter();
+            let mut batch = std::mem::take(&mut self.unhandled);
+            let mut frames = batch.drain(..);
             while has_budget_remaining() {
                 let Some(frame) = frames.next() else { break };
                 self.handle_frame(frame)?;
@@ -244,6 +268,8 @@ impl Driver {
                 self.unhandled = frames.collect();
                 break;
             }
+            drop(frames);
+            keep_spare(batch);
         }
         Poll::Ready(Ok(()))
     }

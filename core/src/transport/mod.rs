@@ -1,19 +1,23 @@
-//! **What carries.** The port that every wire implements, and the wire in memory.
+//! **What carries.** The port that every wire implements, the wire in memory, and [`Chaos`].
 //!
 //! A [`Transport`] owns its address, so connecting again is reconnecting. What it yields is a
 //! [`Connection`]: two halves that move *batches* of frames by polling, so that dynamic dispatch
 //! costs one call per batch, and so that whoever holds bytes can try to write them in place.
 
 mod capabilities;
+mod chaos;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod connection;
 mod error;
 mod memory;
 mod peer;
 
 pub use capabilities::Capabilities;
+pub use chaos::{Chaos, ChaosStats, Direction, Faults};
 pub use connection::{Connection, ReadHalf, WriteHalf};
 pub use error::{BindError, ConnectError, HandshakeError, ReadError};
-pub use memory::{Faults, Memory};
+pub use memory::Memory;
 pub use peer::Peer;
 
 use async_trait::async_trait;

@@ -3,22 +3,30 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `reader.rs` | frames that stand behind their length |
+//! | `stream.rs` | [`framed`]: any stream of bytes as two halves |
 //! | `writer.rs` | frames behind whatever header the wire gives them, joined into few writes |
 //! | `scratch.rs` | the thread's buffer: an idle stream holds no memory but its halves |
 
 #[cfg(feature = "tcp")]
 mod reader;
 mod scratch;
+#[cfg(feature = "tcp")]
+mod stream;
 #[cfg(all(test, feature = "tcp"))]
 mod tests;
 mod writer;
 
 #[cfg(feature = "tcp")]
 pub(crate) use reader::FrameReader;
+#[cfg(feature = "ws")]
 pub(crate) use scratch::with_scratch;
 #[cfg(feature = "tcp")]
+pub use stream::framed;
+#[cfg(feature = "ws")]
+pub(crate) use writer::Header;
+#[cfg(feature = "tcp")]
 pub(crate) use writer::Length;
-pub(crate) use writer::{FrameWriter, Header, WriteStream};
+pub(crate) use writer::{FrameWriter, WriteStream};
 
 use std::io;
 use std::pin::Pin;

@@ -21,6 +21,11 @@ pub(crate) trait WriteStream: Send + 'static {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
 
+    /// Sends off what the stream may have gathered; a socket gathers nothing.
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// Ends this direction in order.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
@@ -128,7 +133,7 @@ impl<W: WriteStream, H: Header> WriteHalf for FrameWriter<W, H> {
                 }
                 self.advance(written, batch);
             }
-            Poll::Ready(Ok(()))
+            self.stream.poll_flush(cx)
         })
     }
 

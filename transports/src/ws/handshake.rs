@@ -17,8 +17,9 @@ use tokio_tungstenite::tungstenite::handshake::server::{
     ErrorResponse, Request, Response, write_response,
 };
 use tokio_tungstenite::tungstenite::http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use tokio_tungstenite::tungstenite::http::{StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -52,6 +53,7 @@ pub(super) async fn answer(
             Ok(response)
         }
         Err((status, asked)) => {
+            let asked: String = asked.chars().take(ASKED_CHARS_MAX).collect();
             let refusal = refusal(status, &asked);
             verdict = Some(Err(asked));
             Err(refusal)
@@ -59,7 +61,7 @@ pub(super) async fn answer(
     };
     let accepted = accept_hdr_async_with_config(&mut head, judge, Some(without_buffers())).await;
     let accepted = accepted.map(drop);
-    let is_too_large = head.is_full();
+    let is_too_large = head.wanted_more;
     match (accepted, verdict) {
         (Ok(_), Some(Ok(peer))) => Ok(Shaken { stream, peer, early: Vec::new() }),
         (_, Some(Err(asked))) => {
@@ -91,9 +93,13 @@ pub(super) async fn request(
     let mut head = Head::new(&mut stream, options.head_bytes_max);
     let answered = client_async_with_config(request, &mut head, Some(without_buffers())).await;
     let (_, answer) = answered.map_err(failure)?;
-    if answer.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-        // None was asked for (RFC 6455 §4.1).
-        return Err(malformed(ProtocolError::InvalidHeader(SEC_WEBSOCKET_EXTENSIONS.into())));
+    // No extension was asked for (RFC 6455 §4.1), and one answer is enough (§11.3).
+    let counts =
+        [(SEC_WEBSOCKET_EXTENSIONS, 0), (SEC_WEBSOCKET_ACCEPT, 1), (SEC_WEBSOCKET_PROTOCOL, 1)];
+    for (name, wanted) in counts {
+        if count(answer.headers(), &name) != wanted {
+            return Err(malformed(ProtocolError::InvalidHeader(name.into())));
+        }
     }
     let early = match Answer::try_parse(&head.read) {
         Ok(Some((head_bytes, _))) => head.read.split_off(head_bytes),
@@ -108,8 +114,8 @@ fn client_request(options: &Options) -> Result<ClientRequest, Error> {
     let mut request =
         ClientRequestBuilder::new(uri).with_sub_protocol(SUB_PROTOCOL).into_client_request()?;
     for (name, value) in &options.headers {
-        let name = HeaderName::try_from(name.as_str()).map_err(io::Error::other)?;
-        if request.headers().contains_key(&name) {
+        let name = HeaderName::try_from(name.as_str())?;
+        if is_own(&name) {
             return Err(ProtocolError::InvalidHeader(name.into()).into());
         }
         request.headers_mut().append(name, HeaderValue::try_from(value.as_str())?);
@@ -117,10 +123,29 @@ fn client_request(options: &Options) -> Result<ClientRequest, Error> {
     Ok(request)
 }
 
+/// Whether a header belongs to the handshake itself.
+fn is_own(name: &HeaderName) -> bool {
+    [HOST, CONNECTION, UPGRADE].contains(name) || name.as_str().starts_with("sec-websocket-")
+}
+
+fn count(headers: &HeaderMap, name: &HeaderName) -> usize {
+    headers.get_all(name).iter().count()
+}
+
 type ClientRequest = tokio_tungstenite::tungstenite::handshake::client::Request;
 
 /// Lets a request in, or says with which status not, and what it asked for.
 fn judge(request: &Request, options: &Options) -> Result<(), (StatusCode, String)> {
+    // RFC 9112 §3.2, RFC 6455 §11.3: of two nobody can say which is meant.
+    for (name, least) in
+        [(HOST, 1), (SEC_WEBSOCKET_KEY, 1), (SEC_WEBSOCKET_VERSION, 1), (ORIGIN, 0)]
+    {
+        let count = count(request.headers(), &name);
+        if !(least..=1).contains(&count) {
+            let asked = format!("something with {count} headers of the name {name}");
+            return Err((StatusCode::BAD_REQUEST, asked));
+        }
+    }
     let path = options.target.split('?').next().unwrap_or("");
     if !matches!(path, "" | "/") && request.uri().path() != path {
         let path = request.uri().path();
@@ -190,8 +215,14 @@ fn refusal_of(error: &Error, is_too_large: bool) -> Option<ErrorResponse> {
         _ => (StatusCode::BAD_REQUEST, "something that is no request for a WebSocket"),
     };
     let mut refusal = refusal(status, asked);
+    let headers = refusal.headers_mut();
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        // RFC 9110 §15.5.6.
+        headers.insert(ALLOW, HeaderValue::from_static("GET"));
+    }
     if status == StatusCode::UPGRADE_REQUIRED {
-        let headers = refusal.headers_mut();
+        // RFC 9110 §7.8: the one does not stand without the other.
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade, close"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
@@ -266,15 +297,13 @@ struct Head<'a> {
     stream: &'a mut TcpStream,
     read: Vec<u8>,
     bytes_max: usize,
+    /// More than that was asked for.
+    wanted_more: bool,
 }
 
 impl<'a> Head<'a> {
     fn new(stream: &'a mut TcpStream, bytes_max: usize) -> Self {
-        Self { stream, read: Vec::new(), bytes_max }
-    }
-
-    fn is_full(&self) -> bool {
-        self.read.len() >= self.bytes_max
+        Self { stream, read: Vec::new(), bytes_max, wanted_more: false }
     }
 }
 
@@ -285,7 +314,8 @@ impl AsyncRead for Head<'_> {
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let head = self.get_mut();
-        if head.is_full() {
+        if head.read.len() >= head.bytes_max {
+            head.wanted_more = true;
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let mut within = room.take(head.bytes_max - head.read.len());
@@ -320,6 +350,9 @@ const SUB_PROTOCOL: &str = "emitwire.1";
 
 /// How much of a refusal's text is kept.
 const REASON_BYTES_MAX: usize = 512;
+
+/// How much of a request is repeated when it is refused.
+const ASKED_CHARS_MAX: usize = 512;
 
 /// Bytes of a refused peer that are read and thrown away.
 const LINGER_BYTES_MAX: usize = 256 * 1024;

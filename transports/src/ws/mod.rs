@@ -15,6 +15,8 @@
 mod handshake;
 mod reader;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use crate::net::{self, BACKLOG, FRAME_BYTES_MAX};
@@ -86,6 +88,8 @@ impl Ws {
     #[must_use]
     pub fn new(address: impl Into<String>) -> Self {
         let mut authority = address.into();
+        // A fragment means nothing to a server (RFC 6455 §3).
+        authority.truncate(authority.find('#').unwrap_or(authority.len()));
         let target = authority.split_off(authority.find(['/', '?']).unwrap_or(authority.len()));
         let target = if target.starts_with('?') { format!("/{target}") } else { target };
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));

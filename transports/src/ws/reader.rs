@@ -69,6 +69,12 @@ impl<R, W> Reader<R, W> {
             owes_pong: false,
         }
     }
+
+    /// What is kept of something that is not whole, with the room for more of it.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.partial.capacity() + self.begun.as_ref().map_or(0, |(_, begun)| begun.capacity())
+    }
 }
 
 impl<R, W: WriteStream> Reader<R, W> {
@@ -83,7 +89,7 @@ impl<R, W: WriteStream> Reader<R, W> {
         // The bodies of one read share one allocation.
         let mut block = BytesMut::new();
         while self.state == State::Open {
-            let head = Head::parse(rest, self.from, self.frame_bytes_max)?;
+            let head = self.head(rest)?;
             let Some((head, frame)) =
                 head.and_then(|head| Some((head, rest.get(..head.frame_bytes())?)))
             else {
@@ -116,7 +122,7 @@ impl<R, W: WriteStream> Reader<R, W> {
         frames: &mut Vec<Frame>,
     ) -> Result<&'a [u8], ReadError> {
         while !self.partial.is_empty() {
-            let head = Head::parse(&self.partial, self.from, self.frame_bytes_max)?;
+            let head = self.head(&self.partial)?;
             // A header comes byte by byte: nobody knows yet how long it is.
             let missing = head.map_or(1, |head| head.frame_bytes() - self.partial.len());
             if let (Some(head), 0) = (head, missing) {
@@ -135,6 +141,21 @@ impl<R, W: WriteStream> Reader<R, W> {
             bytes = others;
         }
         Ok(bytes)
+    }
+
+    /// The header of what comes next, if that is not too large, alone or with what was begun.
+    fn head(&self, bytes: &[u8]) -> Result<Option<Head>, ReadError> {
+        let max = self.frame_bytes_max;
+        let head = Head::parse(bytes, self.from, max)?;
+        if let (Some(Head { what: What::Continue, body_bytes, .. }), Some((_, begun))) =
+            (&head, &self.begun)
+        {
+            let bytes = begun.len().saturating_add(*body_bytes);
+            if bytes > max {
+                return Err(ReadError::FrameTooLarge { bytes: bytes as u64, max });
+            }
+        }
+        Ok(head)
     }
 
     /// Takes a whole frame with its body, unmasked.
@@ -159,11 +180,6 @@ impl<R, W: WriteStream> Reader<R, W> {
                 Ok(())
             }
             (What::Continue, Some((kind, mut begun))) => {
-                let bytes = begun.len() + body.len();
-                if bytes > self.frame_bytes_max {
-                    let (bytes, max) = (bytes as u64, self.frame_bytes_max);
-                    return Err(ReadError::FrameTooLarge { bytes, max });
-                }
                 begun.extend_from_slice(&body);
                 if head.is_final {
                     frames.push(whole(kind, begun.into())?);
@@ -191,6 +207,7 @@ impl<R, W: WriteStream> Reader<R, W> {
             Control::Close => {
                 let code = rules::close_code(body)?;
                 self.state = State::Closed;
+                self.begun = None;
                 self.output.closed_by_peer(code);
             }
             // A pong is a sign of life like any byte.

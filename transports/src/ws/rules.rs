@@ -86,17 +86,19 @@ fn check(
     Err(malformed(is_broken))
 }
 
-/// What a close says: its code, or why it says nothing.
+/// What a close says: its code, or why it says nothing. Codes are those of RFC 6455 §7.4 and of
+/// IANA's registry; to tungstenite 1014 is none.
 pub(super) fn close_code(body: &[u8]) -> Result<CloseCode, ReadError> {
     let Some((code, reason)) = body.split_first_chunk() else {
         let is_empty = body.is_empty();
         let nothing = is_empty.then_some(CloseCode::Normal);
         return nothing.ok_or_else(|| malformed(ProtocolError::InvalidCloseSequence));
     };
-    let code = CloseCode::from(u16::from_be_bytes(*code));
-    if !code.is_allowed() {
+    let code = u16::from_be_bytes(*code);
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(malformed(ProtocolError::InvalidCloseSequence));
     }
+    let code = CloseCode::from(code);
     std::str::from_utf8(reason).map_err(|error| malformed(Error::from(error)))?;
     Ok(code)
 }

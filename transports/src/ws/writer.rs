@@ -74,7 +74,7 @@ impl<W: WriteStream> Output<W> {
     /// An answer that waits for room gives way to a newer one (RFC 6455 §5.5.3), so that pings
     /// cannot fill the memory of somebody whose pongs they do not read.
     pub(super) fn pong(&self, cx: &mut Context<'_>, body: &[u8]) -> bool {
-        if let Some(state) = &mut *self.lock() {
+        if let Some(state) = self.lock().as_mut().filter(|state| !state.closed) {
             state.pong = Some(Bytes::copy_from_slice(body));
         }
         self.flush(cx)
@@ -173,8 +173,8 @@ impl<W: WriteStream> State<W> {
         if self.frames.can_be_whole() {
             ready!(self.frames.poll_finish(cx, &mut VecDeque::new()))?;
             if !self.closed {
-                self.closed = true;
                 ready!(self.poll_control(cx))?;
+                self.closed = true;
                 self.push_control(Control::Close, &u16::from(self.close_code).to_be_bytes());
             }
             ready!(self.poll_control(cx))?;

@@ -1,17 +1,13 @@
 //! One end of a connection, and what the connections of one listener are like.
 
-use super::faults::Faults;
-use super::lossy::{Drops, LossyWriter};
 use super::pipe::{Reader, Writer, pipe};
 use crate::transport::{self, Capabilities, Peer, ReadHalf, WriteHalf};
-use std::sync::Arc;
 
 /// One end of a wire.
 pub(super) struct Connection {
     peer: Peer,
-    capabilities: Capabilities,
     reader: Reader,
-    writer: Box<dyn WriteHalf>,
+    writer: Writer,
 }
 
 impl transport::Connection for Connection {
@@ -20,20 +16,18 @@ impl transport::Connection for Connection {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.capabilities
+        Capabilities::stream(FRAME_BYTES_MAX).encrypted()
     }
 
     fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
-        (Box::new(self.reader), self.writer)
+        (Box::new(self.reader), Box::new(self.writer))
     }
 }
 
 /// What the connections of one listener are like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Wire {
     pub(super) capacity_bytes: usize,
-    pub(super) faults: Option<Faults>,
-    pub(super) drops: Arc<Drops>,
 }
 
 impl Wire {
@@ -41,35 +35,14 @@ impl Wire {
     pub(super) fn connection(&self, name: &str, number: u64) -> (Connection, Connection) {
         let (up, server_reader) = pipe(self.capacity_bytes, FRAME_BYTES_MAX);
         let (down, client_reader) = pipe(self.capacity_bytes, FRAME_BYTES_MAX);
-        let client = Connection {
-            peer: Peer::new(endpoint(name)),
-            capabilities: self.capabilities(),
-            reader: client_reader,
-            writer: self.writer(up, 2 * number),
-        };
+        let client =
+            Connection { peer: Peer::new(endpoint(name)), reader: client_reader, writer: up };
         let server = Connection {
             peer: Peer::new(format!("{}#{number}", endpoint(name))),
-            capabilities: self.capabilities(),
             reader: server_reader,
-            writer: self.writer(down, 2 * number + 1),
+            writer: down,
         };
         (client, server)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        match self.faults {
-            None => Capabilities::stream(FRAME_BYTES_MAX).encrypted(),
-            Some(faults) => Capabilities::datagrams(faults.datagram_bytes_max).encrypted(),
-        }
-    }
-
-    fn writer(&self, writer: Writer, stream: u64) -> Box<dyn WriteHalf> {
-        match self.faults {
-            None => Box::new(writer),
-            Some(faults) => {
-                Box::new(LossyWriter::new(writer, faults, stream, Arc::clone(&self.drops)))
-            }
-        }
     }
 }
 
@@ -77,5 +50,5 @@ pub(super) fn endpoint(name: &str) -> String {
     format!("mem://{name}")
 }
 
-/// The largest frame of a wire that loses nothing.
+/// The largest frame.
 const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;

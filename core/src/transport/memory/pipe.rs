@@ -17,7 +17,7 @@ pub(super) fn pipe(capacity_bytes: usize, frame_bytes_max: usize) -> (Writer, Re
 
 /// What a frame takes in a pipe. An empty one takes something too, or their number would have no
 /// bound, and a read of nothing but empty frames would look like the end.
-pub(super) const fn cost_bytes(frame: &Frame) -> usize {
+pub(in crate::transport) const fn cost_bytes(frame: &Frame) -> usize {
     frame.body.len() + size_of::<Frame>()
 }
 
@@ -27,24 +27,6 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Moves in what fits, drops the rest, and says how many frames that was.
-    pub(super) fn write_or_drop(&self, mut batch: VecDeque<Frame>) -> io::Result<usize> {
-        let mut dropped = 0;
-        let mut state = self.pipe.lock();
-        state.check_writable()?;
-        for frame in batch.drain(..) {
-            if state.has_room(&frame, self.pipe.capacity_bytes) {
-                state.push(frame);
-            } else {
-                dropped += 1;
-            }
-        }
-        let reader = state.reader_to_wake();
-        drop(state);
-        wake(reader);
-        Ok(dropped)
-    }
-
     fn end(&self, how: Writing) {
         let mut state = self.pipe.lock();
         if state.writing == Writing::Open {

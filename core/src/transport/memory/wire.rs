@@ -1,7 +1,6 @@
 //! `mem://name`: the transport and its listener.
 
 use super::connection::{Connection, Wire, endpoint};
-use super::faults::Faults;
 use super::registry::{self, Door};
 use crate::transport::{self, BindError, ConnectError, HandshakeError, Incoming, Transport};
 use async_trait::async_trait;
@@ -13,10 +12,10 @@ use tokio::sync::mpsc;
 /// The wire in memory: `mem://name`, for tests, simulations and parts of one process.
 ///
 /// A name belongs to the process, and is free again when its listener is dropped. A connection is
-/// two bounded pipes through which frames move without a copy. Reliable and ordered, unless it is
-/// made [`lossy`](Self::lossy).
+/// two bounded pipes through which frames move without a copy. Reliable and ordered;
+/// [`Chaos`](crate::transport::Chaos) makes it worse.
 ///
-/// What the *listener's* `Memory` says of capacity, backlog and faults holds for both ends.
+/// What the *listener's* `Memory` says of capacity and backlog holds for both ends.
 ///
 /// After a close in order the peer reads everything and then the end; after a writing half was
 /// merely dropped it reads everything and then an error (`ConnectionReset`). Writing to a reading
@@ -47,7 +46,7 @@ impl Memory {
     /// A wire between whoever binds `name` and whoever connects to it, in this process.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let wire = Wire { capacity_bytes: CAPACITY_BYTES, faults: None, drops: Arc::default() };
+        let wire = Wire { capacity_bytes: CAPACITY_BYTES };
         Self { name: name.into(), backlog: BACKLOG, wire }
     }
 
@@ -69,30 +68,6 @@ impl Memory {
         self
     }
 
-    /// Makes it a wire of datagrams that go wrong as `faults` say.
-    ///
-    /// Writing never waits then: what does not fit into the pipe is dropped. Writing a frame larger
-    /// than a datagram fails (`InvalidInput`). How the writer ends is never lost.
-    #[must_use]
-    pub fn lossy(mut self, faults: Faults) -> Self {
-        self.wire.faults = Some(faults);
-        self
-    }
-
-    /// Frames that the dice lost so far, on all connections to listeners of this value and of its
-    /// clones.
-    #[must_use]
-    pub fn frames_lost(&self) -> u64 {
-        self.wire.drops.lost.load(Ordering::Relaxed)
-    }
-
-    /// Frames that a lossy wire dropped because a pipe was full, counted like
-    /// [`frames_lost`](Self::frames_lost).
-    #[must_use]
-    pub fn frames_overflowed(&self) -> u64 {
-        self.wire.drops.overflowed.load(Ordering::Relaxed)
-    }
-
     fn refused(&self) -> ConnectError {
         ConnectError::Unreachable {
             endpoint: self.endpoint(),
@@ -109,7 +84,7 @@ impl Transport for Memory {
 
     async fn bind(&self) -> Result<Box<dyn transport::Listener>, BindError> {
         let (sender, arrivals) = mpsc::channel(usize::from(self.backlog.max(1)));
-        let door = Door { wire: self.wire.clone(), arrivals: sender, count: Arc::default() };
+        let door = Door { wire: self.wire, arrivals: sender, count: Arc::default() };
         if !registry::claim(&self.name, door) {
             return Err(BindError::InUse { endpoint: self.endpoint() });
         }

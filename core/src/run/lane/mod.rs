@@ -3,24 +3,30 @@
 //! A handler that is ready at its first poll is answered in place, by the driver; only one that
 //! waits costs a task, and an idle socket has none. Volatile events have a lane of their own, so
 //! that they never wait for a slow handler of reliable ones.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `mod.rs` | [`Lane`]: what comes in, how it begins and ends, its hooks |
+//! | `work.rs` | how its jobs run, and what is parked |
+//! | `call.rs` | the listeners of one event, called |
+
+mod call;
+mod work;
 
 use super::Config;
 use super::answer::Owed;
-use super::guard::{catch_panic, in_turn};
-use super::park::{Due, Park, ParkedEvent};
-use crate::handler::{Blueprint, Erased, Inbound, Refusal, Unhandled, nak_of};
-use crate::protocol::{DisconnectReason, Event, EventId, EventName, Nak, Payload, ProducerId};
-use crate::socket::{Ack, Envelope, Scope, Socket};
+use super::guard::catch_panic;
+use super::park::Park;
+use crate::handler::{Blueprint, Erased, Inbound, ReplyFuture};
+use crate::protocol::{DisconnectReason, Event, EventId, EventName, Payload, ProducerId};
+use crate::socket::{Envelope, Scope, Socket};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tower::ServiceExt;
-use tower_service::Service;
 
 /// A mounted namespace: its blueprint, and its layers built around it once.
 pub(crate) struct Mounted {
@@ -69,6 +75,8 @@ enum Job {
     Open(Pin<Box<dyn Future<Output = bool> + Send>>),
     /// Has an event handled; one that was parked may be parked again until its time is up.
     Event { event: Event, owed: Owed, parked_until: Option<Instant> },
+    /// Waits for a handler that was not ready in place.
+    Begun { name: EventName, call: ReplyFuture, owed: Owed },
 }
 
 impl Lane {
@@ -257,216 +265,9 @@ impl Lane {
             state.jobs.push_back(job.detached());
         } else {
             drop(state);
-            self.start(Arc::clone(self).work(job));
+            self.run(job);
         }
     }
-
-    /// Polls once in place; what is not ready then goes on in a task of its own.
-    fn start(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
-        let mut work = Box::pin(in_turn(work));
-        let polled = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        if polled.is_pending() {
-            // The task polls at once, so no wake-up given to the no-op waker is missed.
-            let task = tokio::spawn(work).abort_handle();
-            let mut state = self.lock();
-            if state.phase == Phase::Over && !state.running {
-                // The lane was stopped between the poll and the spawn.
-                task.abort();
-            }
-            state.tasks.retain(|task| !task.is_finished());
-            state.tasks.push(task);
-        }
-    }
-
-    async fn work(self: Arc<Self>, first: Job) {
-        let mut job = first;
-        loop {
-            match job {
-                Job::Open(open) => {
-                    let opened = open.await;
-                    let mut state = self.lock();
-                    if state.phase == Phase::Opening {
-                        state.phase = if opened { Phase::Open } else { Phase::Over };
-                    }
-                }
-                Job::Event { owed, .. } if self.is_over() => drop(owed),
-                Job::Event { event, owed, parked_until } => {
-                    self.handle_now(event, owed, parked_until).await;
-                }
-            }
-            match self.next_job() {
-                Some(next) => job = next,
-                None => return,
-            }
-        }
-    }
-
-    fn next_job(&self) -> Option<Job> {
-        let mut state = self.lock();
-        let next = state.jobs.pop_front();
-        if next.is_none() {
-            state.running = false;
-            state.jobs = VecDeque::new();
-            drop(state);
-            self.idle.notify_waiters();
-            self.socket.session().nudge_if_draining();
-        }
-        next
-    }
-
-    async fn work_volatile(self: Arc<Self>) {
-        loop {
-            let event = {
-                let mut state = self.lock();
-                let event = state.volatile.pop_front();
-                if event.is_none() {
-                    state.volatile_running = false;
-                    state.volatile = VecDeque::new();
-                }
-                event
-            };
-            let Some(event) = event else {
-                self.idle.notify_waiters();
-                self.socket.session().nudge_if_draining();
-                return;
-            };
-            self.hear_any(&event).await;
-            // What a volatile event's handler says interests nobody.
-            if self.call(event).await.is_err() {
-                self.socket.session().counters.volatile_missed.add(1);
-            }
-        }
-    }
-
-    /// Has one reliable event handled and answered, parked, or refused.
-    async fn handle_now(
-        self: &Arc<Self>,
-        event: Event,
-        mut owed: Owed,
-        parked_until: Option<Instant>,
-    ) {
-        owed.begin();
-        if parked_until.is_none() {
-            self.hear_any(&event).await;
-        }
-        let event = match self.call(event).await {
-            Ok(answer) => return owed.answer(answer.map_err(Refusal::into_nak)),
-            Err(unheard) => unheard,
-        };
-        owed.unbegin();
-        match self.mounted.blueprint.unhandled() {
-            Unhandled::Park { ttl } => {
-                let deadline = parked_until.unwrap_or_else(|| Instant::now() + ttl);
-                self.park(ParkedEvent { event: event.detached(), owed, deadline });
-            }
-            Unhandled::Nak => owed.answer(Err(Nak::NoHandler)),
-            Unhandled::Ignore => owed.answer(Ok(Ack::empty())),
-        }
-    }
-
-    /// Parks an event and sees to it that somebody looks after the parked ones; refuses it when
-    /// there is no room.
-    fn park(self: &Arc<Self>, mut parked: ParkedEvent) {
-        let (events_max, bytes_max) = (self.config.parked_events_max, self.config.parked_bytes_max);
-        let name = parked.event.name.clone();
-        let counter = &self.socket.session().counters.parked;
-        counter.add(1);
-        parked.owed.release_window();
-        if let Some(owed) = self.park.admit(parked, events_max, bytes_max) {
-            counter.sub(1);
-            return owed.answer(Err(Nak::NoHandler));
-        }
-        if self.is_over() {
-            // The lane was stopped meanwhile, and will not look here again.
-            return self.refuse_parked();
-        }
-        self.park.keep(|| tokio::spawn(Arc::clone(self).look_after_parked()).abort_handle());
-        if self.mounted.blueprint.emitter.hears(&name) {
-            // The listener came between two looks; nobody will tell the keeper again.
-            self.take_up_parked();
-        }
-    }
-
-    /// Looks again whenever a listener is added or an event has waited long enough, until none is
-    /// left.
-    async fn look_after_parked(self: Arc<Self>) {
-        let mut changed = self.mounted.blueprint.emitter.changed();
-        while let Some(next) = self.take_up_parked() {
-            tokio::select! {
-                _ = changed.changed() => {}
-                () = tokio::time::sleep_until(next) => {}
-            }
-        }
-    }
-
-    /// Has parked events handled that are heard now, and answers those that have waited long
-    /// enough; says when the next one has.
-    fn take_up_parked(self: &Arc<Self>) -> Option<Instant> {
-        let emitter = &self.mounted.blueprint.emitter;
-        let (due, next) = self.park.take_due(Instant::now(), |name| emitter.hears(name));
-        self.socket.session().counters.parked.sub(due.len() as u64);
-        for due in due {
-            match due {
-                Due::Heard(ParkedEvent { event, owed, deadline }) => {
-                    self.push(Job::Event { event, owed, parked_until: Some(deadline) });
-                }
-                Due::Expired(owed) => owed.answer(Err(Nak::NoHandler)),
-            }
-        }
-        next
-    }
-
-    /// Tells those who hear everything; what they reply does not matter.
-    async fn hear_any(&self, event: &Event) {
-        let Some(any) = self.mounted.blueprint.emitter.any() else { return };
-        // Boxed, so that only who has such listeners pays for them.
-        Box::pin(async {
-            for handler in any.iter() {
-                let envelope = Envelope::new(self.socket.clone(), event.clone());
-                let heard = catch_panic(async { handler(envelope).await }).await;
-                // What went wrong is logged and counted; the event itself goes on.
-                let _ = self.judge(&event.name, heard);
-            }
-        })
-        .await;
-    }
-
-    /// Calls the listeners, through the namespace's layers if it has any. The event comes back
-    /// when nobody hears it.
-    async fn call(&self, event: Event) -> Result<Result<Ack, Refusal>, Event> {
-        let (emitter, name) = (&self.mounted.blueprint.emitter, event.name.clone());
-        let called = if let Some(layers) = &self.mounted.inbound {
-            if !emitter.hears(&name) {
-                return Err(event);
-            }
-            let envelope = Envelope::new(self.socket.clone(), event);
-            let mut layers = layers.clone();
-            // Boxed, so that an event without layers does not pay for their states.
-            let call = Box::pin(async move {
-                let ready = layers.ready().await.map_err(nak_of)?;
-                ready.call(envelope).await.map_err(nak_of)
-            });
-            catch_panic(call).await
-        } else {
-            let Some(listeners) = emitter.find(&name) else { return Err(event) };
-            let envelope = Envelope::new(self.socket.clone(), event);
-            catch_panic(listeners.call(envelope)).await
-        };
-        Ok(self.judge(&name, called))
-    }
-
-    /// Turns a panic into a refusal; logs and counts what went wrong.
-    fn judge<T>(&self, event: &str, called: Option<Result<T, Refusal>>) -> Result<T, Refusal> {
-        match called {
-            Some(result) => result.inspect_err(|refusal| refusal.log(event)),
-            None => {
-                self.socket.session().counters.panics.add(1);
-                tracing::error!(event, "handler panicked");
-                Err(Refusal::from(Nak::Failed))
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -479,7 +280,7 @@ impl Job {
             Self::Event { event, owed, parked_until } => {
                 Self::Event { event: event.detached(), owed, parked_until }
             }
-            Self::Open(_) => self,
+            Self::Open(_) | Self::Begun { .. } => self,
         }
     }
 }

@@ -1,0 +1,195 @@
+//! How the jobs of a lane run: in place as long as they are ready, then in a task.
+
+use super::{Job, Lane, Phase};
+use crate::handler::{Refusal, Unhandled};
+use crate::protocol::{Event, Nak};
+use crate::run::answer::Owed;
+use crate::run::guard::{catch_panic, in_turn};
+use crate::run::park::{Due, ParkedEvent};
+use crate::socket::Ack;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use tokio::time::Instant;
+
+impl Lane {
+    /// Does what can be done in place, and leaves the rest to a task.
+    pub(super) fn run(self: &Arc<Self>, first: Job) {
+        let mut job = first;
+        loop {
+            match self.handle_in_place(job) {
+                None => {}
+                Some(job @ Job::Begun { .. }) => {
+                    return self.spawn(Box::pin(in_turn(Arc::clone(self).work(job))));
+                }
+                Some(job) => return self.start(Arc::clone(self).work(job)),
+            }
+            match self.next_job() {
+                Some(next) => job = next,
+                None => return,
+            }
+        }
+    }
+    /// Polls once in place; what is not ready then goes on in a task of its own.
+    pub(super) fn start(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let mut work = Box::pin(in_turn(work));
+        let polled = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if polled.is_pending() {
+            self.spawn(work);
+        }
+    }
+
+    /// What was polled in place becomes a task, which polls at once: no wake-up given to the no-op
+    /// waker is missed.
+    fn spawn(&self, work: Pin<Box<impl Future<Output = ()> + Send + 'static>>) {
+        let task = tokio::spawn(work).abort_handle();
+        let mut state = self.lock();
+        if state.phase == Phase::Over && !state.running {
+            // The lane was stopped between the poll and the spawn.
+            task.abort();
+        }
+        state.tasks.retain(|task| !task.is_finished());
+        state.tasks.push(task);
+    }
+
+    async fn work(self: Arc<Self>, first: Job) {
+        let mut job = first;
+        loop {
+            match job {
+                Job::Open(open) => {
+                    let opened = open.await;
+                    let mut state = self.lock();
+                    if state.phase == Phase::Opening {
+                        state.phase = if opened { Phase::Open } else { Phase::Over };
+                    }
+                }
+                Job::Begun { name, call, owed } => {
+                    let called = catch_panic(call).await;
+                    self.answer(&name, called, owed);
+                }
+                Job::Event { owed, .. } if self.is_over() => drop(owed),
+                Job::Event { event, owed, parked_until } => {
+                    self.handle_now(event, owed, parked_until).await;
+                }
+            }
+            match self.next_job() {
+                Some(next) => job = next,
+                None => return,
+            }
+        }
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        let mut state = self.lock();
+        let next = state.jobs.pop_front();
+        if next.is_none() {
+            state.running = false;
+            state.jobs = VecDeque::new();
+            drop(state);
+            self.idle.notify_waiters();
+            self.socket.session().nudge_if_draining();
+        }
+        next
+    }
+
+    pub(super) async fn work_volatile(self: Arc<Self>) {
+        loop {
+            let event = {
+                let mut state = self.lock();
+                let event = state.volatile.pop_front();
+                if event.is_none() {
+                    state.volatile_running = false;
+                    state.volatile = VecDeque::new();
+                }
+                event
+            };
+            let Some(event) = event else {
+                self.idle.notify_waiters();
+                self.socket.session().nudge_if_draining();
+                return;
+            };
+            self.hear_any(&event).await;
+            // What a volatile event's handler says interests nobody.
+            if self.call(event).await.is_err() {
+                self.socket.session().counters.volatile_missed.add(1);
+            }
+        }
+    }
+
+    /// Has one reliable event handled and answered, parked, or refused.
+    async fn handle_now(
+        self: &Arc<Self>,
+        event: Event,
+        mut owed: Owed,
+        parked_until: Option<Instant>,
+    ) {
+        owed.begin();
+        if parked_until.is_none() {
+            self.hear_any(&event).await;
+        }
+        let event = match self.call(event).await {
+            Ok(answer) => return owed.answer(answer.map_err(Refusal::into_nak)),
+            Err(unheard) => unheard,
+        };
+        owed.unbegin();
+        match self.mounted.blueprint.unhandled() {
+            Unhandled::Park { ttl } => {
+                let deadline = parked_until.unwrap_or_else(|| Instant::now() + ttl);
+                self.park(ParkedEvent { event: event.detached(), owed, deadline });
+            }
+            Unhandled::Nak => owed.answer(Err(Nak::NoHandler)),
+            Unhandled::Ignore => owed.answer(Ok(Ack::empty())),
+        }
+    }
+
+    /// Parks an event and sees to it that somebody looks after the parked ones; refuses it when
+    /// there is no room.
+    fn park(self: &Arc<Self>, mut parked: ParkedEvent) {
+        let (events_max, bytes_max) = (self.config.parked_events_max, self.config.parked_bytes_max);
+        let name = parked.event.name.clone();
+        let counter = &self.socket.session().counters.parked;
+        counter.add(1);
+        parked.owed.release_window();
+        if let Some(owed) = self.park.admit(parked, events_max, bytes_max) {
+            counter.sub(1);
+            return owed.answer(Err(Nak::NoHandler));
+        }
+        if self.is_over() {
+            // The lane was stopped meanwhile, and will not look here again.
+            return self.refuse_parked();
+        }
+        self.park.keep(|| tokio::spawn(Arc::clone(self).look_after_parked()).abort_handle());
+        if self.mounted.blueprint.emitter.hears(&name) {
+            // The listener came between two looks; nobody will tell the keeper again.
+            self.take_up_parked();
+        }
+    }
+
+    /// Looks again whenever a listener is added or an event has waited long enough, until none is
+    /// left.
+    async fn look_after_parked(self: Arc<Self>) {
+        let mut changed = self.mounted.blueprint.emitter.changed();
+        while let Some(next) = self.take_up_parked() {
+            let _ = tokio::time::timeout_at(next, changed.changed()).await;
+        }
+    }
+
+    /// Has parked events handled that are heard now, and answers those that have waited long
+    /// enough; says when the next one has.
+    fn take_up_parked(self: &Arc<Self>) -> Option<Instant> {
+        let emitter = &self.mounted.blueprint.emitter;
+        let (due, next) = self.park.take_due(Instant::now(), |name| emitter.hears(name));
+        self.socket.session().counters.parked.sub(due.len() as u64);
+        for due in due {
+            match due {
+                Due::Heard(ParkedEvent { event, owed, deadline }) => {
+                    self.push(Job::Event { event, owed, parked_until: Some(deadline) });
+                }
+                Due::Expired(owed) => owed.answer(Err(Nak::NoHandler)),
+            }
+        }
+        next
+    }
+}

@@ -1,0 +1,31 @@
+//! Any wire, made worse on purpose: seeded, by direction, and changeable while it runs.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `wire.rs` | [`Chaos`]: the wrapped transport, its listener, and the handle on faults |
+//! | `faults.rs` | [`Faults`] and [`Direction`]: what goes wrong, how often, and where |
+//! | `dice.rs` | what becomes of each frame, from the seed |
+//! | `bucket.rs` | when so many bytes have passed at such a rate |
+//! | `line.rs` | one direction: frames under way, each with the time at which it arrives |
+//! | `link.rs` | one wrapped connection: both lines, the inner halves, and how it stands |
+//! | `halves.rs` | the two halves that the wrapped end holds |
+//! | `pump.rs` | the one task of a connection: writes what has arrived to the inner wire |
+//! | `control.rs` | the settings, and which links they hold for |
+//!
+//! What comes in is read by whoever polls, through its own line, so reading needs no task and no
+//! frame is ever read under a limit that holds no more. What goes out needs one, because nobody
+//! polls a writing half when a frame's time has come.
+
+mod bucket;
+mod control;
+mod dice;
+mod faults;
+mod halves;
+mod line;
+mod link;
+mod pump;
+mod wire;
+
+pub use control::ChaosStats;
+pub use faults::{Direction, Faults};
+pub use wire::Chaos;

@@ -1,0 +1,253 @@
+//! What a check has at hand: addresses, connections, options, and words for what it is about.
+
+use super::bodies::Rules;
+use super::breach::Breach;
+use super::end::End;
+use crate::protocol::Frame;
+use crate::transport::{Capabilities, Incoming, Listener, Transport};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// Makes a transport that binds an address of its own.
+pub(super) type Maker = Arc<dyn Fn() -> Box<dyn Transport> + Send + Sync>;
+
+/// Makes a transport for an endpoint that is bound already.
+pub(super) type MakerAt = Arc<dyn Fn(&str) -> Box<dyn Transport> + Send + Sync>;
+
+/// Counts bytes of the process.
+pub(super) type Gauge = Arc<dyn Fn() -> usize + Send + Sync>;
+
+/// What the suite was told, with its defaults.
+#[derive(Clone)]
+pub(super) struct Options {
+    pub(super) at_least: Option<Capabilities>,
+    pub(super) corrupting: bool,
+    pub(super) deadline: Duration,
+    pub(super) connections: usize,
+    pub(super) short_connections: usize,
+    pub(super) buffered_bytes_max: usize,
+    pub(super) live_bytes: Option<Gauge>,
+    pub(super) peak_bytes: Option<Gauge>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("at_least", &self.at_least)
+            .field("corrupting", &self.corrupting)
+            .field("deadline", &self.deadline)
+            .field("connections", &self.connections)
+            .field("short_connections", &self.short_connections)
+            .field("buffered_bytes_max", &self.buffered_bytes_max)
+            .field("live_bytes", &self.live_bytes.is_some())
+            .field("peak_bytes", &self.peak_bytes.is_some())
+            .finish()
+    }
+}
+
+/// What a check says of itself while it runs; it is read when it failed or hangs.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    doing: Mutex<String>,
+    notes: Mutex<Vec<String>>,
+}
+
+impl Log {
+    /// What the check is about.
+    pub(super) fn doing(&self) -> String {
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What a check has at hand.
+#[derive(Clone)]
+pub(super) struct Stage {
+    pub(super) bind: Maker,
+    pub(super) connect: MakerAt,
+    pub(super) bind_at: MakerAt,
+    pub(super) options: Options,
+    pub(super) log: Arc<Log>,
+}
+
+impl Stage {
+    /// Says what the next steps are about, as a participle: `reading what was written`.
+    pub(super) fn doing(&self, what: impl Into<String>) {
+        *self.log.doing.lock().unwrap_or_else(PoisonError::into_inner) = what.into();
+    }
+
+    /// Says what was scaled down or left out.
+    pub(super) fn note(&self, what: impl Into<String>) {
+        self.log.notes.lock().unwrap_or_else(PoisonError::into_inner).push(what.into());
+    }
+
+    pub(super) fn rules(&self, capabilities: Capabilities) -> Rules {
+        Rules::new(capabilities, self.options.corrupting)
+    }
+
+    pub(super) async fn listen(&self) -> Result<Box<dyn Listener>, Breach> {
+        let bound = (self.bind)().bind().await;
+        bound.map_err(|source| Breach::Bind { doing: self.log.doing(), source })
+    }
+
+    pub(super) async fn listen_at(&self, endpoint: &str) -> Result<Box<dyn Listener>, Breach> {
+        let bound = (self.bind_at)(endpoint).bind().await;
+        bound.map_err(|source| Breach::Bind { doing: self.log.doing(), source })
+    }
+
+    pub(super) async fn connect(&self, endpoint: &str) -> Result<End, Breach> {
+        let connected = (self.connect)(endpoint).connect().await;
+        let connection =
+            connected.map_err(|source| Breach::Connect { doing: self.log.doing(), source })?;
+        Ok(End::new(connection, &self.log))
+    }
+
+    pub(super) async fn arrival(
+        &self,
+        listener: &mut Box<dyn Listener>,
+    ) -> Result<Box<dyn Incoming>, Breach> {
+        let arrived = listener.accept().await;
+        arrived.map_err(|source| Breach::Accept { doing: self.log.doing(), source })
+    }
+
+    pub(super) async fn welcome(&self, incoming: Box<dyn Incoming>) -> Result<End, Breach> {
+        let connection = incoming
+            .handshake()
+            .await
+            .map_err(|source| Breach::Handshake { doing: self.log.doing(), source })?;
+        Ok(End::new(connection, &self.log))
+    }
+
+    pub(super) async fn accept(&self, listener: &mut Box<dyn Listener>) -> Result<End, Breach> {
+        let incoming = self.arrival(listener).await?;
+        self.welcome(incoming).await
+    }
+
+    /// A client and a server end of one new connection.
+    pub(super) async fn meet(&self, listener: &mut Box<dyn Listener>) -> Result<Pair, Breach> {
+        let endpoint = listener.endpoint();
+        let (client, server) = tokio::try_join!(self.connect(&endpoint), self.accept(listener))?;
+        Ok(Pair { client, server })
+    }
+
+    /// A listener of its own, and one connection to it.
+    pub(super) async fn pair(&self) -> Result<(Pair, Box<dyn Listener>), Breach> {
+        self.doing("connecting");
+        let mut listener = self.listen().await?;
+        let pair = self.meet(&mut listener).await?;
+        Ok((pair, listener))
+    }
+}
+
+/// Both ends of a connection.
+pub(super) struct Pair {
+    pub(super) client: End,
+    pub(super) server: End,
+}
+
+impl Pair {
+    /// The same connection, seen from the other end.
+    pub(super) fn turned(self) -> Self {
+        Self { client: self.server, server: self.client }
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.client.capabilities
+    }
+
+    /// A frame each way, again and again where the wire may lose it.
+    pub(super) async fn greet(&mut self, number: usize) -> Result<(), Breach> {
+        let size = SMALL_BYTES.min(self.capabilities().frame_bytes_max);
+        let frame = super::bodies::frame(number, size);
+        carry(&mut self.client, &mut self.server, &frame).await?;
+        carry(&mut self.server, &mut self.client, &frame).await
+    }
+}
+
+/// Writes a frame at one end until it arrives at the other: once, unless the wire may lose it.
+pub(super) async fn carry(from: &mut End, to: &mut End, frame: &Frame) -> Result<(), Breach> {
+    if from.capabilities.reliable {
+        from.write([frame.clone()]).await?;
+        return arrived(frame, &to.read_frames(1).await?);
+    }
+    loop {
+        from.write([frame.clone()]).await?;
+        if let Ok(came) = timeout(AGAIN, comes(to, frame)).await {
+            return came;
+        }
+    }
+}
+
+/// The same from an end to whoever gives it back, such as an [`Echo`](super::echo::Echo).
+pub(super) async fn carry_back(end: &mut End, frame: &Frame) -> Result<(), Breach> {
+    loop {
+        end.write([frame.clone()]).await?;
+        if end.capabilities.reliable {
+            return arrived(frame, &end.read_frames(1).await?);
+        }
+        if let Ok(came) = timeout(AGAIN, comes(end, frame)).await {
+            return came;
+        }
+    }
+}
+
+fn arrived(frame: &Frame, frames: &[Frame]) -> Result<(), Breach> {
+    match frames {
+        [one] if one.body == frame.body => Ok(()),
+        _ => Err(Breach::broken("the one frame that was written", format!("{frames:.200?}"))),
+    }
+}
+
+/// Reads until that frame is there, whatever else comes.
+async fn comes(end: &mut End, frame: &Frame) -> Result<(), Breach> {
+    let mut frames = Vec::new();
+    while end.read_some(&mut frames).await? {
+        if frames.iter().any(|it| it.body == frame.body) {
+            return Ok(());
+        }
+    }
+    Err(Breach::broken("a frame that arrives when it is written again", "the end"))
+}
+
+/// Polls a future up to so many times, each time that it wakes, and drops it if it is not ready
+/// by then, or not woken for a while.
+pub(super) async fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut polls = 0;
+    let polling = poll_fn(|cx| {
+        polls += 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if polls >= times => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    timeout(STILL, polling).await.ok().flatten()
+}
+
+/// Waits until something is so that wakes nobody when it becomes so. The check's deadline ends it.
+pub(super) async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        sleep(LOOK).await;
+    }
+}
+
+/// How long nothing happens before something counts as waiting.
+pub(super) const STILL: Duration = Duration::from_millis(100);
+
+/// The size of a frame that is only there to arrive.
+pub(super) const SMALL_BYTES: usize = 40;
+
+/// After how long a frame that may be lost is written again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// How often somebody looks at what wakes nobody.
+const LOOK: Duration = Duration::from_millis(2);

@@ -1,0 +1,77 @@
+//! A chat for terminals: one server on any number of wires, and whoever joins by one of them.
+//!
+//! ```text
+//! $ cargo run --example chat -- serve tcp://127.0.0.1:7300 ws://127.0.0.1:7301
+//! listening on tcp://127.0.0.1:7300
+//! listening on ws://127.0.0.1:7301
+//!
+//! $ cargo run --example chat -- join ws://127.0.0.1:7301 Ada
+//! * welcome, Ada: you are in lobby, with nobody else
+//! * Bo came
+//! Bo: hello
+//! ```
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `main.rs` | the command line, and what both sides share |
+//! | `serve.rs`, `guests.rs` | the server: who hears what, and who is here |
+//! | `join.rs`, `me.rs` | the client: what is shown, and what is typed |
+
+mod guests;
+mod join;
+mod me;
+mod serve;
+
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::iter::successors;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: chat serve URL...      serves on all of these URLs, until Ctrl-C
+       chat join URL NAME     joins by one of them, until /quit or the end of the input
+
+A URL is tcp://HOST:PORT or ws://HOST:PORT. Whoever has joined finds more under /help.";
+
+/// The namespace, and the room that everybody begins in.
+const CHAT: &str = "/chat";
+const LOBBY: &str = "lobby";
+
+/// Who is where: what a client says first on each connection, and again to change rooms.
+#[derive(Serialize, Deserialize)]
+struct Card {
+    name: String,
+    room: String,
+    /// The socket that it had before, whose end the server may not have noticed yet.
+    before: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["serve", ref urls @ ..] if !urls.is_empty() => serve::serve(urls).await,
+        ["join", url, name] => join::join(url, name).await,
+        ["help" | "--help" | "-h"] => {
+            show(USAGE);
+            Ok(())
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    // An error speaks of its own level only; what is below it is its source.
+    let levels = successors(Some(&*error as &dyn std::error::Error), |&error| error.source());
+    eprintln!("chat: {}", levels.map(ToString::to_string).collect::<Vec<_>>().join(": "));
+    ExitCode::FAILURE
+}
+
+/// One line to the terminal. What others have typed must not steer it, and when it has gone away
+/// there is nobody left to tell.
+fn show(line: &str) {
+    let plain: String = line.chars().filter(|it| *it == '\n' || !it.is_control()).collect();
+    let _ = writeln!(std::io::stdout(), "{plain}");
+}

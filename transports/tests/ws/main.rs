@@ -1,0 +1,43 @@
+//! The port as WebSocket keeps it, and every rule of RFC 6455 that a peer can break, at both ends.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `port.rs` | framing, limits, blocked writes, ends and errors, as `tcp.rs` has them |
+//! | `frames.rs` | what a frame may be, in fragments and between them, and what it may not |
+//! | `closing.rs` | closes: their codes, their answers, what follows them |
+//! | `cuts.rs` | the same frames however the stream is cut |
+//! | `request.rs` | the server's side of the handshake |
+//! | `origin.rs` | which pages are let in |
+//! | `answer.rs` | the client's side of the handshake |
+//! | `cancel.rs` | a handshake that is given up |
+//! | `end.rs`, `raw.rs` | our end, and a peer that writes what it likes |
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod answer;
+mod cancel;
+mod closing;
+mod cuts;
+mod end;
+mod frames;
+mod origin;
+mod port;
+mod raw;
+mod request;
+
+use std::future::{Future, IntoFuture};
+use std::panic::Location;
+use std::time::Duration;
+
+/// Awaits with a deadline, and says where when it passes.
+#[track_caller]
+fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
+    let place = Location::caller();
+    let future = future.into_future();
+    async move {
+        let ended = tokio::time::timeout(DEADLINE, future).await;
+        ended.unwrap_or_else(|_| panic!("nothing within {DEADLINE:?} at {place}"))
+    }
+}
+
+const DEADLINE: Duration = Duration::from_secs(20);
