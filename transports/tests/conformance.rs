@@ -4,7 +4,7 @@
 
 use emitwire_core::transport::conformance::Conformance;
 use emitwire_core::transport::{Capabilities, Transport};
-use emitwire_transports::Tcp;
+use emitwire_transports::{Tcp, Ws};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -36,4 +36,15 @@ fn tcp_keeps_what_it_declares() {
 fn tcp_with_small_frames_keeps_what_it_declares() {
     let tcp = |url: &str| Tcp::new(&url[6..]).frame_bytes_max(1000);
     holds(Capabilities::stream(1000), tcp, "tcp://127.0.0.1:0");
+}
+
+#[test]
+fn websocket_keeps_what_it_declares() {
+    holds(Capabilities::stream(FRAME_BYTES_MAX), |url| Ws::new(&url[5..]), "ws://127.0.0.1:0");
+}
+
+#[test]
+fn websocket_with_small_frames_keeps_what_it_declares() {
+    let ws = |url: &str| Ws::new(&url[5..]).frame_bytes_max(1000);
+    holds(Capabilities::stream(1000), ws, "ws://127.0.0.1:0");
 }

@@ -25,10 +25,10 @@ cargo xtask <command>
   test             every check of the project, step by step, up to the first that fails
   test -v          the same, with the output of each command as it comes
   setup            what `test` uses, what of it is installed, how to get the rest
-  setup --system   the same, and installs system packages: none is needed today
+  setup --system   the same, and gets what a package manager has, into target/
   help             this page
 
-Warnings are errors in `test`. With CI=true `setup` runs first, the tests' output is shown
+Warnings are errors in `test`. With CI=true `setup --system` runs first, the tests' output is shown
 whole, and a step that is over its budget or lacks a tool CI needs is a failure.";
 
 #[derive(Debug, PartialEq)]
@@ -74,13 +74,10 @@ fn run(command: Command) -> Result<bool, String> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     match command {
         Command::Help => println!("{HELP}"),
-        Command::Setup { system } => setup::print(&Tools::find(root), system),
+        Command::Setup { system } => drop(setup::run(root, system)),
         Command::Test { verbose } => {
             let ci = std::env::var("CI").is_ok_and(|value| value == "true");
-            let tools = Tools::find(root);
-            if ci {
-                setup::print(&tools, false);
-            }
+            let tools = if ci { setup::run(root, true) } else { Tools::find(root) };
             let steps = steps::all(&Workspace::read(root)?, &tools);
             return Ok(test::run(&steps, root, test::Mode { ci, verbose }));
         }

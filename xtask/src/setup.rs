@@ -1,21 +1,55 @@
 //! `cargo xtask setup`: says what is here and what is not, and how to get it. The only door to a
-//! package manager is `setup --system`; as long as no test wants a system package it stays shut.
+//! package manager is `setup --system`, and it installs into `target/` alone.
 
-use crate::tools::{Tool, Tools};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-pub(crate) fn print(tools: &Tools, system: bool) {
+use crate::child;
+use crate::tools::{PEERS, Tool, Tools};
+
+/// The stock libraries of the peers in other languages, pinned.
+const PACKAGES: [&str; 2] = ["websockets==17.4", "msgpack==1.2.4"];
+
+/// A download that hangs is not waited for.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Says what there is; with `system` it first gets what is missing and has no command of cargo's.
+pub(crate) fn run(root: &Path, system: bool) -> Tools {
+    let mut tools = Tools::find(root);
     println!("setup: Rust and its crates are enough; all else is optional");
+    if system && !tools.python.installed {
+        match install_peers(root) {
+            Ok(()) => tools = Tools::find(root),
+            Err(failure) => println!("  {failure}"),
+        }
+    }
     for tool in tools.each() {
         println!("{}", line(tool));
     }
-    if system {
-        println!("  no system package is needed, so none was installed");
-    }
     println!();
+    tools
+}
+
+/// A virtual environment of python's own, so that nothing of the machine is changed.
+fn install_peers(root: &Path) -> Result<(), String> {
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv", PEERS]);
+    let mut pip = Command::new(root.join(PEERS).join("bin/python"));
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--timeout", "30"]);
+    pip.args(PACKAGES);
+    for mut command in [venv, pip] {
+        command.current_dir(root);
+        let words = format!("{command:?}");
+        if let Some(failure) = child::run(command, PATIENCE, true, |_| ()).failure {
+            return Err(format!("{words} {failure}"));
+        }
+    }
+    Ok(())
 }
 
 fn line(tool: Tool) -> String {
-    let name = format!("cargo {}", tool.name);
+    let name = tool.name;
     if tool.installed {
         return format!("  {name:<14} installed");
     }

@@ -12,6 +12,9 @@ const EXAMPLE_ARGUMENTS: &[(&str, &str)] = &[("chat", "--help")];
 /// The README's first command runs it, in release; so does this.
 const QUICKSTART: &str = "quickstart";
 
+/// As a test sees it, which runs where its package is.
+const PYTHON: &str = "target/peers/bin/python";
+
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Each with its budget in seconds. It holds from an empty target folder on two slow cores, so
@@ -22,6 +25,7 @@ pub(crate) fn all(workspace: &Workspace, tools: &Tools) -> Vec<Step> {
         Step::new("fmt", 30, fmt()).needs(tools.fmt),
         Step::new("clippy", 300, clippy()).needs(tools.clippy),
         Step::new("tests", 420, tests).note(runner).whole_output_in_ci(),
+        Step::new("peers", 120, peers()).needs(tools.python),
         Step::new("doc tests", 240, doc_tests()),
         Step::new("docs", 180, docs()),
         Step::new("features", 300, features(&workspace.packages)).needs(tools.clippy),
@@ -50,6 +54,12 @@ fn tests(nextest: bool) -> (Vec<Task>, &'static str) {
         (line, "by cargo test")
     };
     (vec![Task::cargo(line)], runner)
+}
+
+/// Clients in other languages, by stock libraries.
+fn peers() -> Vec<Task> {
+    let task = Task::cargo("test --package emitwire --all-features --test other_languages");
+    vec![task.env("EMITWIRE_PYTHON", PYTHON)]
 }
 
 /// Nextest cannot run these.

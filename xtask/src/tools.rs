@@ -1,11 +1,12 @@
-//! Which of the tools around cargo this machine has, asked of cargo itself.
+//! Which of the tools around cargo this machine has, asked of the tools themselves.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::child;
 
-/// A cargo subcommand that a step may want.
+/// Something that a step may want.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
@@ -19,17 +20,24 @@ pub(crate) struct Tools {
     pub(crate) clippy: Tool,
     pub(crate) nextest: Tool,
     pub(crate) deny: Tool,
+    /// With the stock libraries of the peers in other languages.
+    pub(crate) python: Tool,
 }
+
+/// Where `setup --system` puts python's libraries.
+pub(crate) const PEERS: &str = "target/peers";
 
 impl Tools {
     pub(crate) fn find(root: &Path) -> Self {
         let mut tools = Self::none();
         for tool in [&mut tools.fmt, &mut tools.clippy, &mut tools.nextest, &mut tools.deny] {
             let mut question = child::cargo(root);
-            question.args([tool.name, "--version"]);
-            let answer = child::run(question, Duration::from_secs(20), false, |_| ());
-            tool.installed = answer.failure.is_none();
+            question.args([tool.name.trim_start_matches("cargo "), "--version"]);
+            tool.installed = is_answered(question);
         }
+        let mut question = Command::new(root.join(PEERS).join("bin/python"));
+        question.args(["-c", "import msgpack, websockets"]);
+        tools.python.installed = is_answered(question);
         tools
     }
 
@@ -38,16 +46,21 @@ impl Tools {
         let tool =
             |name, install, needed_in_ci| Tool { name, install, needed_in_ci, installed: false };
         Self {
-            fmt: tool("fmt", "rustup component add rustfmt", true),
-            clippy: tool("clippy", "rustup component add clippy", true),
+            fmt: tool("cargo fmt", "rustup component add rustfmt", true),
+            clippy: tool("cargo clippy", "rustup component add clippy", true),
             // Without it the tests run all the same, one binary after another.
-            nextest: tool("nextest", "cargo install --locked cargo-nextest", false),
+            nextest: tool("cargo nextest", "cargo install --locked cargo-nextest", false),
             // To build it takes longer than all that CI has to do.
-            deny: tool("deny", "cargo install --locked cargo-deny", false),
+            deny: tool("cargo deny", "cargo install --locked cargo-deny", false),
+            python: tool("python peers", "cargo xtask setup --system", true),
         }
     }
 
-    pub(crate) fn each(&self) -> [Tool; 4] {
-        [self.fmt, self.clippy, self.nextest, self.deny]
+    pub(crate) fn each(&self) -> [Tool; 5] {
+        [self.fmt, self.clippy, self.nextest, self.deny, self.python]
     }
+}
+
+fn is_answered(question: Command) -> bool {
+    child::run(question, Duration::from_secs(20), false, |_| ()).failure.is_none()
 }

@@ -33,7 +33,9 @@ pub enum Unhandled {
 
 impl Default for Unhandled {
     fn default() -> Self {
-        Self::Park { ttl: Duration::from_secs(30) }
+        // Shorter than the usual deadline of an answer: a name that nobody listens to is to be
+        // called so, not late.
+        Self::Park { ttl: Duration::from_secs(5) }
     }
 }
 

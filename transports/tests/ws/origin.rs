@@ -5,10 +5,10 @@ use super::raw::{OURS, Raw, header, request};
 use super::within;
 use emitwire_core::transport::{HandshakeError, Listener, Transport};
 use emitwire_transports::Ws;
+use tokio::io::AsyncWriteExt;
 
 /// Whether a page of this origin is let in by the host `localhost`.
 async fn is_let_in(listener: &mut dyn Listener, origin: &[u8]) -> bool {
-    use tokio::io::AsyncWriteExt;
     let usual = request(OURS);
     let (line, rest) = usual.split_at(usual.find("\r\n").unwrap());
     let bytes = [line.as_bytes(), b"\r\nOrigin: ", origin, rest.as_bytes()].concat();

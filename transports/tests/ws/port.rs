@@ -10,6 +10,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 fn numbered(count: u32) -> impl Iterator<Item = Frame> {
@@ -72,6 +73,22 @@ async fn a_client_masks_each_frame_with_a_key_of_its_own() {
     frames.dedup();
     // Two keys of twenty are the same once in 20 million times.
     assert_eq!(frames.len(), 20);
+}
+
+#[tokio::test]
+async fn a_client_masks_its_pongs_with_keys_of_their_own_too() {
+    let (mut raw, mut end) = raw_and_end(Ours::Client).await;
+    let mut pongs = Vec::new();
+    for _ in 0..20 {
+        raw.send(Ours::Client.frame(0x89, b"?")).await;
+        end.read(&mut Vec::new()).await.unwrap();
+        let mut pong = [0; 2 + 4 + 1];
+        within(raw.stream.read_exact(&mut pong)).await.unwrap();
+        pongs.push(pong);
+    }
+    pongs.sort();
+    pongs.dedup();
+    assert_eq!(pongs.len(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,9 +10,11 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::task::coop;
 
 /// A pipe that holds `capacity_bytes`, as its two halves.
-pub(super) fn pipe(capacity_bytes: usize, frame_bytes_max: usize) -> (Writer, Reader) {
+pub(super) fn pipe(capacity_bytes: usize, wire_bytes_max: usize) -> (Writer, Reader) {
     let pipe = Arc::new(Pipe { capacity_bytes, state: Mutex::default() });
-    (Writer { pipe: Arc::clone(&pipe) }, Reader { pipe, frame_bytes_max })
+    let reader =
+        Reader { pipe: Arc::clone(&pipe), wire_bytes_max, frame_bytes_max: wire_bytes_max };
+    (Writer { pipe }, reader)
 }
 
 /// What a frame takes in a pipe. An empty one takes something too, or their number would have no
@@ -78,12 +80,14 @@ impl Drop for Writer {
 /// The reading half: takes all there is at once.
 pub(super) struct Reader {
     pipe: Arc<Pipe>,
+    /// What the wire allows, whatever the session says.
+    wire_bytes_max: usize,
     frame_bytes_max: usize,
 }
 
 impl ReadHalf for Reader {
     fn set_frame_bytes_max(&mut self, frame_bytes_max: usize) {
-        self.frame_bytes_max = frame_bytes_max;
+        self.frame_bytes_max = frame_bytes_max.min(self.wire_bytes_max);
     }
 
     fn poll_read(
