@@ -6,7 +6,7 @@
 //! | module | answers | in one sentence |
 //! | --- | --- | --- |
 //! | [`protocol`] | what travels | pure packets, codecs and the session's two machines |
-//! | [`transport`] | what carries | the port that every wire implements, the wire in memory, and chaos |
+//! | [`transport`] | what carries | the port that wires implement, the one in memory, and chaos |
 //! | [`room`] | who hears | mailboxes, rooms, and the adapter that finds their members |
 //! | [`socket`] | what you hold | sockets, broadcasts, emitting and its errors |
 //! | [`handler`] | who answers | handlers, extractors, replies, namespaces |
