@@ -56,13 +56,13 @@ impl<W: WriteStream> Output<W> {
         let frames = match role {
             Role::Server => Frames::Bare(FrameWriter::new(stream)),
             Role::Client => {
-                Frames::Masked { blocks: VecDeque::new(), writer: FrameWriter::new(stream) }
+                let writer = FrameWriter::new(stream);
+                Frames::Masked(Box::new(Masked { blocks: VecDeque::new(), writer }))
             }
         };
         Self(Mutex::new(Some(State {
             frames,
-            control: Vec::new(),
-            pong: None,
+            between: None,
             close_code: CloseCode::Normal,
             closed_by_peer: false,
             closed: false,
@@ -75,7 +75,7 @@ impl<W: WriteStream> Output<W> {
     /// cannot fill the memory of somebody whose pongs they do not read.
     pub(super) fn pong(&self, cx: &mut Context<'_>, body: &[u8]) -> bool {
         if let Some(state) = self.lock().as_mut().filter(|state| !state.closed) {
-            state.pong = Some(Bytes::copy_from_slice(body));
+            state.between.get_or_insert_default().pong = Some(Bytes::copy_from_slice(body));
         }
         self.flush(cx)
     }
@@ -111,16 +111,23 @@ impl<W: WriteStream> Output<W> {
     }
 }
 
+/// Small, because a broadcast touches it once for each member.
 struct State<W> {
     frames: Frames<W>,
-    /// What is left of the control frame that is being written.
-    control: Vec<u8>,
-    /// The answer to the newest ping.
-    pong: Option<Bytes>,
+    between: Option<Box<Between>>,
     close_code: CloseCode,
     closed_by_peer: bool,
     /// Our close is written, or about to be: nothing follows it.
     closed: bool,
+}
+
+/// What waits to be written between two frames.
+#[derive(Default)]
+struct Between {
+    /// What is left of the control frame that is being written.
+    control: Vec<u8>,
+    /// The answer to the newest ping.
+    pong: Option<Bytes>,
 }
 
 impl<W: WriteStream> State<W> {
@@ -132,7 +139,7 @@ impl<W: WriteStream> State<W> {
         if self.closed && !batch.is_empty() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if self.owes_control() {
+        if self.between.is_some() {
             if !self.frames.are_whole() {
                 ready!(self.frames.poll_finish(cx, batch))?;
             }
@@ -141,31 +148,30 @@ impl<W: WriteStream> State<W> {
         self.frames.poll_write(cx, batch)
     }
 
-    fn owes_control(&self) -> bool {
-        !self.control.is_empty() || self.pong.is_some()
-    }
-
     /// Only between two frames.
     fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            while !self.control.is_empty() {
-                let rest = [IoSlice::new(&self.control)];
+        while let Some(Between { control, pong }) = self.between.as_deref_mut() {
+            while !control.is_empty() {
+                let rest = [IoSlice::new(control)];
                 let written = ready!(self.frames.stream().poll_write(cx, &rest))?;
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
-                self.control.drain(..written);
+                control.drain(..written);
             }
-            self.control = Vec::new();
-            let Some(body) = self.pong.take() else { return Poll::Ready(Ok(())) };
-            self.push_control(Control::Pong, &body);
+            match pong.take() {
+                Some(body) => self.push_control(Control::Pong, &body),
+                None => self.between = None,
+            }
         }
+        Poll::Ready(Ok(()))
     }
 
     fn push_control(&mut self, control: Control, body: &[u8]) {
         debug_assert!(body.len() <= CONTROL_BYTES_MAX);
         let key = self.frames.mask();
-        push(&mut self.control, OpCode::Control(control), body, key);
+        let between = self.between.get_or_insert_default();
+        push(&mut between.control, OpCode::Control(control), body, key);
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -186,12 +192,14 @@ impl<W: WriteStream> State<W> {
 /// How frames are written: as they are by a server, masked by a client (RFC 6455 §5.1).
 enum Frames<W> {
     Bare(FrameWriter<W, Unmasked>),
-    Masked {
-        /// Whole frames, with their headers and masked: what no longer is in a batch and not yet
-        /// written.
-        blocks: VecDeque<Frame>,
-        writer: FrameWriter<W, Nothing>,
-    },
+    Masked(Box<Masked<W>>),
+}
+
+struct Masked<W> {
+    /// Whole frames, with their headers and masked: what no longer is in a batch and not yet
+    /// written.
+    blocks: VecDeque<Frame>,
+    writer: FrameWriter<W, Nothing>,
 }
 
 impl<W: WriteStream> Frames<W> {
@@ -202,13 +210,13 @@ impl<W: WriteStream> Frames<W> {
     ) -> Poll<io::Result<()>> {
         match self {
             Self::Bare(writer) => writer.poll_write(cx, batch),
-            Self::Masked { blocks, writer } => loop {
-                ready!(writer.poll_write(cx, blocks))?;
-                *blocks = VecDeque::new();
+            Self::Masked(masked) => loop {
+                ready!(masked.writer.poll_write(cx, &mut masked.blocks))?;
+                masked.blocks = VecDeque::new();
                 if batch.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
-                blocks.push_back(Frame::ordered(masked_block(batch)));
+                masked.blocks.push_back(Frame::ordered(masked_block(batch)));
             },
         }
     }
@@ -217,13 +225,13 @@ impl<W: WriteStream> Frames<W> {
     fn are_whole(&self) -> bool {
         match self {
             Self::Bare(writer) => writer.is_between_frames(),
-            Self::Masked { blocks, .. } => blocks.is_empty(),
+            Self::Masked(masked) => masked.blocks.is_empty(),
         }
     }
 
     /// Whether that can be reached without the batch whose frame was begun.
     fn can_be_whole(&self) -> bool {
-        matches!(self, Self::Masked { .. }) || self.are_whole()
+        matches!(self, Self::Masked(_)) || self.are_whole()
     }
 
     /// Writes the rest of what was begun.
@@ -239,20 +247,20 @@ impl<W: WriteStream> Frames<W> {
                 batch.append(&mut others);
                 written
             }
-            Self::Masked { blocks, writer } => writer.poll_write(cx, blocks),
+            Self::Masked(masked) => masked.writer.poll_write(cx, &mut masked.blocks),
         }
     }
 
     fn stream(&mut self) -> &mut W {
         match self {
             Self::Bare(writer) => writer.stream(),
-            Self::Masked { writer, .. } => writer.stream(),
+            Self::Masked(masked) => masked.writer.stream(),
         }
     }
 
     /// A new key for each frame that is masked.
     fn mask(&self) -> Option<[u8; 4]> {
-        matches!(self, Self::Masked { .. }).then(rand::random)
+        matches!(self, Self::Masked(_)).then(rand::random)
     }
 }
 
