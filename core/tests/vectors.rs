@@ -139,6 +139,18 @@ fn a_frame_on_a_byte_stream_is_its_length_and_its_body() {
 }
 
 #[test]
+fn a_frame_on_a_websocket_is_a_binary_one_with_the_same_body() {
+    let blocks = blocks(&page(), "websocket");
+    assert!(!blocks.is_empty());
+    for (line, text) in blocks.into_iter().flatten() {
+        let bytes = bytes(line, &text);
+        let (header, body) = bytes.split_at(2);
+        assert_eq!(header, [0x82, body.len() as u8], "line {line}");
+        assert!(decode(body).is_ok(), "line {line}");
+    }
+}
+
+#[test]
 fn links_within_the_page_lead_somewhere() {
     let page = page();
     let anchors: BTreeSet<String> = page

@@ -283,7 +283,10 @@ impl From<ReadError> for DisconnectReason {
                 let error = DecodeError::TooLong { length, max };
                 Self::Protocol(error.into())
             }
-            ReadError::Malformed { .. } => Self::Protocol(ProtocolError::Wire),
+            ReadError::Malformed { source } => {
+                tracing::debug!(rule = %source, "the wire's own rules were broken");
+                Self::Protocol(ProtocolError::Wire)
+            }
             ReadError::Io { .. } | ReadError::Truncated => Self::LinkLost,
         }
     }
