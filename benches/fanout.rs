@@ -2,8 +2,9 @@
 //!
 //! Beside emitwire's server runs the least that can be done: a loop that joins the frames of one
 //! read, built once for all, and makes one write per member. Both tell the same bytes to members
-//! of the same kind, so the ratio is what sessions, rooms, positions, windows and counters cost. With one broadcast
-//! under way at a time that loop is bound by its writes; with sixteen it joins sixteen frames.
+//! of the same kind, so the ratio is what sessions, rooms, positions, windows and counters cost.
+//! With one broadcast under way at a time that loop is bound by its writes; with sixteen it joins
+//! sixteen frames.
 //!
 //! `EMITWIRE_BENCH_WRAP="perf record -o fanout.data"` runs emitwire's server under a profiler,
 //! `EMITWIRE_BENCH_SMOKE=1` makes do with small figures.
