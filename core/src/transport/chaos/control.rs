@@ -1,65 +1,14 @@
 //! The settings of a wrapped transport, and the links for which they hold.
 
+use super::counters::{ChaosStats, Counters};
 use super::dice::Dice;
-use super::faults::{Direction, Faults};
+use super::faults::Direction;
 use super::link::Link;
-use super::wire::Terms;
+use super::settings::{Settings, Terms};
 use std::collections::VecDeque;
 use std::mem;
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-
-/// What became of frames so far, on all connections of a [`Chaos`](super::Chaos) and its clones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ChaosStats {
-    /// Lost by chance; and on a lossy wire those that met a cut, or that were no datagrams.
-    pub frames_lost: u64,
-    /// Sent twice.
-    pub frames_doubled: u64,
-    /// Held back, so that others overtook them. Jitter is not counted.
-    pub frames_late: u64,
-    /// Changed by a few bits.
-    pub frames_corrupted: u64,
-    /// Dropped by a lossy wire because too much was under way.
-    pub frames_overflowed: u64,
-}
-
-/// How one direction is at this moment.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Way {
-    pub(super) faults: Faults,
-    pub(super) is_cut: bool,
-}
-
-/// How fast the wrapped end reads.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Pace {
-    #[default]
-    Free,
-    BytesPerSecond(NonZeroU64),
-    Stalled,
-}
-
-/// How all links of a wrapped transport are at this moment.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Settings {
-    pub(super) outgoing: Way,
-    pub(super) incoming: Way,
-    pub(super) pace: Pace,
-}
-
-impl Settings {
-    pub(super) fn each(&mut self, direction: Direction, change: impl Fn(&mut Way)) {
-        if direction.has_out() {
-            change(&mut self.outgoing);
-        }
-        if direction.has_in() {
-            change(&mut self.incoming);
-        }
-    }
-}
 
 /// At which end of its connection somebody is, with the connection's number there.
 #[derive(Clone, Copy)]
@@ -186,39 +135,6 @@ impl Control {
 impl State {
     fn live(&self) -> Vec<Arc<Link>> {
         self.links.iter().filter_map(Weak::upgrade).collect()
-    }
-}
-
-/// What became of the frames of one direction.
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) lost: Counter,
-    pub(super) doubled: Counter,
-    pub(super) late: Counter,
-    pub(super) corrupted: Counter,
-    pub(super) overflowed: Counter,
-}
-
-impl Counters {
-    fn add_to(&self, stats: &mut ChaosStats) {
-        stats.frames_lost += self.lost.count();
-        stats.frames_doubled += self.doubled.count();
-        stats.frames_late += self.late.count();
-        stats.frames_corrupted += self.corrupted.count();
-        stats.frames_overflowed += self.overflowed.count();
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(super) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the wrapped end holds: it reads through a line, and writes into one.
 
-use super::control::{Control, Pace};
+use super::control::Control;
 use super::line::Item;
 use super::link::{Link, State, Writing, register, wake};
 use super::pump::Timer;
+use super::settings::Pace;
 use crate::protocol::Frame;
 use crate::transport::memory::cost_bytes;
 use crate::transport::{ReadError, ReadHalf, WriteHalf};

@@ -3,9 +3,9 @@
 //! It knows no lock, task or timer: time comes in as an argument.
 
 use super::bucket::Bucket;
-use super::control::{Counters, Way};
+use super::counters::Counters;
 use super::dice::{Dice, Fate};
-use super::wire::Terms;
+use super::settings::{Terms, Way};
 use crate::protocol::Frame;
 use crate::transport::memory::cost_bytes;
 use std::collections::BTreeMap;

@@ -4,10 +4,10 @@
 //! polled, woken or dropped under it: the inner halves are taken out and put back.
 
 use super::bucket::Bucket;
-use super::control::{Counters, Pace, Settings};
+use super::counters::Counters;
 use super::dice::Dice;
 use super::line::{Line, Moment};
-use super::wire::Terms;
+use super::settings::{Pace, Settings, Terms};
 use crate::transport::{ReadError, ReadHalf, WriteHalf};
 use std::io;
 use std::mem;

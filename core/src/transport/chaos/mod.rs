@@ -10,7 +10,9 @@
 //! | `link.rs` | one wrapped connection: both lines, the inner halves, and how it stands |
 //! | `halves.rs` | the two halves that the wrapped end holds |
 //! | `pump.rs` | the one task of a connection: writes what has arrived to the inner wire |
-//! | `control.rs` | the settings, and which links they hold for |
+//! | `settings.rs` | how a wire is, for good and at this moment |
+//! | `control.rs` | which links those settings hold for |
+//! | `counters.rs` | [`ChaosStats`]: what became of frames |
 //!
 //! What comes in is read by whoever polls, through its own line, so reading needs no task and no
 //! frame is ever read under a limit that holds no more. What goes out needs one, because nobody
@@ -18,14 +20,16 @@
 
 mod bucket;
 mod control;
+mod counters;
 mod dice;
 mod faults;
 mod halves;
 mod line;
 mod link;
 mod pump;
+mod settings;
 mod wire;
 
-pub use control::ChaosStats;
+pub use counters::ChaosStats;
 pub use faults::{Direction, Faults};
 pub use wire::Chaos;

@@ -1,11 +1,13 @@
 //! The wrapped transport, its listener, and the handle on all its connections.
 
-use super::control::{ChaosStats, Control, End, Pace};
+use super::control::{Control, End};
+use super::counters::ChaosStats;
 use super::faults::{Direction, Faults, at_least_one};
 use super::halves::{Reader, Writer};
 use super::link::Link;
 use super::pump::Pump;
-use crate::protocol::{Codec, Frame};
+use super::settings::{Pace, Terms};
+use crate::protocol::Codec;
 use crate::transport::{
     self, BindError, Capabilities, ConnectError, HandshakeError, Peer, ReadHalf, Transport,
     WriteHalf,
@@ -190,31 +192,6 @@ impl<T: Transport> Transport for Chaos<T> {
         let wrapping = self.wrapping();
         let end = wrapping.control.connect();
         Ok(wrapping.wrap(connection, end))
-    }
-}
-
-/// What a wrapped connection is like, whatever happens on it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    datagram_bytes_max: Option<usize>,
-    pub(super) capacity_bytes: usize,
-}
-
-impl Terms {
-    /// Whether frames are datagrams.
-    pub(super) fn is_lossy(&self) -> bool {
-        self.datagram_bytes_max.is_some()
-    }
-
-    /// Whether the frame is not too large.
-    pub(super) fn takes(&self, frame: &Frame) -> bool {
-        self.datagram_bytes_max.is_none_or(|max| frame.body.len() <= max)
-    }
-
-    fn capabilities(&self, inner: Capabilities) -> Capabilities {
-        let Some(max) = self.datagram_bytes_max else { return inner };
-        let lossy = Capabilities::datagrams(max.min(inner.frame_bytes_max));
-        if inner.encrypted { lossy.encrypted() } else { lossy }
     }
 }
 

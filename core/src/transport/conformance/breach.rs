@@ -1,6 +1,7 @@
 //! What a wire did instead of what it promised.
 
 use crate::transport::{BindError, ConnectError, HandshakeError, ReadError};
+use std::any::Any;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -104,4 +105,10 @@ impl Breach {
     pub(super) fn broken(expected: impl Into<String>, seen: impl Into<String>) -> Self {
         Self::Broken { expected: expected.into(), seen: seen.into() }
     }
+}
+
+/// What a panic says.
+pub(super) fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())
 }

@@ -1,9 +1,8 @@
 //! A server that gives every frame back, to all who come.
 
 use super::bodies::frame;
-use super::breach::Breach;
+use super::breach::{Breach, said};
 use super::end::End;
-use super::runner;
 use super::stage::{SMALL_BYTES, Stage, carry_back};
 use crate::transport::{Incoming, Listener};
 use std::io;
@@ -117,7 +116,7 @@ pub(super) fn flattened<T>(
 ) -> Result<T, Breach> {
     ended.unwrap_or_else(|error| {
         let panic = error.try_into_panic();
-        let panic = panic.map_or_else(|error| error.to_string(), |panic| runner::said(&*panic));
+        let panic = panic.map_or_else(|error| error.to_string(), |panic| said(&*panic));
         Err(Breach::Panicked { panic, doing: stage.log.doing() })
     })
 }

@@ -1,7 +1,7 @@
 //! One end of a connection, with both halves side by side, each held to the port's contract.
 
 use super::breach::Breach;
-use super::stage::{Log, STILL};
+use super::log::Log;
 use crate::protocol::Frame;
 use crate::transport::{Capabilities, Connection, Peer, ReadError, ReadHalf, WriteHalf};
 use std::collections::VecDeque;
@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::task::coop;
 use tokio::time::timeout;
 
@@ -239,3 +240,6 @@ pub(super) struct Filled {
     /// Whether the wire takes no more.
     pub(super) is_blocked: bool,
 }
+
+/// How long nothing happens before something counts as waiting.
+pub(super) const STILL: Duration = Duration::from_millis(100);

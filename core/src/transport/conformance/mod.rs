@@ -8,23 +8,26 @@
 //! | `suite.rs` | [`Conformance`]: the suite and its options |
 //! | `report.rs` | [`Report`], [`Checked`], [`Outcome`], [`Failures`]: what came out |
 //! | `breach.rs` | [`Breach`]: what a wire did instead of what it promised |
+//! | `check.rs`, `checks/` | what a check is, and all of them, by what they try to break |
 //! | `runner.rs` | runs one check: its thread, its runtime, its deadline |
 //! | `stage.rs` | what a check has at hand: addresses, connections, options |
+//! | `log.rs` | what it says of itself while it runs |
 //! | `end.rs` | one end of a connection, whose halves are held to the port's contract |
 //! | `echo.rs` | a server that gives every frame back |
 //! | `descriptors.rs` | how many descriptors are open |
 //! | `bodies.rs` | bodies that follow from a number, and what may become of them |
-//! | `checks/` | the checks, by what they try to break |
 //!
 //! What it cannot see it does not judge: whether an `encrypted` wire is, and whether the kind and
 //! the class of a frame travel, which the port does not promise.
 
 mod bodies;
 mod breach;
+mod check;
 mod checks;
 mod descriptors;
 mod echo;
 mod end;
+mod log;
 mod report;
 mod runner;
 mod stage;

@@ -1,10 +1,9 @@
 //! Runs one check: on a thread and a runtime of its own, with a deadline, whatever it does.
 
-use super::breach::Breach;
-use super::checks::{Check, Done, Threads, Verdict};
+use super::breach::{Breach, said};
+use super::check::{Check, Done, Threads, Verdict};
 use super::report::{Checked, Outcome};
 use super::stage::Stage;
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,12 +67,6 @@ fn runtime(threads: Threads) -> std::io::Result<Runtime> {
         Threads::One => Builder::new_current_thread().enable_all().build(),
         Threads::Two => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
     }
-}
-
-/// What a panic says.
-pub(super) fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())
 }
 
 static ALONE: Mutex<()> = Mutex::new(());

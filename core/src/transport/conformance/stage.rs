@@ -2,13 +2,14 @@
 
 use super::bodies::Rules;
 use super::breach::Breach;
-use super::end::End;
+use super::end::{End, STILL};
+use super::log::Log;
 use crate::protocol::Frame;
 use crate::transport::{Capabilities, Incoming, Listener, Transport};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -50,24 +51,6 @@ impl fmt::Debug for Options {
     }
 }
 
-/// What a check says of itself while it runs; it is read when it failed or hangs.
-#[derive(Debug, Default)]
-pub(super) struct Log {
-    doing: Mutex<String>,
-    notes: Mutex<Vec<String>>,
-}
-
-impl Log {
-    /// What the check is about.
-    pub(super) fn doing(&self) -> String {
-        self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn notes(&self) -> Vec<String> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 /// What a check has at hand.
 #[derive(Clone)]
 pub(super) struct Stage {
@@ -81,12 +64,12 @@ pub(super) struct Stage {
 impl Stage {
     /// Says what the next steps are about, as a participle: `reading what was written`.
     pub(super) fn doing(&self, what: impl Into<String>) {
-        *self.log.doing.lock().unwrap_or_else(PoisonError::into_inner) = what.into();
+        self.log.begin(what.into());
     }
 
     /// Says what was scaled down or left out.
     pub(super) fn note(&self, what: impl Into<String>) {
-        self.log.notes.lock().unwrap_or_else(PoisonError::into_inner).push(what.into());
+        self.log.note(what.into());
     }
 
     pub(super) fn rules(&self, capabilities: Capabilities) -> Rules {
@@ -239,9 +222,6 @@ pub(super) async fn until(mut is_so: impl FnMut() -> bool) {
         sleep(LOOK).await;
     }
 }
-
-/// How long nothing happens before something counts as waiting.
-pub(super) const STILL: Duration = Duration::from_millis(100);
 
 /// The size of a frame that is only there to arrive.
 pub(super) const SMALL_BYTES: usize = 40;

@@ -1,7 +1,8 @@
 //! The suite and its options.
 
 use super::breach::Breach;
-use super::checks::{self, Check};
+use super::check::Check;
+use super::checks;
 use super::report::{Checked, Failures, Outcome, Report};
 use super::runner;
 use super::stage::{Maker, MakerAt, Options, Stage};

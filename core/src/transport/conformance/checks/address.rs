@@ -1,8 +1,8 @@
 //! What a wire says of itself: its capabilities, its addresses, and whether they are taken.
 
 use super::super::breach::Breach;
+use super::super::check::{Done, Verdict};
 use super::super::stage::Stage;
-use super::{Done, Verdict};
 use crate::transport::{BindError, Capabilities, Peer};
 
 pub(super) async fn declares_enough(stage: Stage) -> Verdict {

@@ -1,10 +1,11 @@
 //! How peers arrive, and what is left when somebody gives up in the middle of it.
 
 use super::super::breach::Breach;
+use super::super::check::{Done, Verdict};
 use super::super::descriptors;
 use super::super::echo::{Echo, ask, flattened};
-use super::super::stage::{STILL, Stage, polled, until};
-use super::{Done, Verdict};
+use super::super::end::STILL;
+use super::super::stage::{Stage, polled, until};
 use crate::transport::Incoming;
 use std::pin::Pin;
 use tokio::task::JoinSet;

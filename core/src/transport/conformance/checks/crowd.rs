@@ -1,11 +1,11 @@
 //! Many connections: at the same time, and one after the other.
 
 use super::super::breach::Breach;
+use super::super::check::{Done, Verdict};
 use super::super::descriptors;
 use super::super::echo::{Echo, ask, flattened};
 use super::super::end::End;
 use super::super::stage::{Gauge, Stage, until};
-use super::{Done, Verdict};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! How connections end: in order, half, or by being dropped.
 
 use super::super::bodies::{NUMBER_BYTES, frame, numbered};
+use super::super::check::{Done, Verdict};
 use super::super::stage::{Pair, Stage};
-use super::{Done, Verdict};
 use crate::protocol::Frame;
 use std::collections::VecDeque;
 use std::time::Duration;

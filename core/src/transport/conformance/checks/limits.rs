@@ -2,9 +2,9 @@
 
 use super::super::bodies::{NUMBER_BYTES, body, frame};
 use super::super::breach::Breach;
-use super::super::end::End;
-use super::super::stage::{Pair, STILL, Stage, carry};
-use super::{Done, Verdict};
+use super::super::check::{Done, Verdict};
+use super::super::end::{End, STILL};
+use super::super::stage::{Pair, Stage, carry};
 use crate::protocol::Frame;
 use crate::transport::ReadError;
 use std::collections::VecDeque;

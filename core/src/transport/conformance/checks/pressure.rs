@@ -2,10 +2,10 @@
 
 use super::super::bodies::frame;
 use super::super::breach::Breach;
+use super::super::check::{Done, Verdict};
 use super::super::echo::flattened;
 use super::super::end::{End, Filled};
 use super::super::stage::{Pair, SMALL_BYTES, Stage};
-use super::{Done, Verdict};
 
 pub(super) async fn waits(stage: Stage) -> Verdict {
     let (pair, _listener) = stage.pair().await?;
