@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "support/example.rs"]
+mod example;
+
+use example::example;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
-use std::{env, fs, process, thread};
+use std::{process, thread};
 
 /// No wait of these tests is longer, however busy the machine.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -24,7 +27,7 @@ struct Chat {
 
 impl Chat {
     fn run(arguments: &[&str]) -> Self {
-        let mut child = Command::new(example().unwrap())
+        let mut child = Command::new(example("chat").unwrap())
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -267,47 +270,4 @@ fn what_cannot_be_done_is_said_in_one_line() {
         assert_eq!(chat.ends().code(), Some(code));
         assert!(chat.seen[0].starts_with("usage: chat serve URL..."), "{:#?}", chat.seen);
     }
-}
-
-/// The example, built as this test was. Cargo builds it along with all tests, but not when it is
-/// asked for this one only.
-fn example() -> io::Result<PathBuf> {
-    let test = env::current_exe()?;
-    let profile = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
-    let folder = profile.join("examples");
-    let example = folder.join(format!("chat{}", env::consts::EXE_SUFFIX));
-    if !is_fresh(&example, &folder.join("chat.d")).unwrap_or(false) {
-        build(profile)?;
-    }
-    Ok(example)
-}
-
-/// Whether it is newer than each of the sources that cargo has noted for it.
-fn is_fresh(example: &Path, noted: &Path) -> io::Result<bool> {
-    let built = fs::metadata(example)?.modified()?;
-    let noted = fs::read_to_string(noted)?;
-    let (_, sources) = noted.split_once(": ").unwrap_or_default();
-    // A space inside of a path is noted as `\ `.
-    for source in sources.trim_end().replace("\\ ", "\0").split(' ') {
-        if fs::metadata(source.replace('\0', " "))?.modified()? > built {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn build(profile: &Path) -> io::Result<()> {
-    let target = profile.parent().expect("a profile is a folder in target");
-    let name = profile.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let features: Vec<_> = emitwire::schemes().filter(|scheme| *scheme != "mem").collect();
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--package", "emitwire", "--example", "chat"])
-        .args(["--profile", if name == "debug" { "dev" } else { name }])
-        .args(["--no-default-features", "--features", &features.join(",")])
-        .arg("--target-dir")
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()?;
-    assert!(status.success(), "the example does not build: {status}");
-    Ok(())
 }

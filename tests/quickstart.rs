@@ -1,16 +1,19 @@
 //! The README's first command tells its story, and its ledger can fail.
 
+#[path = "support/example.rs"]
+mod example;
 #[allow(dead_code)] // the example uses all of it
 #[path = "../examples/quickstart/ledger.rs"]
 mod ledger;
 
+use example::example;
 use ledger::{Fault, Faults, Ledger, Page};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::thread;
 
 const RUN_MAX: Duration = Duration::from_secs(10);
 const LINES_MAX: usize = 60;
@@ -18,7 +21,7 @@ const COLUMNS_MAX: usize = 100;
 
 #[test]
 fn the_quickstart_tells_its_story_on_one_page_within_ten_seconds() {
-    let (status, output) = run(&example().unwrap()).unwrap();
+    let (status, output) = run(&example("quickstart").unwrap()).unwrap();
     let lines: Vec<&str> = output.lines().collect();
     assert!(status.success(), "{status}\n{output}");
     assert_eq!(lines.last(), Some(&"quickstart: ok"), "{output}");
@@ -63,49 +66,6 @@ fn run(example: &Path) -> io::Result<(ExitStatus, String)> {
         Err(io::ErrorKind::TimedOut.into())
     });
     Ok((child.wait()?, output?))
-}
-
-/// The example, built as this test was. Cargo builds it along with all tests, but not when it is
-/// asked for this one only.
-fn example() -> io::Result<PathBuf> {
-    let test = env::current_exe()?;
-    let profile = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
-    let folder = profile.join("examples");
-    let example = folder.join(format!("quickstart{}", env::consts::EXE_SUFFIX));
-    if !is_fresh(&example, &folder.join("quickstart.d")).unwrap_or(false) {
-        build(profile)?;
-    }
-    Ok(example)
-}
-
-/// Whether it is newer than each of the sources that cargo has noted for it.
-fn is_fresh(example: &Path, noted: &Path) -> io::Result<bool> {
-    let built = fs::metadata(example)?.modified()?;
-    let noted = fs::read_to_string(noted)?;
-    let (_, sources) = noted.split_once(": ").unwrap_or_default();
-    // A space inside of a path is noted as `\ `.
-    for source in sources.trim_end().replace("\\ ", "\0").split(' ') {
-        if fs::metadata(source.replace('\0', " "))?.modified()? > built {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn build(profile: &Path) -> io::Result<()> {
-    let target = profile.parent().expect("a profile is a folder in target");
-    let name = profile.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let features: Vec<_> = emitwire::schemes().filter(|scheme| *scheme != "mem").collect();
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--package", "emitwire", "--example", "quickstart"])
-        .args(["--profile", if name == "debug" { "dev" } else { name }])
-        .args(["--no-default-features", "--features", &features.join(",")])
-        .arg("--target-dir")
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()?;
-    assert!(status.success(), "the example does not build: {status}");
-    Ok(())
 }
 
 /// A ledger of three plates that Ada hands to Bo, of which these arrive.
