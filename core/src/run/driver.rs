@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::task::coop::has_budget_remaining;
+use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
 
 /// Reads in a row before the other parts of the loop have their turn.
@@ -34,18 +34,11 @@ thread_local! {
 /// One read brings as many small frames as fit into it; more room than that is not kept.
 const SPARE_FRAMES_MAX: usize = 4096;
 
-fn keep_spare(frames: Vec<Frame>) {
-    debug_assert!(frames.is_empty(), "what was read is handled");
-    if frames.capacity() <= SPARE_FRAMES_MAX {
-        let _ = SPARE_FRAMES.try_with(|spare| spare.set(frames));
-    }
-}
-
 /// Runs one session on one link, from welcome to the last hook.
 pub(crate) struct Driver {
     read: Box<dyn ReadHalf>,
     decoder: Box<dyn Decoder>,
-    /// Read, and not handled yet.
+    /// Read, and not handled yet; the next one stands at the end.
     unhandled: Vec<Frame>,
     /// Bytes of the packet whose frames are still coming.
     packet_bytes: usize,
@@ -131,7 +124,7 @@ impl Driver {
         Box::new(Self {
             read: link.read,
             decoder: link.decoder,
-            unhandled: link.early,
+            unhandled: link.early.into_iter().rev().collect(),
             packet_bytes: 0,
             read_ended: None,
             inbound,
@@ -242,13 +235,11 @@ impl Driver {
                     return Poll::Ready(Err(reason.into()));
                 }
                 self.unhandled = SPARE_FRAMES.try_with(Cell::take).unwrap_or_default();
-                let read = match self.read.poll_read(cx, &mut self.unhandled) {
-                    Poll::Ready(read) => read,
-                    Poll::Pending => {
-                        keep_spare(std::mem::take(&mut self.unhandled));
-                        return Poll::Pending;
-                    }
+                let Poll::Ready(read) = self.read.poll_read(cx, &mut self.unhandled) else {
+                    self.give_back_spare();
+                    return Poll::Pending;
                 };
+                self.unhandled.reverse();
                 self.inbound.handle_bytes(self.began.elapsed());
                 // What came whole before the end is handled before it.
                 self.read_ended = match read {
@@ -257,21 +248,28 @@ impl Driver {
                     Err(error) => Some(error.into()),
                 };
             }
-            let mut batch = std::mem::take(&mut self.unhandled);
-            let mut frames = batch.drain(..);
-            while has_budget_remaining() {
-                let Some(frame) = frames.next() else { break };
-                self.handle_frame(frame)?;
+            while !self.unhandled.is_empty() {
+                // Handlers that are ready at once cost no budget by themselves, and a peer may
+                // send any number of events for them.
+                let Poll::Ready(budget) = coop::poll_proceed(cx) else {
+                    // This poll is used up; the rest has the next one.
+                    return Poll::Ready(Ok(()));
+                };
+                budget.made_progress();
+                if let Some(frame) = self.unhandled.pop() {
+                    self.handle_frame(frame)?;
+                }
             }
-            if frames.len() > 0 {
-                // Handlers have used this poll up; the rest has the next one.
-                self.unhandled = frames.collect();
-                break;
-            }
-            drop(frames);
-            keep_spare(batch);
+            self.give_back_spare();
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Room for frames is for whoever reads next on this thread, if there is no frame in it.
+    fn give_back_spare(&mut self) {
+        if self.unhandled.is_empty() && self.unhandled.capacity() <= SPARE_FRAMES_MAX {
+            let _ = SPARE_FRAMES.try_with(|spare| spare.set(std::mem::take(&mut self.unhandled)));
+        }
     }
 
     fn handle_frame(&mut self, frame: Frame) -> Result<(), End> {

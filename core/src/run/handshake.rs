@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A link on which both sides have introduced themselves.
 pub(crate) struct Link {
@@ -35,10 +36,11 @@ pub(crate) struct Link {
 pub(crate) async fn accept(
     connection: Box<dyn Connection>,
     config: &Config,
+    deadline: Instant,
     producer: ProducerId,
 ) -> Result<Link, DisconnectReason> {
     let mut half = Half::new(connection, config);
-    let heard = tokio::time::timeout(config.handshake_timeout, hear_hello(&mut half)).await;
+    let heard = tokio::time::timeout_at(deadline, hear_hello(&mut half)).await;
     let hello = match heard.unwrap_or(Err(DisconnectReason::HandshakeTimeout)) {
         Ok(hello) => hello,
         Err(reason) => {
@@ -60,7 +62,8 @@ pub(crate) async fn accept(
         position: 0,
         trimmed: 0,
     };
-    half.say(&Packet::Welcome(welcome), config.handshake_timeout).await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    half.say(&Packet::Welcome(welcome), left).await?;
     Ok(half.into_link(session, ours, hello.limits, hello.producer))
 }
 

@@ -20,10 +20,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Links above `Config::links_max` that are told so before they are closed; those above these
 /// are just closed.
 const TURNED_AWAY_MAX: usize = 64;
+
+/// A deadline that is further away is none, and might not fit into a clock.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a listener rests after the system refused it a connection, such as for want of
 /// descriptors.
@@ -253,13 +257,15 @@ impl Server {
 
     async fn shake_hands(&self, incoming: Box<dyn Incoming>, full: bool, open: OpenLink) {
         let config = &self.0.config;
-        let shaken = tokio::time::timeout(config.handshake_timeout, incoming.handshake()).await;
+        // One for the wire's handshake and the session's.
+        let deadline = Instant::now() + config.handshake_timeout.min(HANDSHAKE_MAX);
+        let shaken = tokio::time::timeout_at(deadline, incoming.handshake()).await;
         match shaken {
             Ok(Ok(connection)) if full => {
                 self.0.counters.handshakes_failed.add(1);
                 handshake::turn_away(connection, config).await;
             }
-            Ok(Ok(connection)) => self.serve(connection, open).await,
+            Ok(Ok(connection)) => self.serve(connection, deadline, open).await,
             Ok(Err(error)) => {
                 self.0.counters.handshakes_failed.add(1);
                 tracing::debug!(%error, "not a peer of this wire");
@@ -270,7 +276,7 @@ impl Server {
 
     /// From hello to welcome. What follows is a task of its own, so that a live session does not
     /// keep room for the states of its handshake.
-    async fn serve(&self, connection: Box<dyn Connection>, open: OpenLink) {
+    async fn serve(&self, connection: Box<dyn Connection>, deadline: Instant, open: OpenLink) {
         let shared = &self.0;
         let peer = connection.peer();
         let capabilities = connection.capabilities();
@@ -280,7 +286,9 @@ impl Server {
             tracing::warn!(peer = peer.endpoint(), "the wire cannot carry a session");
             return;
         }
-        let link = match handshake::accept(connection, &shared.config, shared.producer.id).await {
+        let link = match handshake::accept(connection, &shared.config, deadline, shared.producer.id)
+            .await
+        {
             Ok(link) => link,
             Err(reason) => {
                 shared.counters.handshakes_failed.add(1);

@@ -36,11 +36,13 @@ pub trait ReadHalf: Send + 'static {
     /// than the frames hold (a partial frame is a sign of life too). Zero bytes: the peer ended
     /// the stream between two frames.
     ///
-    /// It reads a bounded amount per call and is called again until it is pending.
+    /// It reads a bounded amount per call and is called again until it is pending. It appends
+    /// nothing to `frames` when it is pending.
     ///
     /// # Errors
     /// [`ReadError`]: the wire broke, or carries something that is no frame. Frames appended
-    /// before the error are good. The half is of no use afterwards.
+    /// before the error are good. Afterwards the half brings no frame any more; one of a stream
+    /// throws away what still comes, and says how much, so that a goodbye is not lost to a reset.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -50,10 +52,14 @@ pub trait ReadHalf: Send + 'static {
 
 /// The half that writes. Dropping it closes this direction without ceremony.
 pub trait WriteHalf: Send + 'static {
-    /// Writes frames from the front of `batch` and removes each that is written whole. Ready when
-    /// the batch is empty; pending when the wire takes no more for now, with the waker of `cx`
-    /// registered. What was written of a frame in front is remembered here, so the caller passes
-    /// the same frames again, with others behind them if it likes.
+    /// Writes frames from the front of `batch` and removes each that is written whole, or that
+    /// this half has taken over. Ready when everything is written; pending when the wire takes no
+    /// more for now, with the waker of `cx` registered. Then the caller calls again, even if the
+    /// batch is empty by now: what is left of a frame in front it passes again, as it is, and
+    /// others behind it if it likes.
+    ///
+    /// Whoever does not want to wait calls it with a waker that does nothing, and leaves the rest
+    /// to a caller who waits; so this half is never to touch the reading half's waker.
     ///
     /// # Errors
     /// What the system says. The half is of no use afterwards.

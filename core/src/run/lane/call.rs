@@ -28,15 +28,14 @@ impl Lane {
         owed.begin();
         let name = event.name.clone();
         let envelope = Envelope::new(self.socket.clone(), event);
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            turn(|| {
-                let mut call = handler(envelope);
-                match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                    Poll::Ready(reply) => Ok(reply),
-                    Poll::Pending => Err(call),
-                }
-            })
-        }));
+        let poll = || {
+            let mut call = handler(envelope);
+            match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(reply) => Ok(reply),
+                Poll::Pending => Err(call),
+            }
+        };
+        let polled = turn(|| catch_unwind(AssertUnwindSafe(poll)));
         let called = match polled {
             Ok(Err(call)) => return Some(Job::Begun { name, call, owed }),
             Ok(Ok(reply)) => Some(reply),

@@ -160,7 +160,8 @@ impl Lane {
             // The lane was stopped meanwhile, and will not look here again.
             return self.refuse_parked();
         }
-        self.park.keep(|| tokio::spawn(Arc::clone(self).look_after_parked()).abort_handle());
+        self.park
+            .keep(|| tokio::spawn(in_turn(Arc::clone(self).look_after_parked())).abort_handle());
         if self.mounted.blueprint.emitter.hears(&name) {
             // The listener came between two looks; nobody will tell the keeper again.
             self.take_up_parked();

@@ -19,6 +19,8 @@ pub(super) struct Pump {
     control: Arc<Control>,
     /// What the inner wire has not taken yet.
     batch: VecDeque<Frame>,
+    /// The inner wire has taken something over that it has not written yet.
+    owes: bool,
     timer: Timer,
     /// When it gives up, once nobody at the wrapped end holds the connection any more.
     lingers_until: Option<Instant>,
@@ -35,7 +37,7 @@ enum Step {
 impl Pump {
     pub(super) fn new(link: Arc<Link>, control: Arc<Control>) -> Self {
         let (batch, timer) = (VecDeque::new(), Timer::default());
-        Self { link, control, batch, timer, lingers_until: None }
+        Self { link, control, batch, owes: false, timer, lingers_until: None }
     }
 
     /// Pumps until the direction has ended, or nobody is left who could want it.
@@ -50,6 +52,7 @@ impl Pump {
                 Step::Wait(until) => until,
                 Step::Write(mut half) => match half.poll_write(cx, &mut self.batch) {
                     Poll::Ready(Ok(())) => {
+                        self.owes = false;
                         self.link.put_back_writer(half);
                         continue;
                     }
@@ -58,6 +61,7 @@ impl Pump {
                         return Poll::Ready(());
                     }
                     Poll::Pending => {
+                        self.owes = true;
                         self.link.put_back_writer(half);
                         self.lingers_until
                     }
@@ -100,7 +104,7 @@ impl Pump {
         }
         let has_ended = line.has_ended(now);
         let until = line.next_due().into_iter().chain(self.lingers_until).min();
-        if self.batch.is_empty() {
+        if self.batch.is_empty() && !self.owes {
             return match state.writing {
                 Writing::Broken if has_ended => Step::Done,
                 Writing::Closed if has_ended => {
