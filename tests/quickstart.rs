@@ -12,8 +12,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
 use std::thread;
+use std::time::Duration;
 
 const RUN_MAX: Duration = Duration::from_secs(10);
 const LINES_MAX: usize = 60;

@@ -1,11 +1,13 @@
 //! Every queue has a bound, whoever fills it and with what.
 
 use super::support::chat::Chat;
-use super::support::raw::{RawPeer, connect, encode, event, framed, text};
-use super::support::{becomes, within};
+use super::support::raw::{RawPeer, connect, encode, event, event_packet, framed, text};
+use super::support::{becomes, listen, within};
 use super::target;
 use emitwire::protocol::{CloseCode, Leave, Nak, NamespaceNumber, Packet, Position};
-use emitwire::{Config, Namespace, Unhandled};
+use emitwire::{Config, Namespace, Server, Unhandled};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
@@ -164,4 +166,36 @@ async fn rooms_of_a_socket_have_a_bound() {
     assert_eq!(chat.server.of("/joins").rooms().len(), 8);
     within(guest.close()).await;
     chat.end().await;
+}
+
+#[tokio::test]
+async fn events_whose_handlers_are_ready_at_once_leave_other_tasks_their_turn() {
+    const EVENTS: u64 = 3000;
+    let handled = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&handled);
+    let namespace = Namespace::new("/ticks").on("tick", move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        async {}
+    });
+    let server = Server::new().mount(namespace).unwrap();
+    let tcp = listen(&server, "tcp://127.0.0.1:0").await;
+    let address = tcp.endpoint().trim_start_matches("tcp://").parse().unwrap();
+    let mut peer = RawPeer::joined(address, "/ticks").await;
+    let ticks = (0..EVENTS).flat_map(|number| {
+        let tick = event_packet(number, "tick", text(""));
+        framed(&encode(&Packet::Volatile(tick)))
+    });
+    // So little that the server may have all of it in one read.
+    let ticks: Vec<u8> = ticks.collect();
+    assert!(ticks.len() < 64 * 1024);
+    peer.send_bytes(&ticks).await;
+    let (mut seen, mut longest) = (0, 0);
+    while seen < EVENTS {
+        within(tokio::task::yield_now()).await;
+        let now = handled.load(Ordering::Relaxed);
+        (seen, longest) = (now, longest.max(now - seen));
+    }
+    // Tokio lets a task do 128 things in a row (tokio::task::coop); the driver may have two polls
+    // before this task has its next.
+    assert!((1..=2 * 128).contains(&longest), "{longest} in a row");
 }

@@ -2,10 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use async_trait::async_trait;
 use emitwire_core::transport::conformance::Conformance;
-use emitwire_core::transport::{Capabilities, Transport};
-use emitwire_transports::{Tcp, Ws};
+use emitwire_core::transport::{
+    BindError, Capabilities, ConnectError, Connection, HandshakeError, Incoming, Listener, Peer,
+    ReadHalf, Transport, WriteHalf,
+};
+use emitwire_transports::{Tcp, Ws, framed};
 use peak_alloc::PeakAlloc;
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -40,11 +50,120 @@ fn tcp_with_small_frames_keeps_what_it_declares() {
 
 #[test]
 fn websocket_keeps_what_it_declares() {
-    holds(Capabilities::stream(FRAME_BYTES_MAX), |url| Ws::new(&url[5..]), "ws://127.0.0.1:0");
+    let least = without_half_close(FRAME_BYTES_MAX);
+    holds(least, |url| Ws::new(&url[5..]), "ws://127.0.0.1:0");
 }
 
 #[test]
 fn websocket_with_small_frames_keeps_what_it_declares() {
     let ws = |url: &str| Ws::new(&url[5..]).frame_bytes_max(1000);
-    holds(Capabilities::stream(1000), ws, "ws://127.0.0.1:0");
+    holds(without_half_close(1000), ws, "ws://127.0.0.1:0");
 }
+
+/// What a WebSocket declares: its close is for both directions.
+fn without_half_close(frame_bytes_max: usize) -> Capabilities {
+    let mut least = Capabilities::stream(frame_bytes_max);
+    least.half_close = false;
+    least
+}
+
+#[test]
+fn a_pipe_that_holds_less_than_a_frame_keeps_what_it_declares() {
+    let suite = Conformance::new(Pipe::fresh, |url| Pipe(url.to_owned()));
+    let suite = suite.at_least(Capabilities::stream(PIPE_FRAME_BYTES_MAX)).short_connections(1000);
+    println!("{}", suite.run().unwrap());
+}
+
+/// A wire within the process that holds a hundred bytes in each direction.
+struct Pipe(String);
+
+impl Pipe {
+    fn fresh() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Self(format!("pipe://{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+#[async_trait]
+impl Transport for Pipe {
+    fn endpoint(&self) -> String {
+        self.0.clone()
+    }
+
+    async fn bind(&self) -> Result<Box<dyn Listener>, BindError> {
+        let mut listening = LISTENING.lock().unwrap();
+        if listening.contains_key(&self.0) {
+            return Err(BindError::InUse { endpoint: self.0.clone() });
+        }
+        let (sender, receiver) = unbounded_channel();
+        listening.insert(self.0.clone(), sender);
+        Ok(Box::new(PipeListener { endpoint: self.0.clone(), receiver }))
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Connection>, ConnectError> {
+        let (client, server) = tokio::io::duplex(PIPE_BYTES);
+        let server = PipeEnd { stream: server, endpoint: self.0.clone() };
+        let sender = LISTENING.lock().unwrap().get(&self.0).cloned();
+        if sender.is_some_and(|sender| sender.send(server).is_ok()) {
+            return Ok(Box::new(PipeEnd { stream: client, endpoint: self.0.clone() }));
+        }
+        let source = io::ErrorKind::ConnectionRefused.into();
+        Err(ConnectError::Unreachable { endpoint: self.0.clone(), source })
+    }
+}
+
+struct PipeListener {
+    endpoint: String,
+    receiver: UnboundedReceiver<PipeEnd>,
+}
+
+#[async_trait]
+impl Listener for PipeListener {
+    fn endpoint(&self) -> String {
+        self.endpoint.clone()
+    }
+
+    async fn accept(&mut self) -> io::Result<Box<dyn Incoming>> {
+        Ok(Box::new(self.receiver.recv().await.unwrap()))
+    }
+}
+
+impl Drop for PipeListener {
+    fn drop(&mut self) {
+        LISTENING.lock().unwrap().remove(&self.endpoint);
+    }
+}
+
+struct PipeEnd {
+    stream: DuplexStream,
+    endpoint: String,
+}
+
+#[async_trait]
+impl Incoming for PipeEnd {
+    async fn handshake(self: Box<Self>) -> Result<Box<dyn Connection>, HandshakeError> {
+        Ok(self)
+    }
+}
+
+impl Connection for PipeEnd {
+    fn peer(&self) -> Peer {
+        Peer::new(self.endpoint.as_str())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::stream(PIPE_FRAME_BYTES_MAX)
+    }
+
+    fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
+        let (read, write) = tokio::io::split(self.stream);
+        framed(read, write, PIPE_FRAME_BYTES_MAX)
+    }
+}
+
+/// The listeners of this process, by their names.
+static LISTENING: LazyLock<Mutex<HashMap<String, UnboundedSender<PipeEnd>>>> =
+    LazyLock::new(Mutex::default);
+
+const PIPE_BYTES: usize = 100;
+const PIPE_FRAME_BYTES_MAX: usize = 100_000;

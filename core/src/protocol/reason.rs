@@ -31,7 +31,7 @@ pub enum DisconnectReason {
     Replaced,
     /// The server drains; a client comes back after the delay that it was told.
     Moved,
-    /// The namespace refused the socket.
+    /// The namespace refused the socket, or the server will not let this client in any more.
     Refused,
     /// The `on_connect` hook failed.
     HookFailed,
@@ -52,7 +52,7 @@ impl fmt::Display for DisconnectReason {
             Self::Full => "the server is full",
             Self::Replaced => "another link took the session over",
             Self::Moved => "the server is draining",
-            Self::Refused => "the namespace refused",
+            Self::Refused => "refused by the server",
             Self::HookFailed => "the connect hook failed",
         };
         f.write_str(text)

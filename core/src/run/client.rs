@@ -13,7 +13,7 @@ use crate::protocol::{
 };
 use crate::room::Counters;
 use crate::socket::Producer;
-use crate::transport::{ConnectError, Transport};
+use crate::transport::{ConnectError, HandshakeError, Transport};
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -272,6 +272,14 @@ fn is_final(reason: &DisconnectReason) -> bool {
     )
 }
 
+/// Whether a server that refuses says that it always will: what HTTP calls an error of the client,
+/// but for those that are a matter of time (RFC 9110 §15.5).
+fn is_for_good(error: &HandshakeError) -> bool {
+    const FOR_NOW: [u16; 3] = [408, 425, 429];
+    matches!(error, HandshakeError::Refused { status: 400..500, .. })
+        && !matches!(error, HandshakeError::Refused { status, .. } if FOR_NOW.contains(status))
+}
+
 /// Tries until it has a session again, or learns that it will never have one.
 async fn redial(dialer: &Dialer, backoff: &mut Backoff) -> Result<Box<Driver>, DisconnectReason> {
     let lost_at = Instant::now();
@@ -282,6 +290,10 @@ async fn redial(dialer: &Dialer, backoff: &mut Backoff) -> Result<Box<Driver>, D
         match dialed {
             Ok(Ok(driver)) => return Ok(driver),
             Ok(Err(ConnectError::Ended { reason })) if is_final(&reason) => return Err(reason),
+            Ok(Err(ConnectError::Handshake { source, .. })) if is_for_good(&source) => {
+                tracing::warn!(error = %source, "the server lets this client in no more");
+                return Err(DisconnectReason::Refused);
+            }
             Ok(Err(error)) => {
                 let endpoint = dialer.transport.endpoint();
                 tracing::debug!(%error, endpoint, "reconnecting failed");

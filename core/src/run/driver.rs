@@ -250,12 +250,9 @@ impl Driver {
             }
             while !self.unhandled.is_empty() {
                 // Handlers that are ready at once cost no budget by themselves, and a peer may
-                // send any number of events for them.
-                let Poll::Ready(budget) = coop::poll_proceed(cx) else {
-                    // This poll is used up; the rest has the next one.
-                    return Poll::Ready(Ok(()));
-                };
-                budget.made_progress();
+                // send any number of events for them. When this poll is used up the rest has the
+                // next one, behind the other tasks.
+                ready!(coop::poll_proceed(cx)).made_progress();
                 if let Some(frame) = self.unhandled.pop() {
                     self.handle_frame(frame)?;
                 }

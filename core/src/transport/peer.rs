@@ -80,7 +80,8 @@ impl Peer {
         self.lines().nth(1).unwrap_or("")
     }
 
-    /// The first header of this name, whatever the case of its letters.
+    /// The first header of this name, whatever the case of its letters. What a proxy appended to
+    /// what the peer itself had sent is not the first one: see [`headers`](Self::headers).
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)

@@ -23,6 +23,8 @@ pub(crate) struct FrameReader<R> {
     wire_bytes_max: usize,
     pub(super) frame_bytes_max: usize,
     pub(super) partial: Partial,
+    /// A frame was refused. What still comes is thrown away.
+    has_failed: bool,
 }
 
 impl<R> FrameReader<R> {
@@ -33,6 +35,7 @@ impl<R> FrameReader<R> {
             wire_bytes_max,
             frame_bytes_max: wire_bytes_max,
             partial: Partial::default(),
+            has_failed: false,
         }
     }
 
@@ -69,7 +72,14 @@ impl<R: AsyncRead + Send + Unpin + 'static> ReadHalf for FrameReader<R> {
         } else {
             ready!(with_scratch(|scratch| {
                 let count = ready!(poll_stream(&mut self.stream, cx, scratch))?;
-                Poll::Ready(self.take(&scratch[..count], frames).map(|()| count))
+                if self.has_failed {
+                    return Poll::Ready(Ok(count));
+                }
+                let taken = self.take(&scratch[..count], frames).map(|()| count);
+                if taken.is_err() {
+                    (self.has_failed, self.partial) = (true, Partial::default());
+                }
+                Poll::Ready(taken)
             }))?
         };
         if count == 0 && !self.partial.is_empty() {

@@ -12,9 +12,15 @@ use tokio::task::coop::unconstrained;
 /// Length-delimited frames on any stream of bytes: for wires of your own.
 ///
 /// A frame is the length of its body, as 32 bits in network order, and then the body; none is
-/// larger than `frame_bytes_max`. That is all a [`Connection`] needs for its `split`, whatever
-/// carries the bytes: a Unix socket, a serial port, the pipes of a child, a TLS session. What is
-/// written is flushed, so a stream that gathers bytes may be used.
+/// larger than `frame_bytes_max`, which is also what its [`Capabilities`] declare: more than the
+/// largest event of the sessions on it, see [`Codec::frame_bytes_max`]. That is all a
+/// [`Connection`] needs for its `split`, whatever carries the bytes: a Unix socket, a serial port,
+/// the pipes of a child, a TLS session. What is written is flushed, so a stream that gathers bytes
+/// may be used.
+///
+/// The two directions have two owners. Writing may be tried with a waker that does nothing, and
+/// what was pending is tried again with more behind it; so `write` is never to read, as a TLS
+/// stream does that is still shaking hands: let it finish first.
 ///
 /// ```
 /// use emitwire_core::transport::{Capabilities, Connection, Peer, ReadHalf, WriteHalf};
@@ -29,16 +35,20 @@ use tokio::task::coop::unconstrained;
 ///     }
 ///
 ///     fn capabilities(&self) -> Capabilities {
-///         Capabilities::stream(65_536)
+///         Capabilities::stream(FRAME_BYTES_MAX)
 ///     }
 ///
 ///     fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
 ///         let (read, write) = tokio::io::split(self.0);
-///         framed(read, write, 65_536)
+///         framed(read, write, FRAME_BYTES_MAX)
 ///     }
 /// }
+///
+/// const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// ```
 ///
+/// [`Capabilities`]: emitwire_core::transport::Capabilities
+/// [`Codec::frame_bytes_max`]: emitwire_core::protocol::Codec::frame_bytes_max
 /// [`Connection`]: emitwire_core::transport::Connection
 pub fn framed(
     read: impl AsyncRead + Send + Unpin + 'static,

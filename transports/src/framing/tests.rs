@@ -93,13 +93,15 @@ fn a_header_alone_reserves_nothing() {
 }
 
 #[test]
-fn a_length_over_the_limit_reserves_nothing_and_is_refused_again() {
-    let mut reader = reader([u32::MAX.to_be_bytes().to_vec(), vec![7; 100], vec![7; 100]], MIB);
-    for _ in 0..3 {
-        let error = read(&mut reader, &mut Vec::new()).unwrap_err();
-        let ReadError::FrameTooLarge { bytes, max } = error else { panic!("{error:?}") };
-        assert_eq!((bytes, max), (u64::from(u32::MAX), MIB));
-        assert_eq!(reader.partial.body.capacity(), 0);
+fn a_length_over_the_limit_reserves_nothing_and_what_follows_is_thrown_away() {
+    let mut reader = reader([u32::MAX.to_be_bytes().to_vec(), framed(b"a"), vec![7; 100]], MIB);
+    let mut frames = Vec::new();
+    let error = read(&mut reader, &mut frames).unwrap_err();
+    let ReadError::FrameTooLarge { bytes, max } = error else { panic!("{error:?}") };
+    assert_eq!((bytes, max), (u64::from(u32::MAX), MIB));
+    for count in [5, 100, 0] {
+        assert_eq!(read(&mut reader, &mut frames).unwrap(), count);
+        assert!(frames.is_empty() && is_idle(&reader));
     }
 }
 

@@ -7,6 +7,7 @@ use emitwire_core::transport::{HandshakeError, Peer};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientRequest};
@@ -19,7 +20,8 @@ use tokio_tungstenite::tungstenite::handshake::server::{
 use tokio_tungstenite::tungstenite::http::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
     ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use tokio_tungstenite::tungstenite::http::{StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -151,6 +153,21 @@ fn judge(request: &Request, options: &Options) -> Result<(), (StatusCode, String
         let path = request.uri().path();
         return Err((StatusCode::NOT_FOUND, format!("the path {path}")));
     }
+    let headers = request.headers();
+    let host = headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+    let host = host.unwrap_or_default();
+    // A target may be a whole URL, and then its host is the one that is meant (RFC 9112 §3.2.2).
+    if request.uri().authority().is_some_and(|meant| !meant.as_str().eq_ignore_ascii_case(&host)) {
+        return Err((StatusCode::BAD_REQUEST, "two hosts at once".to_owned()));
+    }
+    // A WebSocket's request has no body, and two servers in a row must not disagree on that.
+    if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
+        return Err((StatusCode::BAD_REQUEST, "a request with a body".to_owned()));
+    }
+    let is_ours = || options.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(&host));
+    if !options.hosts.is_empty() && !is_ours() {
+        return Err((StatusCode::MISDIRECTED_REQUEST, format!("the host {host}")));
+    }
     if let Some(origin) = request.headers().get(ORIGIN) {
         if !is_let_in(origin, request.headers().get(HOST), options) {
             let origin = String::from_utf8_lossy(origin.as_bytes());
@@ -181,16 +198,28 @@ fn is_let_in(origin: &HeaderValue, host: Option<&HeaderValue>, options: &Options
         (Some(page_host), Some(host)) => page_host.eq_ignore_ascii_case(host),
         _ => false,
     };
-    let is_listed = || options.origins.iter().any(|listed| listed.eq_ignore_ascii_case(origin));
+    let is_listed = || options.origins.iter().any(|listed| is_same_origin(listed, origin));
     options.any_origin || is_same_host || is_listed()
+}
+
+/// Whether a listed origin is this one; browsers send no slash and no usual port (RFC 6454 §6).
+fn is_same_origin(listed: &str, origin: &str) -> bool {
+    let listed = listed.trim_end_matches('/');
+    let usual_port = if listed.starts_with("https:") { ":443" } else { ":80" };
+    listed.strip_suffix(usual_port).unwrap_or(listed).eq_ignore_ascii_case(origin)
 }
 
 fn peer(peer: Peer, request: &Request) -> Peer {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers: Vec<_> =
-        request.headers().iter().map(|(name, value)| (name.as_str(), text(value))).collect();
+    let headers = request.headers().iter().filter(|(name, _)| !is_of_the_handshake(name));
+    let headers: Vec<_> = headers.map(|(name, value)| (name.as_str(), text(value))).collect();
     peer.request(target, headers.iter().map(|(name, value)| (*name, value.as_str())))
+}
+
+/// What no application asks for is not kept for as long as the connection lives.
+fn is_of_the_handshake(name: &HeaderName) -> bool {
+    *name == CONNECTION || *name == UPGRADE || name.as_str().starts_with("sec-websocket-")
 }
 
 /// What a request that never came to be judged is told; nothing when nobody listens.
@@ -240,6 +269,7 @@ fn refusal(status: StatusCode, asked: &str) -> ErrorResponse {
     let headers = refusal.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     *refusal.body_mut() = Some(body);
     refusal
@@ -255,16 +285,20 @@ async fn say(stream: &mut TcpStream, refusal: &ErrorResponse) -> io::Result<()> 
 /// Ends this side, and reads on without a look until the peer has ended too, so that the answer is
 /// not lost to a reset. The caller has a deadline for all of it.
 async fn hang_up(stream: &mut TcpStream) {
-    let mut bytes = [0; 1024];
-    let mut rest = LINGER_BYTES_MAX;
-    if stream.shutdown().await.is_ok() {
-        while let Ok(count @ 1..) = stream.read(&mut bytes).await {
-            rest = rest.saturating_sub(count);
-            if rest == 0 {
-                return;
+    let lingering = async {
+        let mut bytes = [0; 1024];
+        let mut rest = LINGER_BYTES_MAX;
+        if stream.shutdown().await.is_ok() {
+            while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+                rest = rest.saturating_sub(count);
+                if rest == 0 {
+                    return;
+                }
             }
         }
-    }
+    };
+    // A peer that does not leave does not keep its place for it.
+    let _ = tokio::time::timeout(LINGER_TIME, lingering).await;
 }
 
 fn failure(error: Error) -> HandshakeError {
@@ -353,6 +387,9 @@ const REASON_BYTES_MAX: usize = 512;
 
 /// How much of a request is repeated when it is refused.
 const ASKED_CHARS_MAX: usize = 512;
+
+/// How long a refused peer may take to leave.
+const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// Bytes of a refused peer that are read and thrown away.
 const LINGER_BYTES_MAX: usize = 256 * 1024;

@@ -75,6 +75,7 @@ struct Options {
     frame_bytes_max: usize,
     head_bytes_max: usize,
     backlog: u32,
+    hosts: Vec<String>,
     origins: Vec<String>,
     any_origin: bool,
     headers: Vec<(String, String)>,
@@ -101,6 +102,7 @@ impl Ws {
             frame_bytes_max: FRAME_BYTES_MAX,
             head_bytes_max: HEAD_BYTES_MAX,
             backlog: BACKLOG,
+            hosts: Vec::new(),
             origins: Vec::new(),
             any_origin: false,
             headers: Vec::new(),
@@ -116,7 +118,8 @@ impl Ws {
     }
 
     /// The largest request or response of a handshake, in bytes. Default: 16 KiB; more than 64
-    /// KiB is refused in any case.
+    /// KiB is refused in any case. What it holds besides the handshake's own headers is kept in the
+    /// [`Peer`] for as long as the session lives.
     #[must_use]
     pub fn head_bytes_max(mut self, bytes: usize) -> Self {
         self.options().head_bytes_max = bytes;
@@ -128,6 +131,17 @@ impl Ws {
     #[must_use]
     pub fn backlog(mut self, connections: u32) -> Self {
         self.options().backlog = connections;
+        self
+    }
+
+    /// Takes requests for this host only, such as `example.com` or `127.0.0.1:7300`; may be given
+    /// several times. Others are refused with 421.
+    ///
+    /// A server that trusts its network wants that: a page of anywhere may have a name that leads
+    /// to this machine (DNS rebinding), and then it comes from the host that it connects to.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.options().hosts.push(host.into());
         self
     }
 
@@ -246,7 +260,10 @@ impl transport::Connection for Connection {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::stream(self.frame_bytes_max)
+        let mut capabilities = Capabilities::stream(self.frame_bytes_max);
+        // Ours does, but browsers look at nothing behind a close.
+        capabilities.half_close = false;
+        capabilities
     }
 
     fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {

@@ -32,7 +32,7 @@ pub(super) struct Reader<R, W> {
     begun: Option<(FrameKind, Vec<u8>)>,
     state: State,
     output: Arc<Output<W>>,
-    /// A pong waits for room.
+    /// A pong is to be written, or waits for room.
     owes_pong: bool,
 }
 
@@ -79,13 +79,8 @@ impl<R, W> Reader<R, W> {
 
 impl<R, W: WriteStream> Reader<R, W> {
     /// Takes apart what came in one read.
-    fn take(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-        frames: &mut Vec<Frame>,
-    ) -> Result<(), ReadError> {
-        let mut rest = self.fill(cx, bytes, frames)?;
+    fn take(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<(), ReadError> {
+        let mut rest = self.fill(bytes, frames)?;
         // The bodies of one read share one allocation.
         let mut block = BytesMut::new();
         while self.state == State::Open {
@@ -107,7 +102,7 @@ impl<R, W: WriteStream> Reader<R, W> {
             } else {
                 let mut body = body.to_vec();
                 head.unmask(&mut body);
-                self.accept(cx, &head, body.into(), frames)?;
+                self.accept(&head, body.into(), frames)?;
             }
             rest = &rest[frame.len()..];
         }
@@ -117,7 +112,6 @@ impl<R, W: WriteStream> Reader<R, W> {
     /// Completes the frame that is not whole; gives back what follows it.
     fn fill<'a>(
         &mut self,
-        cx: &mut Context<'_>,
         mut bytes: &'a [u8],
         frames: &mut Vec<Frame>,
     ) -> Result<&'a [u8], ReadError> {
@@ -129,7 +123,7 @@ impl<R, W: WriteStream> Reader<R, W> {
                 let mut frame = mem::take(&mut self.partial);
                 head.unmask(&mut frame[head.header_bytes..]);
                 let body = Bytes::from(frame).slice(head.header_bytes..);
-                self.accept(cx, &head, body, frames)?;
+                self.accept(&head, body, frames)?;
                 break;
             }
             if bytes.is_empty() {
@@ -161,7 +155,6 @@ impl<R, W: WriteStream> Reader<R, W> {
     /// Takes a whole frame with its body, unmasked.
     fn accept(
         &mut self,
-        cx: &mut Context<'_>,
         head: &Head,
         body: Bytes,
         frames: &mut Vec<Frame>,
@@ -169,17 +162,19 @@ impl<R, W: WriteStream> Reader<R, W> {
         match (head.what, self.begun.take()) {
             (What::Control(control), begun) => {
                 self.begun = begun;
-                self.control(cx, control, &body)
+                self.control(control, &body)
             }
             (What::Begin(kind), None) if head.is_final => {
                 frames.push(whole(kind, body)?);
                 Ok(())
             }
             (What::Begin(kind), None) => {
-                self.begun = Some((kind, body.to_vec()));
+                self.begun = Some((kind, body.into()));
                 Ok(())
             }
             (What::Continue, Some((kind, mut begun))) => {
+                let room = self.frame_bytes_max - begun.len();
+                grow(&mut begun, body.len(), room);
                 begun.extend_from_slice(&body);
                 if head.is_final {
                     frames.push(whole(kind, begun.into())?);
@@ -195,15 +190,13 @@ impl<R, W: WriteStream> Reader<R, W> {
         }
     }
 
-    fn control(
-        &mut self,
-        cx: &mut Context<'_>,
-        control: Control,
-        body: &[u8],
-    ) -> Result<(), ReadError> {
+    fn control(&mut self, control: Control, body: &[u8]) -> Result<(), ReadError> {
         debug_assert!(body.len() <= CONTROL_BYTES_MAX);
         match control {
-            Control::Ping => self.owes_pong = !self.output.pong(cx, body),
+            Control::Ping => {
+                self.output.pong(body);
+                self.owes_pong = true;
+            }
             Control::Close => {
                 let code = rules::close_code(body)?;
                 self.state = State::Closed;
@@ -262,15 +255,19 @@ where
         let taken = if early.is_empty() {
             with_scratch(|scratch| {
                 let count = ready!(poll_stream(&mut self.stream, cx, scratch))?;
-                Poll::Ready(self.take(cx, &scratch[..count], frames).map(|()| count))
+                Poll::Ready(self.take(&scratch[..count], frames).map(|()| count))
             })
         } else {
-            Poll::Ready(self.take(cx, &early, frames).map(|()| early.len()))
+            Poll::Ready(self.take(&early, frames).map(|()| early.len()))
         };
         let taken = match ready!(taken) {
             Ok(0) => self.end(),
             taken => taken,
         };
+        if self.owes_pong {
+            // Once for all pings of a read.
+            self.owes_pong = !self.output.flush(cx);
+        }
         Poll::Ready(taken.inspect_err(|error| self.fail(error)))
     }
 }

@@ -62,6 +62,7 @@ impl<W: WriteStream> Output<W> {
         };
         Self(Mutex::new(Some(State {
             frames,
+            begun: None,
             between: None,
             close_code: CloseCode::Normal,
             closed_by_peer: false,
@@ -69,15 +70,18 @@ impl<W: WriteStream> Output<W> {
         })))
     }
 
-    /// Answers a ping; says whether the answer is out.
-    ///
-    /// An answer that waits for room gives way to a newer one (RFC 6455 §5.5.3), so that pings
-    /// cannot fill the memory of somebody whose pongs they do not read.
-    pub(super) fn pong(&self, cx: &mut Context<'_>, body: &[u8]) -> bool {
+    /// Has a ping answered by the next [`flush`](Self::flush). When many answers wait already, it
+    /// is one that gives way to a newer one (RFC 6455 §5.5.3), so that pings can neither fill this
+    /// side's memory nor keep it at writing.
+    pub(super) fn pong(&self, body: &[u8]) {
         if let Some(state) = self.lock().as_mut().filter(|state| !state.closed) {
-            state.between.get_or_insert_default().pong = Some(Bytes::copy_from_slice(body));
+            let Between { control, pong } = &mut **state.between.get_or_insert_default();
+            if pong.is_none() && control.len() <= PONGS_BYTES_MAX {
+                state.push_control(Control::Pong, body);
+            } else {
+                *pong = Some(Bytes::copy_from_slice(body));
+            }
         }
-        self.flush(cx)
     }
 
     /// Writes what waits between the frames; says whether nothing waits any more.
@@ -114,6 +118,8 @@ impl<W: WriteStream> Output<W> {
 /// Small, because a broadcast touches it once for each member.
 struct State<W> {
     frames: Frames<W>,
+    /// The frame of which a part was written, for a close that comes before the rest of it.
+    begun: Option<Box<Frame>>,
     between: Option<Box<Between>>,
     close_code: CloseCode,
     closed_by_peer: bool,
@@ -124,9 +130,9 @@ struct State<W> {
 /// What waits to be written between two frames.
 #[derive(Default)]
 struct Between {
-    /// What is left of the control frame that is being written.
+    /// What is left of the control frames that are being written.
     control: Vec<u8>,
-    /// The answer to the newest ping.
+    /// The answer to the newest ping, if many wait before it.
     pong: Option<Bytes>,
 }
 
@@ -139,6 +145,19 @@ impl<W: WriteStream> State<W> {
         if self.closed && !batch.is_empty() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        let written = self.poll_frames(cx, batch);
+        self.begun = match &written {
+            Poll::Pending if !self.frames.are_whole() => batch.front().cloned().map(Box::new),
+            _ => None,
+        };
+        written
+    }
+
+    fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<Frame>,
+    ) -> Poll<io::Result<()>> {
         if self.between.is_some() {
             if !self.frames.are_whole() {
                 ready!(self.frames.poll_finish(cx, batch))?;
@@ -175,16 +194,15 @@ impl<W: WriteStream> State<W> {
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A frame of which only a part was written is the last word.
-        if self.frames.can_be_whole() {
-            ready!(self.frames.poll_finish(cx, &mut VecDeque::new()))?;
-            if !self.closed {
-                ready!(self.poll_control(cx))?;
-                self.closed = true;
-                self.push_control(Control::Close, &u16::from(self.close_code).to_be_bytes());
-            }
+        let mut begun: VecDeque<_> = self.begun.iter().map(|frame| (**frame).clone()).collect();
+        ready!(self.frames.poll_finish(cx, &mut begun))?;
+        self.begun = None;
+        if !self.closed {
             ready!(self.poll_control(cx))?;
+            self.closed = true;
+            self.push_control(Control::Close, &u16::from(self.close_code).to_be_bytes());
         }
+        ready!(self.poll_control(cx))?;
         self.frames.stream().poll_close(cx)
     }
 }
@@ -227,11 +245,6 @@ impl<W: WriteStream> Frames<W> {
             Self::Bare(writer) => writer.is_between_frames(),
             Self::Masked(masked) => masked.blocks.is_empty(),
         }
-    }
-
-    /// Whether that can be reached without the batch whose frame was begun.
-    fn can_be_whole(&self) -> bool {
-        matches!(self, Self::Masked(_)) || self.are_whole()
     }
 
     /// Writes the rest of what was begun.
@@ -346,6 +359,9 @@ impl Header for Nothing {
         Ok(())
     }
 }
+
+/// Pongs that wait, in bytes, beyond which only the newest ping is answered.
+const PONGS_BYTES_MAX: usize = 2 * 1024;
 
 /// How much is masked ahead of its writing.
 const MASKED_BLOCK_BYTES_MAX: usize = 64 * 1024;
