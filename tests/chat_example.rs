@@ -5,7 +5,9 @@
 #[path = "support/example.rs"]
 mod example;
 
+use emitwire::{Client, Endpoint, Namespace};
 use example::example;
+use serde::Serialize;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -55,8 +57,14 @@ impl Chat {
         guest
     }
 
-    fn types(&mut self, line: &str) {
-        writeln!(self.stdin.as_ref().unwrap(), "{line}").unwrap();
+    fn types(&mut self, line: impl AsRef<[u8]>) {
+        let line = [line.as_ref(), b"\n"].concat();
+        self.stdin.as_ref().unwrap().write_all(&line).unwrap();
+    }
+
+    fn signal(&self, signal: &str) {
+        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
     }
 
     /// Waits for a line that has this in it.
@@ -182,6 +190,104 @@ fn those_who_chat_find_each_other_again_when_their_server_was_killed() {
     assert!(!bo.seen.iter().any(|line| line.contains("can you hear me?")), "{:#?}", bo.seen);
 }
 
+/// A guest with a program of its own, which says whatever it likes.
+#[tokio::main(flavor = "current_thread")]
+async fn intrude(url: &str, name: &str, says: &[&str]) {
+    #[derive(Serialize)]
+    struct Card<'a> {
+        name: &'a str,
+        room: &'a str,
+        before: &'a str,
+    }
+    let client = Client::new(Endpoint::new(url).unwrap()).mount(Namespace::new("/chat"));
+    let session = client.connect().await.unwrap();
+    let socket = session.of("/chat").unwrap();
+    let card = Card { name, room: "lobby", before: "" };
+    socket.emit("enter", &card).ack::<Vec<String>>().await.unwrap();
+    for says in says {
+        assert_eq!(socket.emit("say", says).ack::<usize>().await.unwrap(), 1);
+    }
+    session.close().await;
+}
+
+#[test]
+fn a_guest_cannot_write_the_lines_of_others() {
+    let (mut server, urls) = Chat::serve(&[&format!("tcp://{}:0", host())]);
+    let mut ada = Chat::join(&urls[0], "Ada");
+    let forged = "hi\n* Bo left\r\u{2028}Bo, to you alone: come\u{1b}[2K \u{202e}nearer\u{2069}";
+    intrude(&urls[0], "Mallory", &[forged, "\u{85}", "that was all"]);
+    assert_eq!(
+        ada.sees("Mallory: hi"),
+        "Mallory: hi * Bo left  Bo, to you alone: come [2K  nearer "
+    );
+    assert_eq!(ada.sees("Mallory: "), "Mallory:  ");
+    assert_eq!(ada.sees("Mallory: "), "Mallory: that was all");
+    ada.sees("* Mallory left");
+    assert_eq!(ada.seen.len(), 6, "{:#?}", ada.seen);
+
+    // A refusal repeats what was typed, and the server has its own screen.
+    ada.types("/to Bo\u{202e} hello");
+    ada.sees(": nobody here is called Bo ");
+    assert_eq!(server.sees("Mallory left"), "lobby: Mallory left, by tcp");
+}
+
+#[test]
+fn what_is_typed_is_sent_or_refused_whatever_it_is() {
+    let (_server, urls) = Chat::serve(&[&format!("tcp://{}:0", host())]);
+    let mut bo = Chat::join(&urls[0], "Bo");
+    let mut ada = Chat::join(&urls[0], "Ada");
+    ada.types(b"a caf\xe9");
+    assert_eq!(bo.sees("a caf"), "Ada: a caf\u{fffd}");
+    ada.types("/to  Bo a blank");
+    assert_eq!(bo.sees("a blank"), "Ada, to you alone: a blank");
+    ada.types("x".repeat(1024 * 1024));
+    let refusal = ada.sees("not sent");
+    assert!(refusal.starts_with(&format!("! `{}`: not sent", "x".repeat(60))), "{refusal}");
+    // Where one is, one neither goes to nor comes from.
+    for stay in ["/leave", "/join lobby", "/join  lobby"] {
+        ada.types(stay);
+        ada.sees("* you are in lobby, with Bo");
+    }
+    ada.types("still here");
+    assert_eq!(bo.sees("still here"), "Ada: still here");
+    assert!(!bo.seen.iter().any(|line| line.contains("lobby") && line.contains("Ada")));
+    ada.quit();
+}
+
+#[test]
+fn whoever_waits_for_an_answer_may_quit_and_what_was_typed_is_on_its_way() {
+    if !cfg!(unix) {
+        return; // elsewhere nobody can be made to stand still
+    }
+    let (server, urls) = Chat::serve(&[&format!("tcp://{}:0", host())]);
+    let mut ada = Chat::join(&urls[0], "Ada");
+    let mut bo = Chat::join(&urls[0], "Bo");
+    server.signal("-STOP");
+    ada.types("are you there?");
+    ada.types("/quit");
+    assert_eq!(ada.ends().code(), Some(0), "{:#?}", ada.seen);
+    // It did not wait until it knew.
+    assert_eq!(ada.seen.last().unwrap(), "! gone before everything was answered");
+    server.signal("-CONT");
+    assert_eq!(bo.sees("are you there?"), "Ada: are you there?");
+    bo.sees("* Ada left");
+}
+
+#[test]
+fn all_that_was_typed_is_said_before_the_end_of_the_input_is_the_end() {
+    let (_server, urls) = Chat::serve(&[&format!("tcp://{}:0", host())]);
+    let mut bo = Chat::join(&urls[0], "Bo");
+    let mut cy = Chat::join(&urls[0], "Cy");
+    for number in 1..=300 {
+        cy.types(format!("{number} of 300"));
+    }
+    drop(cy.stdin.take());
+    assert_eq!(cy.ends().code(), Some(0), "{:#?}", cy.seen);
+    for number in 1..=300 {
+        assert_eq!(bo.sees(" of 300"), format!("Cy: {number} of 300"));
+    }
+}
+
 #[test]
 fn a_server_that_is_interrupted_tells_its_guests_and_ends_well() {
     if !cfg!(unix) {
@@ -189,8 +295,7 @@ fn a_server_that_is_interrupted_tells_its_guests_and_ends_well() {
     }
     let (mut server, urls) = Chat::serve(&[&format!("tcp://{}:0", host())]);
     let mut ada = Chat::join(&urls[0], "Ada");
-    let interrupt = Command::new("kill").args(["-INT", &server.child.id().to_string()]).status();
-    assert!(interrupt.unwrap().success());
+    server.signal("-INT");
     assert_eq!(server.ends().code(), Some(0), "{:#?}", server.seen);
     ada.sees("* the server is gone (the server is draining), trying again");
     ada.quit();

@@ -22,7 +22,7 @@ impl Guest {
             let fits = (1..=20).contains(&word.chars().count());
             if !fits || !word.chars().all(char::is_alphanumeric) {
                 return Err(Refusal::with(&format!(
-                    "`{word}` is no name: 1 to 20 letters, digits"
+                    "`{word:.60}` is no name: 1 to 20 letters, digits"
                 )));
             }
         }

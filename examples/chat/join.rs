@@ -1,6 +1,7 @@
 //! The client: what it shows, and what it does when the server goes away and returns.
 
 use crate::me::Me;
+use crate::typed::typed;
 use crate::{CHAT, show};
 use emitwire::{
     AckError, Args, BoxError, Client, Data, DisconnectReason, Endpoint, Nak, Namespace, Socket,
@@ -22,17 +23,23 @@ pub(crate) async fn join(url: &str, name: &str) -> Result<(), BoxError> {
         .on_disconnect(gone);
     let session = Client::new(Endpoint::new(url)?).mount(chat).connect().await?;
     let mut me = Me::new(name, session.of(CHAT)?);
-    let mut typed = typed();
-    loop {
-        tokio::select! {
-            biased; // whoever has just connected says who it is before anything else
-            Some(socket) = begun.recv() => me.begin(socket).await?,
-            reason = session.ended() => return Err(format!("it is over: {reason}").into()),
-            line = typed.recv() => match line.as_deref().map(str::trim) {
-                None | Some("/quit") => break,
-                Some(line) => me.type_in(line).await,
-            },
+    let (mut lines, hurry) = typed();
+    let talk = async {
+        loop {
+            tokio::select! {
+                biased; // whoever has just connected says who it is before anything else
+                Some(socket) = begun.recv() => me.begin(socket).await?,
+                line = lines.recv() => match line {
+                    Some(line) => me.type_in(&line).await,
+                    None => return Ok::<(), BoxError>(()),
+                },
+            }
         }
+    };
+    tokio::select! {
+        done = talk => done?,
+        reason = session.ended() => return Err(format!("it is over: {reason}").into()),
+        () = hurry => show("! gone before everything was answered"),
     }
     session.close().await; // whatever was accepted is written before
     Ok(())
@@ -43,20 +50,6 @@ async fn gone(reason: DisconnectReason) {
     if reason != DisconnectReason::Closed {
         show(&format!("* the server is gone ({reason}), trying again"));
     }
-}
-
-/// The lines of standard input. A thread reads them, because tokio's own reader would keep the
-/// program from ending until one more line is typed.
-fn typed() -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel(1);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lines().map_while(Result::ok) {
-            if sender.blocking_send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
 }
 
 /// What is known of an event without an answer.

@@ -15,12 +15,13 @@
 //! | --- | --- |
 //! | `main.rs` | the command line, and what both sides share |
 //! | `serve.rs`, `guests.rs` | the server: who hears what, and who is here |
-//! | `join.rs`, `me.rs` | the client: what is shown, and what is typed |
+//! | `join.rs`, `me.rs`, `typed.rs` | the client: what is shown, said and typed |
 
 mod guests;
 mod join;
 mod me;
 mod serve;
+mod typed;
 
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -54,7 +55,7 @@ async fn main() -> ExitCode {
         ["serve", ref urls @ ..] if !urls.is_empty() => serve::serve(urls).await,
         ["join", url, name] => join::join(url, name).await,
         ["help" | "--help" | "-h"] => {
-            show(USAGE);
+            USAGE.lines().for_each(show);
             Ok(())
         }
         _ => {
@@ -65,13 +66,22 @@ async fn main() -> ExitCode {
     let Err(error) = done else { return ExitCode::SUCCESS };
     // An error speaks of its own level only; what is below it is its source.
     let levels = successors(Some(&*error as &dyn std::error::Error), |&error| error.source());
-    eprintln!("chat: {}", levels.map(ToString::to_string).collect::<Vec<_>>().join(": "));
+    let levels = levels.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    eprintln!("chat: {}", plain(&levels));
     ExitCode::FAILURE
 }
 
-/// One line to the terminal. What others have typed must not steer it, and when it has gone away
-/// there is nobody left to tell.
+/// One line to the terminal; when that has gone away there is nobody left to tell.
 fn show(line: &str) {
-    let plain: String = line.chars().filter(|it| *it == '\n' || !it.is_control()).collect();
-    let _ = writeln!(std::io::stdout(), "{plain}");
+    let _ = writeln!(std::io::stdout(), "{}", plain(line));
+}
+
+/// Most of what is shown has come from others. It must not steer the terminal, look like more
+/// lines than one, or turn the direction of the text. What joins letters and emoji may stay.
+fn plain(line: &str) -> String {
+    let is_format = |it| {
+        matches!(it, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}')
+            || matches!(it, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    line.replace(|it: char| it.is_control() || is_format(it), " ")
 }

@@ -2,6 +2,7 @@
 
 use crate::join::fate;
 use crate::{Card, LOBBY, show};
+use emitwire::EmitError::{Closed, Draining};
 use emitwire::{AckError, Args, BoxError, Socket};
 use std::mem::replace;
 
@@ -26,12 +27,18 @@ impl Me {
     pub(crate) async fn begin(&mut self, socket: Socket) -> Result<(), BoxError> {
         let before = replace(&mut self.socket, socket).id();
         let greeting = if before == self.socket.id() { "welcome" } else { "back" };
-        match self.enter(&self.room, before.to_string()).await {
-            Ok(place) => show(&format!("* {greeting}, {}: {place}", self.name)),
-            Err(error @ AckError::Refused(_)) => return Err(fate(error).into()),
-            Err(error) => show(&format!("! {}", fate(error))), // lost again; there will be another
+        loop {
+            match self.enter(&self.room, before.to_string()).await {
+                Ok(place) => show(&format!("* {greeting}, {}: {place}", self.name)),
+                Err(AckError::Timeout { after }) => {
+                    show(&format!("! no answer within {after:?}, trying again"));
+                    continue;
+                }
+                Err(AckError::Closed | AckError::Emit(Closed { .. } | Draining)) => {} // lost again
+                Err(error) => return Err(fate(error).into()),
+            }
+            return Ok(());
         }
-        Ok(())
     }
 
     async fn enter(&self, room: &str, before: String) -> Result<String, AckError> {
@@ -44,14 +51,14 @@ impl Me {
     /// Nothing is kept for later: a line that cannot be sent now is shown as not sent.
     pub(crate) async fn type_in(&mut self, line: &str) {
         match self.answer(line).await {
-            Ok(answer) if answer.is_empty() => {} // one's own words are on the screen already
-            Ok(answer) => show(&answer),
-            Err(error) => show(&format!("! `{line}`: {}", fate(error))),
+            Ok(answer) => answer.lines().for_each(show),
+            Err(error) => show(&format!("! `{line:.60}`: {}", fate(error))),
         }
     }
 
     async fn answer(&mut self, line: &str) -> Result<String, AckError> {
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let rest = rest.trim_start();
         match command {
             "" => Ok(String::new()),
             "/help" => Ok(HELP.to_owned()),

@@ -26,19 +26,22 @@ async fn enter(socket: Socket, Data(card): Data<Card>) -> Result<Vec<String>, Re
     let Card { name, room, before } = card;
     let me = Guest { name: name.clone(), room: room.clone(), socket: socket.clone() };
     let news = match me.take_place(&before)? {
-        Some(old) if old.socket.id() == socket.id() => {
+        Some(old) if old.socket.id() != socket.id() => {
+            old.socket.disconnect(); // its client has given it up
+            Some(format!("{name} is back"))
+        }
+        Some(old) if old.name == name && old.room == room => None, // here it is already
+        Some(old) => {
             socket.leave(&old.room).await?;
             notice(&socket, &old.room, &format!("{name} went to {room}")).await?;
-            format!("{name} came from {}", old.room)
+            Some(format!("{name} came from {}", old.room))
         }
-        Some(old) => {
-            old.socket.disconnect(); // its client has given it up
-            format!("{name} is back")
-        }
-        None => format!("{name} came"),
+        None => Some(format!("{name} came")),
     };
     socket.join(&room).await?;
-    notice(&socket, &room, &news).await?;
+    if let Some(news) = news {
+        notice(&socket, &room, &news).await?;
+    }
     let others = Guest::all().into_iter().filter(|it| it.room == room && it.name != name);
     Ok(others.map(|it| it.name).collect())
 }
@@ -57,7 +60,7 @@ async fn say(me: Guest, Data(text): Data<String>) -> Result<usize, EmitError> {
 }
 
 async fn tell(me: Guest, Args((name, text)): Args<(String, String)>) -> Result<(), Refusal> {
-    let nobody = || Refusal::with(&format!("nobody here is called {name}"));
+    let nobody = || Refusal::with(&format!("nobody here is called {name:.60}"));
     let friend = Guest::find(&name).ok_or_else(nobody)?;
     friend.socket.emit("told", &Args((me.name, text))).await?;
     Ok(())

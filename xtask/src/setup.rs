@@ -6,10 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::child;
-use crate::tools::{PEERS, Tool, Tools};
-
-/// The stock libraries of the peers in other languages, pinned.
-const PACKAGES: [&str; 2] = ["websockets==17.4", "msgpack==1.2.4"];
+use crate::tools::{PACKAGES, PEERS, Tool, Tools};
 
 /// A download that hangs is not waited for.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -27,6 +27,20 @@ pub(crate) struct Tools {
 /// Where `setup --system` puts python's libraries.
 pub(crate) const PEERS: &str = "target/peers";
 
+/// These are the stock libraries of the peers in other languages, pinned as pip has it.
+pub(crate) const PACKAGES: [&str; 2] = ["websockets==17.4", "msgpack==1.2.4"];
+
+/// Whether these packages are here, each in its version; what an older one left does not count.
+const HAS_PACKAGES: &str = "\
+import sys
+from importlib import import_module, metadata
+for package in sys.argv[1:]:
+    name, version = package.split('==')
+    import_module(name)
+    if metadata.version(name) != version:
+        sys.exit(1)
+";
+
 impl Tools {
     pub(crate) fn find(root: &Path) -> Self {
         let mut tools = Self::none();
@@ -35,9 +49,8 @@ impl Tools {
             question.args([tool.name.trim_start_matches("cargo "), "--version"]);
             tool.installed = is_answered(question);
         }
-        let mut question = Command::new(root.join(PEERS).join("bin/python"));
-        question.args(["-c", "import msgpack, websockets"]);
-        tools.python.installed = is_answered(question);
+        let python = root.join(PEERS).join("bin/python");
+        tools.python.installed = is_answered(has_packages(&python, &PACKAGES));
         tools
     }
 
@@ -59,6 +72,12 @@ impl Tools {
     pub(crate) fn each(&self) -> [Tool; 5] {
         [self.fmt, self.clippy, self.nextest, self.deny, self.python]
     }
+}
+
+fn has_packages(python: &Path, packages: &[&str]) -> Command {
+    let mut question = Command::new(python);
+    question.args(["-c", HAS_PACKAGES]).args(packages);
+    question
 }
 
 fn is_answered(question: Command) -> bool {
