@@ -16,6 +16,9 @@ pub struct ChaosStats {
     pub frames_corrupted: u64,
     /// Dropped by a lossy wire because too much was under way.
     pub frames_overflowed: u64,
+    /// Under way when their connection was [severed](super::Chaos::sever), when it broke, or when
+    /// nobody was left to write or to read them. What the wire inside has taken is its own.
+    pub frames_dropped: u64,
 }
 
 /// What became of the frames of one direction.
@@ -26,6 +29,7 @@ pub(super) struct Counters {
     pub(super) late: Counter,
     pub(super) corrupted: Counter,
     pub(super) overflowed: Counter,
+    pub(super) dropped: Counter,
 }
 
 impl Counters {
@@ -35,6 +39,7 @@ impl Counters {
         stats.frames_late += self.late.count();
         stats.frames_corrupted += self.corrupted.count();
         stats.frames_overflowed += self.overflowed.count();
+        stats.frames_dropped += self.dropped.count();
     }
 }
 

@@ -114,7 +114,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.link.lock();
         state.reader_is_gone = true;
-        state.incoming.clear();
+        self.link.drop_incoming(&mut state);
         let pump = state.pump.take();
         drop(state);
         self.control.let_go(&self.link);
@@ -249,6 +249,10 @@ impl Drop for Writer {
         let mut state = self.link.lock();
         state.writer_is_gone = true;
         let pump = self.end(&mut state, Writing::Broken);
+        // Written behind a failure that a cut hid.
+        if state.pump_is_gone {
+            self.link.drop_outgoing(&mut state);
+        }
         drop(state);
         wake(pump);
     }

@@ -27,6 +27,8 @@ pub(super) struct Line {
     under_way: BTreeMap<(Instant, u64), Item>,
     count: u64,
     cost_bytes: usize,
+    /// What those weigh that were taken, but have not left yet: they still need their room.
+    held_bytes: usize,
     late: Vec<Late>,
     late_cost_bytes: usize,
     /// When the last frame arrives, on a wire that keeps order.
@@ -58,6 +60,7 @@ impl Line {
             under_way: BTreeMap::new(),
             count: 0,
             cost_bytes: 0,
+            held_bytes: 0,
             late: Vec::new(),
             late_cost_bytes: 0,
             last_due: None,
@@ -68,7 +71,8 @@ impl Line {
     /// Whether a frame of this cost fits. An empty line takes any: one larger than the whole line
     /// must pass too.
     pub(super) fn has_room(&self, cost_bytes: usize, terms: &Terms) -> bool {
-        self.cost_bytes == 0 || self.cost_bytes + cost_bytes <= terms.capacity_bytes
+        let under_way_bytes = self.cost_bytes + self.held_bytes;
+        under_way_bytes == 0 || under_way_bytes + cost_bytes <= terms.capacity_bytes
     }
 
     /// Decides what becomes of a frame, and sends it on its way. Whoever must not lose frames for
@@ -148,7 +152,13 @@ impl Line {
         Some(item)
     }
 
-    /// Forgets whatever is under way, and says how many frames that was.
+    /// Keeps room for those that were taken, but have not left yet. Says whether it is less than
+    /// before.
+    pub(super) fn hold(&mut self, bytes: usize) -> bool {
+        mem::replace(&mut self.held_bytes, bytes) > bytes
+    }
+
+    /// Forgets whatever is under way, but not what was taken, and says how many frames that was.
     pub(super) fn clear(&mut self) -> u64 {
         let under_way = mem::take(&mut self.under_way);
         self.cost_bytes = 0;

@@ -7,6 +7,7 @@ use super::bucket::Bucket;
 use super::counters::Counters;
 use super::dice::Dice;
 use super::line::{Line, Moment};
+use super::outlet::Outlet;
 use super::settings::{Pace, Settings, Terms};
 use crate::transport::{ReadError, ReadHalf, WriteHalf};
 use std::io;
@@ -41,7 +42,7 @@ pub(super) struct State {
     pub(super) is_severed: bool,
     /// Whoever polls an inner half takes it out meanwhile.
     pub(super) read_half: Option<Box<dyn ReadHalf>>,
-    pub(super) write_half: Option<Box<dyn WriteHalf>>,
+    pub(super) outlet: Option<Outlet>,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
     pub(super) pump: Option<Waker>,
@@ -63,12 +64,12 @@ pub(super) enum Writing {
 pub(super) struct Aftermath {
     wakers: [Option<Waker>; 3],
     read_half: Option<Box<dyn ReadHalf>>,
-    write_half: Option<Box<dyn WriteHalf>>,
+    outlet: Option<Outlet>,
 }
 
 impl Drop for Aftermath {
     fn drop(&mut self) {
-        drop((self.read_half.take(), self.write_half.take()));
+        drop((self.read_half.take(), self.outlet.take()));
         self.wakers.iter_mut().filter_map(Option::take).for_each(Waker::wake);
     }
 }
@@ -94,7 +95,7 @@ impl Link {
             failed: None,
             is_severed: false,
             read_half: None,
-            write_half: None,
+            outlet: None,
             reader: None,
             writer: None,
             pump: None,
@@ -126,7 +127,7 @@ impl Link {
         let mut state = self.lock();
         if !state.is_severed {
             state.read_half = Some(read_half);
-            state.write_half = Some(write_half);
+            state.outlet = Some(Outlet::new(write_half));
         }
     }
 
@@ -138,12 +139,31 @@ impl Link {
         }
     }
 
-    /// A writing half comes back from being polled, unless the link was severed meanwhile.
-    pub(super) fn put_back_writer(&self, half: Box<dyn WriteHalf>) {
-        let mut state = self.lock();
-        if !state.is_severed {
-            state.write_half = Some(half);
+    /// The outlet comes back from being polled, unless the link was severed meanwhile. What it
+    /// wrote leaves its room to the writer.
+    pub(super) fn put_back_outlet(&self, mut outlet: Outlet) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.is_severed {
+            self.outgoing.dropped.add(outlet.clear());
+        } else {
+            state.outlet = Some(outlet);
+            self.lose_at_cut(state);
         }
+        let leaves_room = state.hold();
+        let writer = if leaves_room { state.writer.take() } else { None };
+        drop(guard);
+        wake(writer);
+    }
+
+    /// The inner wire takes nothing more; the next who writes hears why.
+    pub(super) fn fail(&self, mut outlet: Outlet, error: io::Error) {
+        let mut state = self.lock();
+        self.outgoing.dropped.add(outlet.clear());
+        state.failed = Some(error);
+        let writer = state.writer.take();
+        drop(state);
+        wake(writer);
     }
 
     /// Other settings hold from the next frame on.
@@ -154,29 +174,47 @@ impl Link {
             state.read = Bucket::default();
             state.read_by = None;
         }
-        if self.terms.is_lossy() {
-            // What a datagram meets at the end of a torn cable is nobody.
-            if settings.outgoing.is_cut {
-                self.outgoing.lost.add(state.outgoing.clear());
-            }
-            if settings.incoming.is_cut {
-                self.incoming.lost.add(state.incoming.clear());
-            }
-        }
+        self.lose_at_cut(&mut state);
         state.aftermath()
+    }
+
+    /// What a datagram meets at the end of a torn cable is nobody. One that the inner wire has
+    /// begun it has to end, or those behind it would be none.
+    fn lose_at_cut(&self, state: &mut State) {
+        if !self.terms.is_lossy() {
+            return;
+        }
+        if state.settings.outgoing.is_cut {
+            let unbegun = state.outlet.as_mut().map_or(0, Outlet::forget_unbegun);
+            self.outgoing.lost.add(state.outgoing.clear() + unbegun);
+            state.hold();
+        }
+        if state.settings.incoming.is_cut {
+            self.incoming.lost.add(state.incoming.clear());
+        }
     }
 
     /// Breaks it, in both directions and at both ends.
     pub(super) fn sever(&self) -> Aftermath {
         let mut state = self.lock();
         state.is_severed = true;
-        // Not counted: a reset is an error at both ends, so nothing is lost silently.
-        state.outgoing.clear();
-        state.incoming.clear();
+        self.drop_outgoing(&mut state);
+        self.drop_incoming(&mut state);
         let mut aftermath = state.aftermath();
         aftermath.read_half = state.read_half.take();
-        aftermath.write_half = state.write_half.take();
+        aftermath.outlet = state.outlet.take();
         aftermath
+    }
+
+    /// Nobody writes what is under way any more.
+    pub(super) fn drop_outgoing(&self, state: &mut State) {
+        let taken = state.outlet.as_mut().map_or(0, Outlet::clear);
+        self.outgoing.dropped.add(state.outgoing.clear() + taken);
+    }
+
+    /// Nobody reads what is under way any more.
+    pub(super) fn drop_incoming(&self, state: &mut State) {
+        self.incoming.dropped.add(state.incoming.clear());
     }
 
     pub(super) fn is_severed(&self) -> bool {
@@ -199,6 +237,11 @@ impl State {
         self.settings.pace == Pace::Stalled
     }
 
+    /// What the outlet has not written needs its room. Says whether that is less than before.
+    fn hold(&mut self) -> bool {
+        self.outlet.as_ref().is_some_and(|outlet| self.outgoing.hold(outlet.cost_bytes()))
+    }
+
     /// Everybody is to look again, and what nobody uses goes, if the other end may know of it.
     fn aftermath(&mut self) -> Aftermath {
         let mut aftermath = Aftermath::default();
@@ -208,7 +251,7 @@ impl State {
                 aftermath.read_half = self.read_half.take();
             }
             if self.pump_is_gone {
-                aftermath.write_half = self.write_half.take();
+                aftermath.outlet = self.outlet.take();
             }
         }
         aftermath

@@ -9,6 +9,7 @@
 //! | `line.rs` | one direction: frames under way, each with the time at which it arrives |
 //! | `link.rs` | one wrapped connection: both lines, the inner halves, and how it stands |
 //! | `halves.rs` | the two halves that the wrapped end holds |
+//! | `outlet.rs` | the inner writing half, with the frames that it has not taken yet |
 //! | `pump.rs` | the one task of a connection: writes what has arrived to the inner wire |
 //! | `settings.rs` | how a wire is, for good and at this moment |
 //! | `control.rs` | which links those settings hold for |
@@ -26,6 +27,7 @@ mod faults;
 mod halves;
 mod line;
 mod link;
+mod outlet;
 mod pump;
 mod settings;
 mod wire;

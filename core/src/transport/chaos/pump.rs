@@ -1,11 +1,8 @@
 //! The task of a wrapped connection: writes to the inner wire what has arrived there.
 
 use super::control::Control;
-use super::line::Item;
-use super::link::{Link, Writing, register, wake};
-use crate::protocol::Frame;
-use crate::transport::WriteHalf;
-use std::collections::VecDeque;
+use super::link::{Link, State, Writing, register, wake};
+use super::outlet::Outlet;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -17,27 +14,28 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct Pump {
     link: Arc<Link>,
     control: Arc<Control>,
-    /// What the inner wire has not taken yet.
-    batch: VecDeque<Frame>,
-    /// The inner wire has taken something over that it has not written yet.
-    owes: bool,
     timer: Timer,
-    /// When it gives up, once nobody at the wrapped end holds the connection any more.
-    lingers_until: Option<Instant>,
+    patience: Patience,
 }
 
-/// What the pump has to do now, with the half for it.
+/// How long it goes on trying when nobody at the wrapped end holds the connection any more.
+#[derive(Default)]
+struct Patience {
+    /// When it is over, while the inner wire takes nothing of what has arrived.
+    ends_at: Option<Instant>,
+}
+
+/// What the pump has to do now, with the outlet for it.
 enum Step {
-    Write(Box<dyn WriteHalf>),
-    Close(Box<dyn WriteHalf>),
+    Write(Outlet),
+    Close(Outlet),
     Wait(Option<Instant>),
     Done,
 }
 
 impl Pump {
     pub(super) fn new(link: Arc<Link>, control: Arc<Control>) -> Self {
-        let (batch, timer) = (VecDeque::new(), Timer::default());
-        Self { link, control, batch, owes: false, timer, lingers_until: None }
+        Self { link, control, timer: Timer::default(), patience: Patience::default() }
     }
 
     /// Pumps until the direction has ended, or nobody is left who could want it.
@@ -50,28 +48,28 @@ impl Pump {
             let until = match self.step(cx) {
                 Step::Done => return Poll::Ready(()),
                 Step::Wait(until) => until,
-                Step::Write(mut half) => match half.poll_write(cx, &mut self.batch) {
-                    Poll::Ready(Ok(())) => {
-                        self.owes = false;
-                        self.link.put_back_writer(half);
-                        continue;
+                Step::Write(mut outlet) => {
+                    let frames_before = outlet.frames();
+                    let written = outlet.poll_write(cx);
+                    if written.is_ready() || outlet.frames() < frames_before {
+                        self.patience.renew(Instant::now());
                     }
-                    Poll::Ready(Err(error)) => {
-                        self.fail(error);
+                    if let Poll::Ready(Err(error)) = written {
+                        self.link.fail(outlet, error);
                         return Poll::Ready(());
                     }
-                    Poll::Pending => {
-                        self.owes = true;
-                        self.link.put_back_writer(half);
-                        self.lingers_until
+                    self.link.put_back_outlet(outlet);
+                    if written.is_ready() {
+                        continue;
                     }
-                },
+                    self.patience.ends_at
+                }
                 // How it closes nobody can be told: the wrapped end closed long ago.
-                Step::Close(mut half) => match half.poll_close(cx) {
+                Step::Close(mut outlet) => match outlet.poll_close(cx) {
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending => {
-                        self.link.put_back_writer(half);
-                        self.lingers_until
+                        self.link.put_back_outlet(outlet);
+                        self.patience.ends_at
                     }
                 },
             };
@@ -84,49 +82,43 @@ impl Pump {
         let mut guard = self.link.lock();
         let state = &mut *guard;
         register(&mut state.pump, cx);
-        if state.is_severed {
+        if state.is_severed || self.patience.is_over(state, now) {
             return Step::Done;
         }
-        if state.is_abandoned() {
-            let until = *self.lingers_until.get_or_insert(now + LINGER);
-            if now >= until {
-                return Step::Done;
-            }
-        }
         if state.settings.outgoing.is_cut {
-            return Step::Wait(self.lingers_until);
+            let due = if state.is_abandoned() { state.outgoing.next_due() } else { None };
+            return Step::Wait(self.patience.ends_at.or(due));
         }
+        let Some(mut outlet) = state.outlet.take() else { return Step::Done };
         let line = &mut state.outgoing;
-        while self.batch.len() < BATCH_FRAMES_MAX && line.first().is_some_and(|it| it.0 <= now) {
-            if let Some(Item::Frame(frame)) = line.pop() {
-                self.batch.push_back(frame);
-            }
-        }
+        outlet.fill(line, now);
         let has_ended = line.has_ended(now);
-        let until = line.next_due().into_iter().chain(self.lingers_until).min();
-        if self.batch.is_empty() && !self.owes {
-            return match state.writing {
-                Writing::Broken if has_ended => Step::Done,
-                Writing::Closed if has_ended => {
-                    state.write_half.take().map_or(Step::Done, Step::Close)
-                }
-                _ => Step::Wait(until),
-            };
+        if !outlet.is_idle() {
+            return Step::Write(outlet);
         }
-        let writer = state.writer.take();
-        let half = state.write_half.take();
-        drop(guard);
-        wake(writer);
-        half.map_or(Step::Done, Step::Write)
+        if has_ended && state.writing == Writing::Closed {
+            return Step::Close(outlet);
+        }
+        state.outlet = Some(outlet);
+        if has_ended { Step::Done } else { Step::Wait(line.next_due()) }
+    }
+}
+
+impl Patience {
+    /// Whether it was tried for long enough. What is still on its way is waited for.
+    fn is_over(&mut self, state: &State, now: Instant) -> bool {
+        let is_idle = state.outlet.as_ref().is_none_or(Outlet::is_idle);
+        let is_due = !is_idle || state.outgoing.next_due().is_none_or(|due| due <= now);
+        if !state.is_abandoned() || !is_due {
+            self.ends_at = None;
+            return false;
+        }
+        now >= *self.ends_at.get_or_insert(now + LINGER)
     }
 
-    /// The inner wire takes nothing more; the next who writes hears why.
-    fn fail(&mut self, error: io::Error) {
-        let mut state = self.link.lock();
-        state.failed = Some(error);
-        let writer = state.writer.take();
-        drop(state);
-        wake(writer);
+    /// The inner wire has taken something.
+    fn renew(&mut self, now: Instant) {
+        self.ends_at = self.ends_at.map(|_| now + LINGER);
     }
 }
 
@@ -135,7 +127,7 @@ impl Drop for Pump {
     fn drop(&mut self) {
         let mut state = self.link.lock();
         state.pump_is_gone = true;
-        state.outgoing.clear();
+        self.link.drop_outgoing(&mut state);
         if state.writing == Writing::Open {
             state.failed.get_or_insert_with(|| io::ErrorKind::BrokenPipe.into());
         }
@@ -167,8 +159,6 @@ impl Timer {
     }
 }
 
-/// Frames that are taken from the line at once.
-const BATCH_FRAMES_MAX: usize = 64;
-
-/// How long what was written may still travel when nobody holds the connection any more.
+/// How long the inner wire may take nothing of what has arrived when nobody holds the connection
+/// any more.
 const LINGER: Duration = Duration::from_secs(10);

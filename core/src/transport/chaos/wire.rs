@@ -46,8 +46,12 @@ use std::sync::Arc;
 ///
 /// # How connections end
 /// A close in order, a dropped half and an error of the wire inside arrive behind all that was
-/// written before. When the wrapped end has dropped both halves, what it wrote has ten seconds to
-/// arrive; then the wire inside is dropped.
+/// written before. That holds too when the wrapped end has dropped both halves: what it wrote
+/// travels as long as it has to. Once it is there, the wire inside has ten seconds to take the
+/// next frame; if a cut or the other end keeps it from that, the wire inside is dropped without a
+/// close, and the rest is counted in [`frames_dropped`](ChaosStats::frames_dropped). What the
+/// other end sees then is what a dropped connection of that wire looks like: mostly an error, but
+/// a bare stream of bytes may show an end between two frames as one in order.
 ///
 /// # Panics
 /// Splitting a connection does outside of a tokio runtime with timers, because a task writes what
@@ -93,8 +97,9 @@ impl<T> Chaos<T> {
     /// How much may be under way on a connection, each way, in bytes. Default: 1 MiB. Beyond it
     /// the writer waits, so a delay of a second makes this the bytes per second.
     ///
-    /// A frame counts with its body and the size of a [`Frame`]. Whatever its size, a frame
-    /// passes when nothing else is under way.
+    /// A frame counts with its body and the size of a [`Frame`](crate::protocol::Frame), until
+    /// the wire inside has taken it. Whatever its size, a frame passes when nothing else is under
+    /// way. Frames that are [held back](Faults::reordering) count apart, up to as much again.
     #[must_use]
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.terms.capacity_bytes = bytes;
@@ -110,7 +115,8 @@ impl<T> Chaos<T> {
     ///
     /// A wire that promises to deliver makes frames wait, those that are under way too, until the
     /// writer has to wait as well; when it is [healed](Self::heal) they flow again, in order. On a
-    /// [lossy](Self::lossy) wire they are lost. Connections that are made during a cut are as
+    /// [lossy](Self::lossy) wire they are lost, but for what the wire inside has begun to take
+    /// over. Connections that are made during a cut are as
     /// silent. An end that gives up during a cut of its direction out is not heard to do so
     /// before the cable is whole; the last 1,024 such connections are kept until then.
     pub fn cut(&self, direction: Direction) {
@@ -122,8 +128,11 @@ impl<T> Chaos<T> {
         self.control.change(|settings| settings.each(direction, |way| way.is_cut = false));
     }
 
-    /// Breaks all present connections at once, as a reset does: all their halves fail, and what is
-    /// under way is gone.
+    /// Breaks all present connections at once, as a reset does: the halves of the wrapped end
+    /// fail, and what is under way is gone and counted in
+    /// [`frames_dropped`](ChaosStats::frames_dropped). The other end sees what a dropped connection
+    /// of the wire inside looks like: mostly an error, but a bare stream of bytes may show an end
+    /// between two frames as one in order.
     pub fn sever(&self) {
         self.control.sever();
     }
