@@ -51,6 +51,12 @@ fn a_wire_in_memory_that_holds_little_keeps_what_it_declares() {
     );
 }
 
+#[test]
+fn a_wire_in_memory_that_holds_one_frame_keeps_what_it_declares() {
+    let tiny = Conformance::new(|| fresh().capacity_bytes(1), at);
+    println!("{}", tiny.short_connections(500).run().unwrap());
+}
+
 /// Both ends are wrapped, and each does its worst with what it writes.
 fn chaos(make: impl Fn(Memory) -> Chaos<Memory> + Clone + Send + Sync + 'static) -> Conformance {
     let client = make.clone();
@@ -97,6 +103,35 @@ fn a_wire_that_loses_what_it_declares_to_keep_is_caught() {
     let checked = suite.deadline(Duration::from_secs(1)).check(name);
     assert!(checked.is_broken(), "{checked}");
 }
+
+#[test]
+fn a_lossy_wire_on_which_nothing_arrives_is_caught() {
+    let suite = chaos(|wire| with(Chaos::new(wire, 7).lossy(1200), Faults::new().loss(1.0)));
+    let suite = suite.deadline(Duration::from_secs(1));
+    for name in CARRYING {
+        let checked = suite.check(name);
+        assert!(matches!(checked.breach(), Some(Breach::Deadline { .. })), "{checked}");
+    }
+}
+
+/// However late it is what shows it.
+#[test]
+fn a_lossy_wire_that_changes_frames_is_caught() {
+    let faults = Faults::new().corruption(0.3).delay(Duration::from_millis(130));
+    let suite = chaos(move |wire| with(Chaos::new(wire, 7).lossy(1200), faults));
+    for name in CARRYING {
+        let checked = suite.check(name);
+        assert!(matches!(checked.breach(), Some(Breach::Broken { .. })), "{checked}");
+    }
+}
+
+/// The checks of what a lossy wire carries.
+const CARRYING: [&str; 4] = [
+    "frames arrive as often and in the order as declared, whatever the batches",
+    "bodies of every size arrive as they were written",
+    "between two threads nothing is lost",
+    "a read that was given up loses nothing",
+];
 
 #[test]
 fn each_check_runs_alone_and_shows_that_it_is_done() {

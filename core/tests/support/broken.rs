@@ -14,8 +14,8 @@ use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
-use std::thread;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, ThreadId};
 use tokio::task::yield_now;
 
 /// What is wrong with a wire.
@@ -36,7 +36,10 @@ pub(crate) enum Fault {
     Doubles,
     DropsBlocked,
     DropsLast,
+    EndsSilently,
     EndsWhenIdle,
+    FailsToCloseLast,
+    FewAtOnce,
     HandshakeKeeps,
     IgnoresLimit,
     KeepsConnections,
@@ -45,12 +48,20 @@ pub(crate) enum Fault {
     LeaksMemory,
     LeaksTasks,
     LeavesFrames,
+    NamesAnother,
     NeverFrees,
     NeverWaits,
     OneLock,
+    OneThread,
+    OneWaker,
+    OneWay,
     PanicsOnEmpty,
+    PendingWithFrames,
+    ReadKeepsFirstWaker,
+    RefusesSilently,
     Reorders,
     ShakesHandsInAccept,
+    TakesOver,
     Truncates,
     TruncatesDatagrams,
     WaitsForNobody,
@@ -59,6 +70,10 @@ pub(crate) enum Fault {
 
 /// The largest frame of these wires, and of what is asked of them.
 pub(crate) const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How many connections live on a wire on which no more than a few can, and how many are few.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+const FEW: usize = 20;
 
 /// What a fault keeps that it should have let go. Nobody ever looks into it.
 static KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
@@ -286,6 +301,9 @@ impl BrokenConnection {
             Fault::LeaksTasks => {
                 tokio::spawn(pending::<()>());
             }
+            Fault::FewAtOnce if !is_client => {
+                LIVE.fetch_add(1, Ordering::Relaxed);
+            }
             Fault::LeaksDescriptors => {
                 keep(Kept::Descriptor(File::open("/dev/null").unwrap()));
             }
@@ -297,7 +315,10 @@ impl BrokenConnection {
 
 impl Connection for BrokenConnection {
     fn peer(&self) -> Peer {
-        self.connection.peer()
+        match self.fault {
+            Fault::NamesAnother => Peer::new("elsewhere://"),
+            _ => self.connection.peer(),
+        }
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -306,6 +327,7 @@ impl Connection for BrokenConnection {
         match self.fault {
             Fault::DeclaresLess => declared.ordered = false,
             Fault::DeclaresMore => declared.frame_bytes_max += 1,
+            Fault::FailsToCloseLast => declared.half_close = false,
             Fault::DeclaresTwice => declared.encrypted = self.is_client,
             Fault::TruncatesDatagrams => return Capabilities::datagrams(1200),
             _ => {}
@@ -318,8 +340,17 @@ impl Connection for BrokenConnection {
         let (mut reader, writer) = self.connection.split();
         reader.set_frame_bytes_max(FRAME_BYTES_MAX);
         let state = Arc::new(State::default());
-        let reader = BrokenReader { half: Some(reader), fault, state: Arc::clone(&state) };
-        let writer = BrokenWriter { half: Some(writer), fault, state, waker: None };
+        let reader = BrokenReader {
+            half: Some(reader),
+            fault,
+            state: Arc::clone(&state),
+            is_client: self.is_client,
+            home: thread::current().id(),
+            waker: None,
+        };
+        let is_mute = fault == Fault::OneWay && !self.is_client;
+        let taken = VecDeque::new();
+        let writer = BrokenWriter { half: Some(writer), fault, state, waker: None, taken, is_mute };
         (Box::new(reader), Box::new(writer))
     }
 }
@@ -329,8 +360,32 @@ impl Connection for BrokenConnection {
 struct State {
     writing_is_blocked: AtomicBool,
     writing_is_closed: AtomicBool,
+    reading_has_ended: AtomicBool,
+    /// The waker of whoever polled last, reading or writing.
+    slot: Arc<Slot>,
     /// The half that went first, where neither is to go.
     kept: Mutex<Halves>,
+}
+
+/// One waker for both halves.
+#[derive(Default)]
+struct Slot(Mutex<Option<Waker>>);
+
+impl Slot {
+    /// A waker that wakes whoever is in the slot by then.
+    fn put(self: &Arc<Self>, cx: &Context<'_>) -> Waker {
+        *self.0.lock().unwrap() = Some(cx.waker().clone());
+        Waker::from(Arc::clone(self))
+    }
+}
+
+impl Wake for Slot {
+    fn wake(self: Arc<Self>) {
+        let waker = self.0.lock().unwrap().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
 }
 
 type Halves = (Option<Box<dyn ReadHalf>>, Option<Box<dyn WriteHalf>>);
@@ -339,11 +394,33 @@ struct BrokenReader {
     half: Option<Box<dyn ReadHalf>>,
     fault: Fault,
     state: Arc<State>,
+    is_client: bool,
+    /// The thread on which the connection was split.
+    home: ThreadId,
+    waker: Option<Waker>,
 }
 
 impl BrokenReader {
     fn half(&mut self) -> &mut dyn ReadHalf {
         &mut **self.half.as_mut().unwrap()
+    }
+
+    /// Polls with the waker that the fault has for it.
+    fn poll_half(
+        &mut self,
+        cx: &mut Context<'_>,
+        frames: &mut Vec<Frame>,
+    ) -> Poll<Result<usize, ReadError>> {
+        let waker = match self.fault {
+            Fault::OneWaker => self.state.slot.put(cx),
+            Fault::ReadKeepsFirstWaker => self.waker.take().unwrap_or_else(|| cx.waker().clone()),
+            _ => cx.waker().clone(),
+        };
+        let read = self.half().poll_read(&mut Context::from_waker(&waker), frames);
+        if read.is_pending() {
+            self.waker = Some(waker);
+        }
+        read
     }
 
     fn spoil(&mut self, frames: &mut [Frame]) {
@@ -372,11 +449,15 @@ impl ReadHalf for BrokenReader {
         let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         match self.fault {
             Fault::OneLock if is(&self.state.writing_is_blocked) => return Poll::Pending,
+            Fault::OneThread if thread::current().id() != self.home => return Poll::Pending,
+            Fault::FewAtOnce if !self.is_client && LIVE.load(Ordering::Relaxed) > FEW => {
+                return Poll::Ready(Ok(0));
+            }
             Fault::ClosesBoth if is(&self.state.writing_is_closed) => return Poll::Ready(Ok(0)),
             _ => {}
         }
         let before = frames.len();
-        let read = self.half().poll_read(cx, frames);
+        let read = self.poll_half(cx, frames);
         self.spoil(&mut frames[before..]);
         match (self.fault, &read) {
             (Fault::EndsWhenIdle, Poll::Pending) => return Poll::Ready(Ok(0)),
@@ -384,6 +465,17 @@ impl ReadHalf for BrokenReader {
             (Fault::BlocksTheThread, Poll::Pending) => loop {
                 thread::park();
             },
+            (Fault::PendingWithFrames, Poll::Ready(Ok(1..))) => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            (Fault::RefusesSilently, Poll::Ready(Err(ReadError::FrameTooLarge { .. })))
+            | (Fault::EndsSilently, Poll::Ready(Err(ReadError::Io { .. }))) => {
+                return Poll::Ready(Ok(0));
+            }
+            (Fault::FailsToCloseLast, Poll::Ready(Ok(0))) => {
+                self.state.reading_has_ended.store(true, Ordering::Relaxed);
+            }
             (Fault::Doubles, _) if frames.len() > before + 10 => {
                 frames.insert(before + 5, frames[before + 5].clone());
             }
@@ -403,6 +495,9 @@ impl ReadHalf for BrokenReader {
 
 impl Drop for BrokenReader {
     fn drop(&mut self) {
+        if self.fault == Fault::FewAtOnce && !self.is_client {
+            LIVE.fetch_sub(1, Ordering::Relaxed);
+        }
         let mut kept = self.state.kept.lock().unwrap();
         kept.0 = self.half.take();
         keep_both(self.fault, &mut kept);
@@ -421,6 +516,10 @@ struct BrokenWriter {
     fault: Fault,
     state: Arc<State>,
     waker: Option<Waker>,
+    /// What was taken over and is not written.
+    taken: VecDeque<Frame>,
+    /// Whether nothing is ever written.
+    is_mute: bool,
 }
 
 impl BrokenWriter {
@@ -440,6 +539,22 @@ impl WriteHalf for BrokenWriter {
         if self.fault == Fault::LeavesFrames && batch.len() > 1 {
             let mut first = batch.drain(..1).collect();
             return self.half().poll_write(cx, &mut first);
+        }
+        if self.is_mute {
+            batch.clear();
+            return Poll::Ready(Ok(()));
+        }
+        if self.fault == Fault::TakesOver {
+            if batch.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.taken.append(batch);
+            let half = &mut **self.half.as_mut().unwrap();
+            return half.poll_write(cx, &mut self.taken);
+        }
+        if self.fault == Fault::OneWaker {
+            let waker = self.state.slot.put(cx);
+            return self.half().poll_write(&mut Context::from_waker(&waker), batch);
         }
         let waker = self.waker.take().unwrap_or_else(|| cx.waker().clone());
         let first = self.fault == Fault::KeepsFirstWaker;
@@ -462,7 +577,11 @@ impl WriteHalf for BrokenWriter {
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.state.writing_is_closed.store(true, Ordering::Relaxed);
-        self.half().poll_close(cx)
+        let closed = self.half().poll_close(cx);
+        if self.state.reading_has_ended.load(Ordering::Relaxed) {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        }
+        closed
     }
 }
 

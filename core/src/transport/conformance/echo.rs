@@ -2,8 +2,9 @@
 
 use super::bodies::frame;
 use super::breach::{Breach, said};
+use super::carry::carry_back;
 use super::end::End;
-use super::stage::{SMALL_BYTES, Stage, carry_back};
+use super::stage::{SMALL_BYTES, Stage};
 use crate::transport::{Incoming, Listener};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,7 +107,11 @@ async fn give_back(end: &mut End) -> Result<(), Breach> {
     while end.read_some(&mut frames).await? {
         end.write(frames.drain(..)).await?;
     }
-    end.close().await
+    match end.close().await {
+        // The other direction closed first, and took this one along.
+        Err(_) if !end.capabilities.half_close => Ok(()),
+        closed => closed,
+    }
 }
 
 /// A panic in a task is a breach.
@@ -122,7 +127,7 @@ pub(super) fn flattened<T>(
 }
 
 /// A client that gets a frame back from such a server.
-pub(super) async fn ask(end: &mut End, number: usize) -> Result<(), Breach> {
+pub(super) async fn ask(stage: &Stage, end: &mut End, number: usize) -> Result<(), Breach> {
     let size = SMALL_BYTES.min(end.capabilities.frame_bytes_max);
-    carry_back(end, &frame(number, size)).await
+    carry_back(end, &frame(number, size), stage.again()).await
 }

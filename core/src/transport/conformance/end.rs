@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::task::coop;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// One end of a connection.
 pub(super) struct End {
@@ -22,11 +22,13 @@ pub(super) struct End {
 }
 
 impl End {
-    pub(super) fn new(connection: Box<dyn Connection>, log: &Arc<Log>) -> Self {
+    /// `still` is how long nothing happens before it counts as waiting.
+    pub(super) fn new(connection: Box<dyn Connection>, log: &Arc<Log>, still: Duration) -> Self {
         let (peer, capabilities) = (connection.peer(), connection.capabilities());
         let (reader, writer) = connection.split();
         let reader = Reader { half: reader, log: Arc::clone(log) };
-        Self { peer, capabilities, reader, writer: Writer { half: writer, log: Arc::clone(log) } }
+        let writer = Writer { half: writer, log: Arc::clone(log), still };
+        Self { peer, capabilities, reader, writer }
     }
 
     pub(super) async fn write(
@@ -38,10 +40,6 @@ impl End {
 
     pub(super) async fn read_some(&mut self, frames: &mut Vec<Frame>) -> Result<bool, Breach> {
         self.reader.read_some(frames).await
-    }
-
-    pub(super) async fn read_frames(&mut self, count: usize) -> Result<Vec<Frame>, Breach> {
-        self.reader.read_frames(count).await
     }
 
     pub(super) async fn close(&mut self) -> Result<(), Breach> {
@@ -64,12 +62,27 @@ impl Reader {
     /// keep the check's deadline from passing.
     pub(super) async fn read(&mut self, frames: &mut Vec<Frame>) -> Result<usize, ReadError> {
         coop::consume_budget().await;
-        poll_fn(|cx| self.half.poll_read(cx, frames)).await
+        poll_fn(|cx| self.poll(cx, frames)).await
     }
 
     /// One poll by somebody who does not wait.
     pub(super) fn try_read(&mut self, frames: &mut Vec<Frame>) -> Poll<Result<usize, ReadError>> {
-        self.half.poll_read(&mut Context::from_waker(Waker::noop()), frames)
+        self.poll(&mut Context::from_waker(Waker::noop()), frames)
+    }
+
+    /// One poll, as the wire answers it; who is pending brings nothing.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        frames: &mut Vec<Frame>,
+    ) -> Poll<Result<usize, ReadError>> {
+        let before = frames.len();
+        let read = self.half.poll_read(cx, frames);
+        if read.is_pending() && frames.len() != before {
+            let seen = format!("{} frames for {before}", frames.len());
+            self.log.accuse(Breach::broken("no other frames by a read that is pending", seen));
+        }
+        read
     }
 
     /// One read that must not fail: whether the peer goes on.
@@ -110,16 +123,14 @@ impl Reader {
     }
 
     /// The same, but it stops at more than `count` frames, after which there need be no end.
-    pub(super) async fn read_past(&mut self, count: usize) -> (Vec<Frame>, Result<(), ReadError>) {
-        let mut frames = Vec::new();
-        while frames.len() <= count {
-            match self.read(&mut frames).await {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => return (frames, Err(error)),
-            }
-        }
-        (frames, Ok(()))
+    /// What came is there too when it is given up.
+    pub(super) async fn read_past(
+        &mut self,
+        count: usize,
+        frames: &mut Vec<Frame>,
+    ) -> Result<(), ReadError> {
+        while frames.len() <= count && self.read(frames).await? > 0 {}
+        Ok(())
     }
 
     /// Everything up to an end in order.
@@ -129,12 +140,15 @@ impl Reader {
         Ok(frames)
     }
 
-    /// Everything that comes until nothing comes for a while; a lossy wire may lose its end.
-    pub(super) async fn read_until_still(&mut self) -> Result<Vec<Frame>, Breach> {
+    /// Everything up to that frame, and what comes with it.
+    pub(super) async fn read_until(&mut self, last: &Frame) -> Result<Vec<Frame>, Breach> {
         let mut frames = Vec::new();
-        while let Ok(read) = timeout(STILL, self.read_some(&mut frames)).await {
-            if !read? {
-                break;
+        let mut looked = 0;
+        while !frames[looked..].iter().any(|frame: &Frame| frame.body == last.body) {
+            looked = frames.len();
+            if !self.read_some(&mut frames).await? {
+                let expected = "a frame that arrives when it is written again and again";
+                return Err(Breach::broken(expected, "the end"));
             }
         }
         Ok(frames)
@@ -145,6 +159,7 @@ impl Reader {
 pub(super) struct Writer {
     half: Box<dyn WriteHalf>,
     log: Arc<Log>,
+    still: Duration,
 }
 
 impl Writer {
@@ -185,6 +200,16 @@ impl Writer {
         closed.map_err(|source| Breach::Write { doing: self.log.doing(), source })
     }
 
+    /// Writes that frame again and again, for as long as somebody waits for it.
+    pub(super) async fn repeat(&mut self, frame: &Frame, every: Duration) -> Breach {
+        loop {
+            if let Err(breach) = self.write(&mut VecDeque::from([frame.clone()])).await {
+                return breach;
+            }
+            sleep(every).await;
+        }
+    }
+
     /// Writes batches of `many` frames until the wire takes no more, or `bytes_max` of them.
     pub(super) async fn fill(
         &mut self,
@@ -201,7 +226,7 @@ impl Writer {
                 filled.sent.push(frame.clone());
                 filled.rest.push_back(frame);
             }
-            match timeout(STILL, self.write(&mut filled.rest)).await {
+            match timeout(self.still, self.write(&mut filled.rest)).await {
                 Ok(written) => written?,
                 Err(_) => {
                     filled.is_blocked = true;
@@ -240,6 +265,3 @@ pub(super) struct Filled {
     /// Whether the wire takes no more.
     pub(super) is_blocked: bool,
 }
-
-/// How long nothing happens before something counts as waiting.
-pub(super) const STILL: Duration = Duration::from_millis(100);

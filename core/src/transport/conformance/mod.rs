@@ -13,15 +13,21 @@
 //! | `stage.rs` | what a check has at hand: addresses, connections, options |
 //! | `log.rs` | what it says of itself while it runs |
 //! | `end.rs` | one end of a connection, whose halves are held to the port's contract |
+//! | `carry.rs` | frames from one end to another, once or until they arrive |
 //! | `echo.rs` | a server that gives every frame back |
 //! | `descriptors.rs` | how many descriptors are open |
 //! | `bodies.rs` | bodies that follow from a number, and what may become of them |
 //!
-//! What it cannot see it does not judge: whether an `encrypted` wire is, and whether the kind and
-//! the class of a frame travel, which the port does not promise.
+//! What it cannot see it does not judge:
+//!
+//! - whether an `encrypted` wire is;
+//! - how much memory a half holds while the wire is idle;
+//! - whether a read takes a bounded amount per call;
+//! - whether the kind and the class of a frame travel, which the port does not promise.
 
 mod bodies;
 mod breach;
+mod carry;
 mod check;
 mod checks;
 mod descriptors;

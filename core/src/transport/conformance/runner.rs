@@ -18,7 +18,10 @@ pub(super) fn run(check: &'static Check, stage: Stage, deadline: Duration) -> Ch
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let began = Instant::now();
     let log = Arc::clone(&stage.log);
-    let outcome = match run_on_thread(check, stage, deadline) {
+    log.begin(check.name.to_owned());
+    let verdict = run_on_thread(check, stage, deadline);
+    // It comes first: what else went wrong may follow from it.
+    let outcome = match log.accusation().and(verdict) {
         Ok(Done::Kept) => Outcome::Kept { notes: log.notes() },
         Ok(Done::NotAsked(because)) => Outcome::NotAsked { because },
         Err(breach) => Outcome::Broken { breach },

@@ -2,7 +2,8 @@
 
 use super::bodies::Rules;
 use super::breach::Breach;
-use super::end::{End, STILL};
+use super::carry::carry;
+use super::end::End;
 use super::log::Log;
 use crate::protocol::Frame;
 use crate::transport::{Capabilities, Incoming, Listener, Transport};
@@ -72,6 +73,16 @@ impl Stage {
         self.log.note(what.into());
     }
 
+    /// How long nothing happens before something counts as waiting.
+    pub(super) fn still(&self) -> Duration {
+        self.options.deadline / 100
+    }
+
+    /// After how long a frame that may be lost is written again.
+    pub(super) fn again(&self) -> Duration {
+        self.options.deadline / 500
+    }
+
     pub(super) fn rules(&self, capabilities: Capabilities) -> Rules {
         Rules::new(capabilities, self.options.corrupting)
     }
@@ -90,7 +101,7 @@ impl Stage {
         let connected = (self.connect)(endpoint).connect().await;
         let connection =
             connected.map_err(|source| Breach::Connect { doing: self.log.doing(), source })?;
-        Ok(End::new(connection, &self.log))
+        Ok(End::new(connection, &self.log, self.still()))
     }
 
     pub(super) async fn arrival(
@@ -106,7 +117,7 @@ impl Stage {
             .handshake()
             .await
             .map_err(|source| Breach::Handshake { doing: self.log.doing(), source })?;
-        Ok(End::new(connection, &self.log))
+        Ok(End::new(connection, &self.log, self.still()))
     }
 
     pub(super) async fn accept(&self, listener: &mut Box<dyn Listener>) -> Result<End, Breach> {
@@ -118,7 +129,23 @@ impl Stage {
     pub(super) async fn meet(&self, listener: &mut Box<dyn Listener>) -> Result<Pair, Breach> {
         let endpoint = listener.endpoint();
         let (client, server) = tokio::try_join!(self.connect(&endpoint), self.accept(listener))?;
-        Ok(Pair { client, server })
+        Ok(Pair { client, server, again: self.again() })
+    }
+
+    /// Polls a future up to so many times, each time that it wakes, and drops it if it is not ready
+    /// by then, or not woken for a while.
+    pub(super) async fn polled<F: Future>(&self, times: usize, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut polls = 0;
+        let polling = poll_fn(|cx| {
+            polls += 1;
+            match future.as_mut().poll(cx) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending if polls >= times => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        timeout(self.still(), polling).await.ok().flatten()
     }
 
     /// A listener of its own, and one connection to it.
@@ -134,86 +161,32 @@ impl Stage {
 pub(super) struct Pair {
     pub(super) client: End,
     pub(super) server: End,
+    /// After how long a frame that may be lost is written again.
+    pub(super) again: Duration,
 }
 
 impl Pair {
     /// The same connection, seen from the other end.
     pub(super) fn turned(self) -> Self {
-        Self { client: self.server, server: self.client }
+        Self { client: self.server, server: self.client, again: self.again }
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {
         self.client.capabilities
     }
 
+    /// A frame from the client to the server, again and again where the wire may lose it.
+    pub(super) async fn carry(&mut self, frame: &Frame) -> Result<(), Breach> {
+        carry(&mut self.client, &mut self.server, frame, self.again).await
+    }
+
     /// A frame each way, again and again where the wire may lose it.
     pub(super) async fn greet(&mut self, number: usize) -> Result<(), Breach> {
         let size = SMALL_BYTES.min(self.capabilities().frame_bytes_max);
         let frame = super::bodies::frame(number, size);
-        carry(&mut self.client, &mut self.server, &frame).await?;
-        carry(&mut self.server, &mut self.client, &frame).await
+        self.carry(&frame).await?;
+        carry(&mut self.server, &mut self.client, &frame, self.again).await
     }
-}
-
-/// Writes a frame at one end until it arrives at the other: once, unless the wire may lose it.
-pub(super) async fn carry(from: &mut End, to: &mut End, frame: &Frame) -> Result<(), Breach> {
-    if from.capabilities.reliable {
-        from.write([frame.clone()]).await?;
-        return arrived(frame, &to.read_frames(1).await?);
-    }
-    loop {
-        from.write([frame.clone()]).await?;
-        if let Ok(came) = timeout(AGAIN, comes(to, frame)).await {
-            return came;
-        }
-    }
-}
-
-/// The same from an end to whoever gives it back, such as an [`Echo`](super::echo::Echo).
-pub(super) async fn carry_back(end: &mut End, frame: &Frame) -> Result<(), Breach> {
-    loop {
-        end.write([frame.clone()]).await?;
-        if end.capabilities.reliable {
-            return arrived(frame, &end.read_frames(1).await?);
-        }
-        if let Ok(came) = timeout(AGAIN, comes(end, frame)).await {
-            return came;
-        }
-    }
-}
-
-fn arrived(frame: &Frame, frames: &[Frame]) -> Result<(), Breach> {
-    match frames {
-        [one] if one.body == frame.body => Ok(()),
-        _ => Err(Breach::broken("the one frame that was written", format!("{frames:.200?}"))),
-    }
-}
-
-/// Reads until that frame is there, whatever else comes.
-async fn comes(end: &mut End, frame: &Frame) -> Result<(), Breach> {
-    let mut frames = Vec::new();
-    while end.read_some(&mut frames).await? {
-        if frames.iter().any(|it| it.body == frame.body) {
-            return Ok(());
-        }
-    }
-    Err(Breach::broken("a frame that arrives when it is written again", "the end"))
-}
-
-/// Polls a future up to so many times, each time that it wakes, and drops it if it is not ready
-/// by then, or not woken for a while.
-pub(super) async fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut polls = 0;
-    let polling = poll_fn(|cx| {
-        polls += 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if polls >= times => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    });
-    timeout(STILL, polling).await.ok().flatten()
 }
 
 /// Waits until something is so that wakes nobody when it becomes so. The check's deadline ends it.
@@ -225,9 +198,6 @@ pub(super) async fn until(mut is_so: impl FnMut() -> bool) {
 
 /// The size of a frame that is only there to arrive.
 pub(super) const SMALL_BYTES: usize = 40;
-
-/// After how long a frame that may be lost is written again.
-const AGAIN: Duration = Duration::from_millis(20);
 
 /// How often somebody looks at what wakes nobody.
 const LOOK: Duration = Duration::from_millis(2);

@@ -36,8 +36,10 @@ use std::time::Duration;
 /// println!("{report}");
 /// ```
 ///
-/// It blocks its thread, so within a runtime it belongs into `spawn_blocking`. In a process only
-/// one check runs at a time, because checks count the process's descriptors and heap.
+/// It blocks its thread, so within a runtime it belongs into `spawn_blocking`.
+///
+/// It wants a test binary of its own: checks count the descriptors and the heap of the whole
+/// process, in which therefore only one check runs at a time, and nothing else should.
 #[derive(Clone)]
 pub struct Conformance {
     bind: Maker,
@@ -104,7 +106,8 @@ impl Conformance {
     }
 
     /// How long a check may take; those with many connections may take six times that. Default:
-    /// 10 s.
+    /// 10 s. A hundredth of it without progress counts as waiting, and after a five-hundredth a
+    /// frame that may be lost is written again.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = deadline;

@@ -4,8 +4,7 @@ use super::super::breach::Breach;
 use super::super::check::{Done, Verdict};
 use super::super::descriptors;
 use super::super::echo::{Echo, ask, flattened};
-use super::super::end::STILL;
-use super::super::stage::{Stage, polled, until};
+use super::super::stage::{Stage, until};
 use crate::transport::Incoming;
 use std::pin::Pin;
 use tokio::task::JoinSet;
@@ -24,15 +23,15 @@ pub(super) async fn silent(stage: Stage) -> Verdict {
         let mut connecting: Pin<Box<dyn Future<Output = _>>> =
             Box::pin(async move { transport.connect().await });
         // It is kept as far as it got, connected or not.
-        let connected = polled(polls, connecting.as_mut()).await;
+        let connected = stage.polled(polls, connecting.as_mut()).await;
         silent.push((connected, connecting));
     }
-    let held = timeout(STILL, listener.accept()).await;
+    let held = timeout(stage.still(), listener.accept()).await;
     stage.doing("connecting while others are silent in the handshake");
     let server = Echo::new(&stage, listener);
     for number in 0..SPEAKING_PEERS {
         let mut client = stage.connect(&server.endpoint).await?;
-        ask(&mut client, number).await?;
+        ask(&stage, &mut client, number).await?;
     }
     drop((held, silent));
     Ok(Done::Kept)
@@ -46,7 +45,7 @@ pub(super) async fn accept(stage: Stage) -> Verdict {
         let (stage, endpoint) = (stage.clone(), endpoint.clone());
         clients.spawn(async move {
             let mut client = stage.connect(&endpoint).await?;
-            ask(&mut client, number).await
+            ask(&stage, &mut client, number).await
         });
     }
     let mut servers = JoinSet::new();
@@ -57,7 +56,7 @@ pub(super) async fn accept(stage: Stage) -> Verdict {
         }
         let missing = ACCEPTED_PEERS - servers.len();
         stage.doing(format!("accepting {missing} more of {ACCEPTED_PEERS} peers"));
-        if let Some(arrived) = polled(polls, listener.accept()).await {
+        if let Some(arrived) = stage.polled(polls, listener.accept()).await {
             let incoming =
                 arrived.map_err(|source| Breach::Accept { doing: stage.log.doing(), source })?;
             servers.spawn(give_back(stage.clone(), incoming));
@@ -87,11 +86,11 @@ pub(super) async fn connect(stage: Stage) -> Verdict {
         stage.doing(format!("giving up a connect after {polls} polls"));
         let transport = (stage.connect)(&server.endpoint);
         if polls > 0 {
-            drop(polled(polls, transport.connect()).await);
+            drop(stage.polled(polls, transport.connect()).await);
         }
         stage.doing(format!("connecting after one gave up after {polls} polls"));
         let mut client = stage.connect(&server.endpoint).await?;
-        ask(&mut client, polls).await?;
+        ask(&stage, &mut client, polls).await?;
         client.close().await?;
         let is_reliable = client.capabilities.reliable;
         drop(client);
@@ -125,7 +124,7 @@ pub(super) async fn handshake(stage: Stage) -> Verdict {
         if polls == 0 {
             drop(incoming);
         } else {
-            drop(polled(polls, incoming.handshake()).await);
+            drop(stage.polled(polls, incoming.handshake()).await);
         }
         stage.doing(format!("ending at the client, after a handshake of {polls} polls"));
         flattened(client.await.map(Ok), &stage)?;
@@ -143,7 +142,7 @@ pub(super) async fn bind(stage: Stage) -> Verdict {
         drop(listener);
         stage.doing(format!("giving up a bind after {polls} polls"));
         let transport = (stage.bind_at)(&endpoint);
-        drop(polled(polls, transport.bind()).await);
+        drop(stage.polled(polls, transport.bind()).await);
         stage.doing(format!("binding after one gave up after {polls} polls"));
         listener = stage.listen_at(&endpoint).await?;
     }

@@ -6,6 +6,7 @@ use super::super::descriptors;
 use super::super::echo::{Echo, ask, flattened};
 use super::super::end::End;
 use super::super::stage::{Gauge, Stage, until};
+use crate::transport::Capabilities;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub(super) async fn at_once(stage: Stage) -> Verdict {
     stage.doing(format!("opening {count} connections, and keeping them"));
     let opened = in_crowd(&stage, &server, count, |stage, endpoint, number| async move {
         let mut client = stage.connect(&endpoint).await?;
-        ask(&mut client, number).await?;
+        ask(&stage, &mut client, number).await?;
         Ok(client)
     });
     let mut clients: Vec<End> = opened.await?;
@@ -33,7 +34,7 @@ pub(super) async fn at_once(stage: Stage) -> Verdict {
     let mut workers = JoinSet::new();
     while !clients.is_empty() {
         let some = clients.split_off(clients.len().saturating_sub(count.div_ceil(AT_ONCE)));
-        workers.spawn(ask_and_close(some));
+        workers.spawn(ask_and_close(stage.clone(), some));
     }
     while let Some(ended) = workers.join_next().await {
         flattened(ended, &stage)?;
@@ -45,9 +46,9 @@ pub(super) async fn at_once(stage: Stage) -> Verdict {
     Ok(Done::Kept)
 }
 
-async fn ask_and_close(clients: Vec<End>) -> Result<(), Breach> {
+async fn ask_and_close(stage: Stage, clients: Vec<End>) -> Result<(), Breach> {
     for (number, mut client) in clients.into_iter().enumerate() {
-        ask(&mut client, number).await?;
+        ask(&stage, &mut client, number).await?;
         leave(&mut client).await?;
     }
     Ok(())
@@ -56,8 +57,14 @@ async fn ask_and_close(clients: Vec<End>) -> Result<(), Breach> {
 /// Ends a connection in order, as far as the wire knows of order.
 async fn leave(client: &mut End) -> Result<(), Breach> {
     client.close().await?;
-    if client.capabilities.reliable {
-        client.reader.read_to_good_end().await?;
+    let Capabilities { reliable, half_close, .. } = client.capabilities;
+    if reliable {
+        if half_close {
+            client.reader.read_to_good_end().await?;
+        } else {
+            // Our close may have taken the other direction along.
+            let _ = client.reader.read_to_end().await;
+        }
     }
     Ok(())
 }
@@ -67,7 +74,7 @@ async fn affordable(stage: &Stage, server: &Echo) -> Result<usize, Breach> {
     let asked = stage.options.connections;
     let before = descriptors::open();
     let mut client = stage.connect(&server.endpoint).await?;
-    ask(&mut client, 0).await?;
+    ask(stage, &mut client, 0).await?;
     let (Some(before), Some(after), Some(max)) = (before, descriptors::open(), descriptors::max())
     else {
         return Ok(asked);
@@ -131,7 +138,7 @@ async fn come_and_go(stage: &Stage, count: usize) -> Result<(), Breach> {
     let server = Echo::new(stage, stage.listen().await?);
     let gone = in_crowd(stage, &server, count, |stage, endpoint, number| async move {
         let mut client = stage.connect(&endpoint).await?;
-        ask(&mut client, number).await?;
+        ask(&stage, &mut client, number).await?;
         leave(&mut client).await?;
         Ok(client.capabilities.reliable)
     });

@@ -2,13 +2,16 @@
 
 use super::super::bodies::{NUMBER_BYTES, body, frame, numbered};
 use super::super::breach::Breach;
+use super::super::carry::{both, joined};
 use super::super::check::{Done, Verdict};
-use super::super::end::{Reader, STILL};
-use super::super::stage::{Pair, Stage, carry};
+use super::super::end::{End, Reader, Writer};
+use super::super::stage::{Pair, Stage};
 use crate::protocol::Frame;
 use crate::transport::Capabilities;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::task::Poll;
+use std::time::Duration;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
 pub(super) async fn both_ways(stage: Stage) -> Verdict {
@@ -18,7 +21,7 @@ pub(super) async fn both_ways(stage: Stage) -> Verdict {
         pair.greet(number).await?;
     }
     stage.doing("carrying a frame of text");
-    carry(&mut pair.client, &mut pair.server, &Frame::text("grüß dich")).await?;
+    pair.carry(&Frame::text("grüß dich")).await?;
     Ok(Done::Kept)
 }
 
@@ -33,7 +36,7 @@ pub(super) async fn order(stage: Stage) -> Verdict {
             let batch: Vec<_> = frames.drain(..size.min(frames.len())).collect();
             (!batch.is_empty()).then_some(batch)
         });
-        carry_all(&stage, &mut pair, batches.collect(), &sent).await?;
+        carry_all(&stage, &mut pair, &batches.collect::<Vec<_>>(), &sent).await?;
         pair = pair.turned();
     }
     Ok(Done::Kept)
@@ -42,11 +45,11 @@ pub(super) async fn order(stage: Stage) -> Verdict {
 pub(super) async fn empty(stage: Stage) -> Verdict {
     let (mut pair, _listener) = stage.pair().await?;
     stage.doing("carrying an empty frame alone");
-    carry(&mut pair.client, &mut pair.server, &Frame::ordered("")).await?;
+    pair.carry(&Frame::ordered("")).await?;
     stage.doing("carrying empty frames in one batch with others");
     let batch = vec![Frame::ordered(""), frame(1, NUMBER_BYTES), Frame::ordered("")];
     let sent = batch.clone();
-    carry_all(&stage, &mut pair, vec![batch], &sent).await?;
+    carry_all(&stage, &mut pair, &[batch], &sent).await?;
     stage.doing("carrying frames after the empty ones");
     pair.greet(2).await?;
     Ok(Done::Kept)
@@ -63,8 +66,8 @@ pub(super) async fn sizes(stage: Stage) -> Verdict {
             stage.doing(format!("carrying bodies of many sizes {direction}, {many} in a batch"));
             let frames = sizes.iter().enumerate().map(|(number, size)| frame(number, *size));
             let sent: Vec<_> = frames.collect();
-            let batches = sent.chunks(many).map(<[Frame]>::to_vec).collect();
-            carry_all(&stage, &mut pair, batches, &sent).await?;
+            let batches: Vec<_> = sent.chunks(many).map(<[Frame]>::to_vec).collect();
+            carry_all(&stage, &mut pair, &batches, &sent).await?;
             pair = pair.turned();
         }
     }
@@ -81,13 +84,14 @@ pub(super) async fn largest(stage: Stage) -> Verdict {
     for direction in ["to the server", "to the client"] {
         stage.doing(format!("carrying a frame of {size} bytes {direction}"));
         let sent = [frame(1, size), frame(2, NUMBER_BYTES), frame(3, size.saturating_sub(1))];
-        carry_all(&stage, &mut pair, vec![sent.to_vec()], &sent).await?;
+        carry_all(&stage, &mut pair, &[sent.to_vec()], &sent).await?;
         pair = pair.turned();
     }
     Ok(Done::Kept)
 }
 
-/// Both ends write more than a wire usually buffers, and both read.
+/// Both ends write more than a wire usually buffers, and both read: four tasks on two threads, so
+/// that nobody is woken by what wakes another.
 pub(super) async fn at_once(stage: Stage) -> Verdict {
     let (pair, _listener) = stage.pair().await?;
     if !pair.capabilities().keeps_everything() {
@@ -95,53 +99,96 @@ pub(super) async fn at_once(stage: Stage) -> Verdict {
     }
     let size = LARGE_BYTES.min(pair.capabilities().frame_bytes_max);
     let rules = stage.rules(pair.capabilities());
-    let Pair { mut client, mut server } = pair;
+    let Pair { client, server, .. } = pair;
     stage.doing("carrying a lot both ways at the same time");
     let sent: Vec<_> = (0..LARGE_FRAMES).map(|number| frame(number, size)).collect();
-    let (mut up, mut down) = (sent.iter().cloned().collect(), sent.iter().cloned().collect());
-    let (there, back, (), ()) = tokio::try_join!(
-        server.reader.read_frames(sent.len()),
-        client.reader.read_frames(sent.len()),
-        client.writer.write(&mut up),
-        server.writer.write(&mut down),
-    )?;
+    let (up, down) = (write_in_task(client.writer, &sent), write_in_task(server.writer, &sent));
+    let there = read_in_task(server.reader, sent.len());
+    let back = read_in_task(client.reader, sent.len());
+    // No half goes before all are done.
+    let ((there, _reader), (back, _other_reader), _writer, _other_writer) =
+        tokio::try_join!(joined(there), joined(back), joined(up), joined(down))?;
     rules.judge(&sent, &there)?;
     rules.judge(&sent, &back)?;
     Ok(Done::Kept)
+}
+
+fn write_in_task(mut writer: Writer, frames: &[Frame]) -> JoinHandle<Result<Writer, Breach>> {
+    let mut batch: VecDeque<_> = frames.iter().cloned().collect();
+    tokio::spawn(async move {
+        writer.write(&mut batch).await?;
+        Ok(writer)
+    })
+}
+
+fn read_in_task(
+    mut reader: Reader,
+    count: usize,
+) -> JoinHandle<Result<(Vec<Frame>, Reader), Breach>> {
+    tokio::spawn(async move { Ok((reader.read_frames(count).await?, reader)) })
 }
 
 /// Whoever forgets a wake-up between two threads hangs here, sooner or later.
 pub(super) async fn threads(stage: Stage) -> Verdict {
     let (pair, _listener) = stage.pair().await?;
     let capabilities = pair.capabilities();
-    let Pair { mut client, mut server } = pair;
+    let Pair { client, server, again } = pair;
     stage.doing(format!("carrying {THREAD_FRAMES} frames from one thread to another"));
+    let End { reader: _client_reader, mut writer, .. } = client;
+    let End { mut reader, writer: _server_writer, .. } = server;
     let writing = tokio::spawn(async move {
         let mut frames: VecDeque<_> = numbered(THREAD_FRAMES).collect();
         while !frames.is_empty() {
             let mut batch = frames.drain(..THREAD_BATCH.min(frames.len())).collect();
-            client.writer.write(&mut batch).await?;
+            writer.write(&mut batch).await?;
         }
-        client.close().await?;
-        Ok::<_, Breach>(client)
+        end_or_repeat(writer, capabilities, again).await
     });
     let reading = tokio::spawn(async move {
-        let frames = read_all(&mut server.reader, capabilities).await?;
-        Ok::<_, Breach>((frames, server))
+        if capabilities.reliable {
+            reader.read_to_good_end().await
+        } else {
+            reader.read_until(&last()).await
+        }
     });
-    let (frames, _server) = joined(reading).await?;
-    let _client = joined(writing).await?;
-    let sent: Vec<_> = numbered(THREAD_FRAMES).collect();
-    stage.rules(capabilities).judge(&sent, &frames)?;
+    let (frames, _writer) = both(reading, writing, capabilities.reliable).await?;
+    judge_stream(&stage, capabilities, numbered(THREAD_FRAMES).collect(), &frames)
+}
+
+/// Closes in order, or writes a last frame for as long as somebody waits for it.
+async fn end_or_repeat(
+    mut writer: Writer,
+    capabilities: Capabilities,
+    again: Duration,
+) -> Result<Writer, Breach> {
+    if capabilities.reliable {
+        writer.close().await?;
+        return Ok(writer);
+    }
+    Err(writer.repeat(&last(), again).await)
+}
+
+/// What came of frames after which the writer closed, or repeated a last one.
+fn judge_stream(
+    stage: &Stage,
+    capabilities: Capabilities,
+    mut sent: Vec<Frame>,
+    read: &[Frame],
+) -> Verdict {
+    if !capabilities.reliable {
+        if read.iter().all(|frame| frame.body == last().body) {
+            let expected = format!("some of {} frames", sent.len());
+            return Err(Breach::broken(expected, "only what was written again and again"));
+        }
+        sent.push(last());
+    }
+    stage.rules(capabilities).judge(&sent, read)?;
     Ok(Done::Kept)
 }
 
-/// A panic over there is a panic here.
-async fn joined<T>(task: tokio::task::JoinHandle<Result<T, Breach>>) -> Result<T, Breach> {
-    match task.await {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+/// A frame that is like no other.
+fn last() -> Frame {
+    Frame::ordered(body(usize::MAX, LAST_BYTES))
 }
 
 pub(super) async fn idle(stage: Stage) -> Verdict {
@@ -149,79 +196,86 @@ pub(super) async fn idle(stage: Stage) -> Verdict {
     for round in 0..IDLE_ROUNDS {
         stage.doing("reading where nothing was written");
         for end in [&mut pair.client, &mut pair.server] {
-            if let Ok(seen) = timeout(STILL / 2, restless(&mut end.reader)).await {
+            let keeps_everything = end.capabilities.keeps_everything();
+            let seen = restless(&mut end.reader, keeps_everything);
+            if let Ok(seen) = timeout(stage.still() / 2, seen).await {
                 return Err(Breach::broken("an idle wire that is pending", seen));
             }
         }
         stage.doing("carrying a frame after the wire was idle");
         pair.greet(round).await?;
-        drain(&mut pair).await?;
     }
     Ok(Done::Kept)
 }
 
-/// Reads until it is more than the few words that a wire may say to itself.
-async fn restless(reader: &mut Reader) -> String {
+/// Reads until it is more than the few words that a wire may say to itself. Copies that a lossy
+/// wire made are no sign that it is not idle.
+async fn restless(reader: &mut Reader, keeps_everything: bool) -> String {
     let mut frames = Vec::new();
-    for _ in 0..IDLE_READS_MAX {
+    let reads_max = if keeps_everything { IDLE_READS_MAX } else { IDLE_COPIES_MAX };
+    for _ in 0..reads_max {
         let read = reader.read(&mut frames).await;
-        if !frames.is_empty() || !matches!(read, Ok(1..)) {
+        if (keeps_everything && !frames.is_empty()) || !matches!(read, Ok(1..)) {
             return format!("{read:?} with {} frames", frames.len());
         }
     }
-    format!("{IDLE_READS_MAX} reads that were ready, without a frame")
+    format!("{reads_max} reads that were ready, with {} frames", frames.len())
 }
 
-/// Copies that a lossy wire made are no sign that it is not idle.
-async fn drain(pair: &mut Pair) -> Result<(), Breach> {
-    if !pair.capabilities().keeps_everything() {
-        pair.client.reader.read_until_still().await?;
-        pair.server.reader.read_until_still().await?;
-    }
-    Ok(())
-}
-
+/// Somebody who does not wait polls in between, and first of all: whoever waits then, in a task of
+/// its own and for as long as it takes, is woken all the same.
 pub(super) async fn given_up(stage: Stage) -> Verdict {
     let (pair, _listener) = stage.pair().await?;
     let capabilities = pair.capabilities();
+    let Pair { client, server, again } = pair;
     let size = capabilities.frame_bytes_max.min(GIVEN_UP_BYTES);
     stage.doing("reading with polls of which many are not repeated");
     let sent: Vec<_> = (0..GIVEN_UP_FRAMES).map(|number| frame(number, size)).collect();
-    let Pair { mut client, mut server } = pair;
-    let writing = async {
-        for frame in &sent {
-            client.write([frame.clone()]).await?;
+    let End { reader: _client_reader, mut writer, .. } = client;
+    let End { reader, writer: _server_writer, .. } = server;
+    let reading = tokio::spawn(read_restlessly(reader, capabilities.reliable));
+    // It waits before anything is written.
+    yield_now().await;
+    let frames = sent.clone();
+    let writing = tokio::spawn(async move {
+        for frame in frames {
+            writer.write(&mut VecDeque::from([frame])).await?;
             // The reader is to find nothing now and then.
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
-        if capabilities.reliable { client.close().await } else { Ok(()) }
-    };
+        end_or_repeat(writer, capabilities, again).await
+    });
+    let (frames, _writer) = both(reading, writing, capabilities.reliable).await?;
+    judge_stream(&stage, capabilities, sent, &frames)
+}
+
+/// Everything up to the end, or to the last frame where the end may be lost.
+async fn read_restlessly(mut reader: Reader, reliable: bool) -> Result<Vec<Frame>, Breach> {
     let mut frames = Vec::new();
-    let reading = async {
-        loop {
-            for _ in 0..TRIES {
-                match server.reader.try_read(&mut frames) {
-                    Poll::Ready(Ok(0)) => return Ok(()),
-                    Poll::Ready(Ok(_)) | Poll::Pending => {}
-                    Poll::Ready(Err(source)) => {
-                        let doing = "polling by somebody who does not wait".into();
-                        return Err(Breach::Read { doing, source });
-                    }
+    loop {
+        let looked = frames.len();
+        for _ in 0..TRIES {
+            match reader.try_read(&mut frames) {
+                Poll::Ready(Ok(0)) => return Ok(frames),
+                Poll::Ready(Ok(_)) | Poll::Pending => {}
+                Poll::Ready(Err(source)) => {
+                    let doing = "polling by somebody who does not wait".into();
+                    return Err(Breach::Read { doing, source });
                 }
             }
-            // Whoever waits is woken, whoever else polled in between.
-            match timeout(STILL, server.read_some(&mut frames)).await {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) => return Ok(()),
-                Ok(Err(breach)) => return Err(breach),
-                Err(_) if capabilities.reliable => {}
-                Err(_) => return Ok(()),
-            }
         }
-    };
-    tokio::try_join!(writing, reading)?;
-    stage.rules(capabilities).judge(&sent, &frames)?;
-    Ok(Done::Kept)
+        let is_last = |frame: &Frame| frame.body == last().body;
+        if !reliable && frames[looked..].iter().any(is_last) {
+            return Ok(frames);
+        }
+        let looked = frames.len();
+        if !reader.read_some(&mut frames).await? {
+            return Ok(frames);
+        }
+        if !reliable && frames[looked..].iter().any(is_last) {
+            return Ok(frames);
+        }
+    }
 }
 
 /// Writes all batches at the client's end and holds what comes at the server's against them. What
@@ -229,36 +283,69 @@ pub(super) async fn given_up(stage: Stage) -> Verdict {
 async fn carry_all(
     stage: &Stage,
     pair: &mut Pair,
-    batches: Vec<Vec<Frame>>,
+    batches: &[Vec<Frame>],
     sent: &[Frame],
 ) -> Result<(), Breach> {
-    let capabilities = pair.capabilities();
-    let last = Frame::ordered(body(usize::MAX, LAST_BYTES));
+    if !pair.capabilities().reliable {
+        return carry_till_seen(stage, pair, batches, sent).await;
+    }
+    let writer = &mut pair.client.writer;
     let writing = async {
-        for batch in batches {
-            pair.client.writer.write(&mut batch.into()).await?;
-        }
-        pair.client.writer.write(&mut VecDeque::from([last.clone()])).await
+        write_batches(writer, batches).await?;
+        writer.write(&mut VecDeque::from([last()])).await
     };
-    let reading = async {
-        if !capabilities.reliable {
-            return pair.server.reader.read_until_still().await;
-        }
-        pair.server.reader.read_frames(sent.len() + 1).await
-    };
+    let reading = pair.server.reader.read_frames(sent.len() + 1);
     let ((), read) = tokio::try_join!(writing, reading)?;
     let mut all = sent.to_vec();
-    all.push(last);
-    stage.rules(capabilities).judge(&all, &read)
+    all.push(last());
+    stage.rules(pair.capabilities()).judge(&all, &read)
 }
 
-/// Everything up to the end, or until nothing more comes where the end may be lost.
-async fn read_all(reader: &mut Reader, capabilities: Capabilities) -> Result<Vec<Frame>, Breach> {
-    if capabilities.reliable {
-        reader.read_to_good_end().await
-    } else {
-        reader.read_until_still().await
+/// The same where frames may be lost: again and again, each time up to a last frame that comes,
+/// until each frame came once, or any at all where they are too many to ask for each.
+async fn carry_till_seen(
+    stage: &Stage,
+    pair: &mut Pair,
+    batches: &[Vec<Frame>],
+    sent: &[Frame],
+) -> Result<(), Breach> {
+    let rules = stage.rules(pair.capabilities());
+    let wants_each = sent.len() <= EACH_FRAMES_MAX && !stage.options.corrupting;
+    let mut missing: HashSet<_> = sent.iter().map(|frame| &frame.body).collect();
+    let (all, mut written, mut read) = (missing.len(), Vec::new(), Vec::new());
+    for round in 0_usize.. {
+        let last = Frame::ordered(body(usize::MAX - round, LAST_BYTES));
+        written.extend(sent.iter().cloned().chain([last.clone()]));
+        let writer = &mut pair.client.writer;
+        let writing = async {
+            match write_batches(writer, batches).await {
+                Ok(()) => writer.repeat(&last, stage.again()).await,
+                Err(breach) => breach,
+            }
+        };
+        read.extend(tokio::select! {
+            biased;
+            read = pair.server.reader.read_until(&last) => read?,
+            breach = writing => return Err(breach),
+        });
+        rules.judge(&written, &read)?;
+        for frame in &read {
+            missing.remove(&frame.body);
+        }
+        // Where bytes change, none need be as it was.
+        let any = missing.len() < all || stage.options.corrupting && read.len() > round + 1;
+        if missing.is_empty() || any && !wants_each {
+            break;
+        }
     }
+    Ok(())
+}
+
+async fn write_batches(writer: &mut Writer, batches: &[Vec<Frame>]) -> Result<(), Breach> {
+    for batch in batches {
+        writer.write(&mut batch.iter().cloned().collect()).await?;
+    }
+    Ok(())
 }
 
 /// Lengths at which known framings change how they write a length, and sizes of buffers.
@@ -275,7 +362,11 @@ const THREAD_FRAMES: usize = 20_000;
 const THREAD_BATCH: usize = 20;
 const IDLE_ROUNDS: usize = 2;
 const IDLE_READS_MAX: usize = 10;
+const IDLE_COPIES_MAX: usize = 1000;
 const GIVEN_UP_FRAMES: usize = 500;
 const GIVEN_UP_BYTES: usize = 3000;
 const TRIES: usize = 3;
 const LAST_BYTES: usize = 7;
+
+/// Of so many frames each is asked for on a wire that may lose them.
+const EACH_FRAMES_MAX: usize = 100;

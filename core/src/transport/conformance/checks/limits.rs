@@ -2,9 +2,9 @@
 
 use super::super::bodies::{NUMBER_BYTES, body, frame};
 use super::super::breach::Breach;
+use super::super::carry::carry_or_end;
 use super::super::check::{Done, Verdict};
-use super::super::end::{End, STILL};
-use super::super::stage::{Pair, Stage, carry};
+use super::super::stage::{Pair, Stage};
 use crate::protocol::Frame;
 use crate::transport::ReadError;
 use std::collections::VecDeque;
@@ -14,14 +14,13 @@ use std::slice;
 use tokio::time::timeout;
 
 pub(super) async fn over_the_wires(stage: Stage) -> Verdict {
-    let (pair, _listener) = stage.pair().await?;
+    let (mut pair, _listener) = stage.pair().await?;
     let max = pair.capabilities().frame_bytes_max;
     if max > WIRE_BYTES_MAX {
         return Done::not_asked(format!("frames of {max} bytes are too large to try"));
     }
-    let Pair { mut client, mut server } = pair;
     stage.doing(format!("refusing a frame of {} bytes, {max} are the limit", max + 1));
-    refuse(&stage, &mut client, &mut server, vec![frame(1, NUMBER_BYTES)], max).await
+    refuse(&stage, &mut pair, vec![frame(1, NUMBER_BYTES)], max).await
 }
 
 pub(super) async fn over_the_sessions(stage: Stage) -> Verdict {
@@ -29,12 +28,11 @@ pub(super) async fn over_the_sessions(stage: Stage) -> Verdict {
     let max = SESSION_BYTES_MAX.min(pair.capabilities().frame_bytes_max - 1);
     for direction in ["at the server", "at the client"] {
         stage.doing(format!("carrying a frame of {} bytes before a limit is set", max + 1));
-        carry(&mut pair.client, &mut pair.server, &frame(1, max + 1)).await?;
+        pair.carry(&frame(1, max + 1)).await?;
         stage.doing(format!("refusing a frame of {} bytes {direction}, {max} were set", max + 1));
-        let Pair { mut client, mut server } = pair;
-        server.reader.set_frame_bytes_max(max);
+        pair.server.reader.set_frame_bytes_max(max);
         let good = vec![frame(2, max), frame(3, NUMBER_BYTES), frame(4, max)];
-        refuse(&stage, &mut client, &mut server, good, max).await?;
+        refuse(&stage, &mut pair, good, max).await?;
         let mut listener = stage.listen().await?;
         pair = stage.meet(&mut listener).await?.turned();
     }
@@ -43,48 +41,56 @@ pub(super) async fn over_the_sessions(stage: Stage) -> Verdict {
 
 /// Writes good frames and one of a byte too many. The good ones arrive, the other does not: its
 /// reader says which limit it broke, or, where that is the wire's own, already its writer.
-async fn refuse(
-    stage: &Stage,
-    writer: &mut End,
-    reader: &mut End,
-    good: Vec<Frame>,
-    max: usize,
-) -> Verdict {
-    let capabilities = writer.capabilities;
-    writer.writer.write(&mut good.clone().into()).await?;
-    let mut batch = VecDeque::from([frame(5, max + 1), frame(6, NUMBER_BYTES)]);
+async fn refuse(stage: &Stage, pair: &mut Pair, good: Vec<Frame>, max: usize) -> Verdict {
+    let capabilities = pair.capabilities();
     if !capabilities.reliable {
-        // Lost, refused by either side, but never cut.
-        let _ = timeout(STILL, writer.writer.try_write_all(&mut batch)).await;
-        let mut read = Vec::new();
-        while let Ok(Ok(1..)) = timeout(STILL, reader.reader.read(&mut read)).await {}
-        let mut sent = good;
-        sent.push(frame(6, NUMBER_BYTES));
-        stage.rules(capabilities).judge(&sent, &read)?;
-        return Ok(Done::Kept);
+        return refuse_lossy(stage, pair, good, max).await;
     }
-    let refused_there = async {
-        match writer.writer.try_write_all(&mut batch).await {
-            Err(error) => error,
-            Ok(()) => pending::<io::Error>().await,
+    let (writer, reader) = (&mut pair.client.writer, &mut pair.server.reader);
+    let mut read = Vec::new();
+    let writing = async {
+        writer.write(&mut good.clone().into()).await?;
+        let mut batch = VecDeque::from([frame(5, max + 1), frame(6, NUMBER_BYTES)]);
+        match writer.try_write_all(&mut batch).await {
+            Err(error) => Ok(error),
+            Ok(()) => pending::<Result<io::Error, Breach>>().await,
         }
     };
-    tokio::select! {
+    let refused = tokio::select! {
         biased;
-        (read, end) = reader.reader.read_past(good.len()) => {
+        end = reader.read_past(good.len(), &mut read) => Err(end),
+        refused = writing => Ok(refused?),
+    };
+    match refused {
+        Err(end) => {
             stage.rules(capabilities).judge(&good, &read)?;
             told(end, max)
         }
-        error = refused_there => {
-            if max < capabilities.frame_bytes_max {
-                let expected = "a writer that does not know the reader's limit";
-                return Err(Breach::broken(expected, format!("{error:?}")));
-            }
-            let read = reader.read_frames(good.len()).await?;
+        Ok(error) if max < capabilities.frame_bytes_max => {
+            let expected = "a writer that does not know the reader's limit";
+            Err(Breach::broken(expected, format!("{error:?}")))
+        }
+        Ok(_) => {
+            read.extend(reader.read_frames(good.len().saturating_sub(read.len())).await?);
             stage.rules(capabilities).judge(&good, &read)?;
             Ok(Done::Kept)
         }
     }
+}
+
+/// Lost, refused by either side, but never cut; the good ones arrive when they are repeated.
+async fn refuse_lossy(stage: &Stage, pair: &mut Pair, good: Vec<Frame>, max: usize) -> Verdict {
+    for frame in &good {
+        pair.carry(frame).await?;
+    }
+    let mut batch = VecDeque::from([frame(5, max + 1)]);
+    let _ = timeout(stage.again(), pair.client.writer.try_write_all(&mut batch)).await;
+    let last = frame(6, NUMBER_BYTES);
+    let (writer, reader) = (&mut pair.client.writer, &mut pair.server.reader);
+    let read = carry_or_end(writer, reader, &last, stage.again()).await;
+    let sent: Vec<_> = good.into_iter().chain([last]).collect();
+    stage.rules(pair.capabilities()).judge(&sent, &read)?;
+    Ok(Done::Kept)
 }
 
 fn told(end: Result<(), ReadError>, limit: usize) -> Verdict {
@@ -111,11 +117,11 @@ pub(super) async fn costs_nothing(stage: Stage) -> Verdict {
     if size < 2 * COST_BYTES_MAX || !capabilities.reliable {
         return Done::not_asked("the wire has no frames of which one could be missed");
     }
-    let Pair { mut client, mut server } = pair;
+    let Pair { mut client, mut server, .. } = pair;
     server.reader.set_frame_bytes_max(SESSION_BYTES_MAX);
     stage.doing(format!("writing a frame of {size} bytes, as far as the wire takes it"));
     let mut batch = VecDeque::from([Frame::ordered(body(1, size))]);
-    if let Ok(Err(source)) = timeout(STILL, client.writer.try_write_all(&mut batch)).await {
+    if let Ok(Err(source)) = timeout(stage.still(), client.writer.try_write_all(&mut batch)).await {
         return Err(Breach::Write { doing: stage.log.doing(), source });
     }
     stage.doing(format!("refusing a frame of {size} bytes, {SESSION_BYTES_MAX} were set"));
@@ -145,7 +151,10 @@ pub(super) async fn datagram(stage: Stage) -> Verdict {
     let arrives = async {
         loop {
             pair.client.write([largest.clone()]).await?;
-            let read = pair.server.reader.read_until_still().await?;
+            let mut read = Vec::new();
+            if let Ok(came) = timeout(stage.again(), pair.server.read_some(&mut read)).await {
+                came?;
+            }
             stage.rules(capabilities).judge_volatile(slice::from_ref(&largest), &read)?;
             if !read.is_empty() {
                 return Ok::<_, Breach>(());
@@ -156,14 +165,14 @@ pub(super) async fn datagram(stage: Stage) -> Verdict {
     for size in [max + 1, 2 * max] {
         stage.doing(format!("writing a volatile frame of {size} bytes, {max} are the limit"));
         let mut listener = stage.listen().await?;
-        let Pair { mut client, mut server } = stage.meet(&mut listener).await?;
+        let Pair { mut client, mut server, again } = stage.meet(&mut listener).await?;
         let large = Frame::volatile(body(2, size));
         let mut batch = VecDeque::from([large.clone()]);
         // Refused, dropped or taken along another road, but whole.
-        let _ = timeout(STILL, client.writer.try_write_all(&mut batch)).await;
-        let mut read = Vec::new();
-        while let Ok(Ok(1..)) = timeout(STILL, server.reader.read(&mut read)).await {}
-        stage.rules(capabilities).judge_volatile(&[large], &read)?;
+        let _ = timeout(again, client.writer.try_write_all(&mut batch)).await;
+        let last = Frame::volatile(body(3, NUMBER_BYTES.min(max)));
+        let read = carry_or_end(&mut client.writer, &mut server.reader, &last, again).await;
+        stage.rules(capabilities).judge_volatile(&[large, last], &read)?;
     }
     Ok(Done::Kept)
 }

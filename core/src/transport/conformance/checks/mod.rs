@@ -40,7 +40,8 @@ pub(super) static ALL: &[Check] = &[
     Check::new("the largest frame that is declared arrives", |stage| {
         Box::pin(delivery::largest(stage))
     }),
-    Check::new("both directions carry at once", |stage| Box::pin(delivery::at_once(stage))),
+    Check::new("both directions carry at once", |stage| Box::pin(delivery::at_once(stage)))
+        .on_two_threads(),
     Check::new("between two threads nothing is lost", |stage| Box::pin(delivery::threads(stage)))
         .on_two_threads(),
     Check::new("an idle wire is pending and has not ended", |stage| {
@@ -71,6 +72,9 @@ pub(super) static ALL: &[Check] = &[
         Box::pin(pressure::arrives_later(stage))
     }),
     Check::new("a try without a waker loses no wake-up", |stage| Box::pin(pressure::wakes(stage))),
+    Check::new("what a wire took over arrives when its writer polls on", |stage| {
+        Box::pin(pressure::polled_on(stage))
+    }),
     Check::new("a close in order comes after everything before it", |stage| {
         Box::pin(ends::in_order(stage))
     }),
@@ -80,6 +84,7 @@ pub(super) static ALL: &[Check] = &[
     Check::new("a connection that was dropped ends for its peer", |stage| {
         Box::pin(ends::dropped(stage))
     }),
+    Check::new("an end in the middle of a frame is an error", |stage| Box::pin(ends::cut(stage))),
     Check::new("writing to a peer that is gone fails", |stage| Box::pin(ends::gone(stage))),
     Check::new("a silent peer does not delay the next", |stage| Box::pin(arrival::silent(stage))),
     Check::new("an accept that was given up loses no peer", |stage| {

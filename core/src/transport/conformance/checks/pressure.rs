@@ -2,16 +2,19 @@
 
 use super::super::bodies::frame;
 use super::super::breach::Breach;
+use super::super::carry::joined;
 use super::super::check::{Done, Verdict};
 use super::super::echo::flattened;
 use super::super::end::{End, Filled};
 use super::super::stage::{Pair, SMALL_BYTES, Stage};
+use std::collections::VecDeque;
+use std::time::Duration;
 
 pub(super) async fn waits(stage: Stage) -> Verdict {
     let (pair, _listener) = stage.pair().await?;
     let capabilities = pair.capabilities();
     // The server stays, and does not read.
-    let Pair { mut client, server: _server } = pair;
+    let Pair { mut client, server: _server, .. } = pair;
     let bytes_max = stage.options.buffered_bytes_max;
     if capabilities.reliable {
         // A wire may find room again once, where the system is slow to move what it took.
@@ -46,7 +49,7 @@ pub(super) async fn does_not_stall(stage: Stage) -> Verdict {
     let (mut pair, _listener) = stage.pair().await?;
     let bytes_max = stage.options.buffered_bytes_max;
     for side in ["the client's end", "the server's end"] {
-        let Pair { mut client, mut server } = pair;
+        let Pair { mut client, mut server, .. } = pair;
         let mut filled = fill(&stage, &mut client, bytes_max).await?;
         if !filled.is_blocked {
             return Done::not_asked("writing does not block on this wire");
@@ -54,7 +57,12 @@ pub(super) async fn does_not_stall(stage: Stage) -> Verdict {
         for number in 0..TRIES {
             stage.doing(format!("reading at {side} while writing there is blocked"));
             let sent = frame(number, SMALL_BYTES.min(client.capabilities.frame_bytes_max));
-            server.write([sent.clone()]).await?;
+            let answering = async {
+                let mut batch = VecDeque::from([sent.clone()]);
+                let reading = client.reader.read_frames(1);
+                let ((), read) = tokio::try_join!(server.writer.write(&mut batch), reading)?;
+                Ok::<_, Breach>(read)
+            };
             let writing = async {
                 // It stays pending: what the wire should take after all is followed by more.
                 loop {
@@ -65,7 +73,7 @@ pub(super) async fn does_not_stall(stage: Stage) -> Verdict {
             let read = tokio::select! {
                 biased;
                 failed = writing => return failed,
-                read = client.reader.read_frames(1) => read?,
+                read = answering => read?,
             };
             stage.rules(client.capabilities).judge(&[sent], &read)?;
         }
@@ -80,7 +88,7 @@ pub(super) async fn arrives_later(stage: Stage) -> Verdict {
     if !pair.capabilities().reliable {
         return Done::not_asked("the wire may lose frames");
     }
-    let Pair { mut client, mut server } = pair;
+    let Pair { mut client, mut server, .. } = pair;
     let Filled { sent, mut rest, is_blocked } =
         fill(&stage, &mut client, stage.options.buffered_bytes_max).await?;
     if !is_blocked {
@@ -103,7 +111,7 @@ pub(super) async fn wakes(stage: Stage) -> Verdict {
     if !pair.capabilities().reliable {
         return Done::not_asked("the wire may lose frames");
     }
-    let Pair { mut client, mut server } = pair;
+    let Pair { mut client, mut server, .. } = pair;
     let bytes_max = stage.options.buffered_bytes_max;
     for _ in 0..ROUNDS {
         let filled = fill(&stage, &mut client, bytes_max).await?;
@@ -117,6 +125,40 @@ pub(super) async fn wakes(stage: Stage) -> Verdict {
         let filled = client.writer.try_fill(|number| frame(number, size), bytes_max)?;
         client = finish(&stage, client, &mut server, filled).await?;
     }
+    Ok(Done::Kept)
+}
+
+/// What the wire took over without having written it is still to be written by whoever polls on,
+/// with a batch that may be empty by then: no frame follows, and no close.
+pub(super) async fn polled_on(stage: Stage) -> Verdict {
+    let (pair, _listener) = stage.pair().await?;
+    let capabilities = pair.capabilities();
+    if !capabilities.reliable {
+        return Done::not_asked("the wire may lose frames");
+    }
+    let Pair { client, mut server, .. } = pair;
+    let End { reader: _reader, mut writer, .. } = client;
+    let size = HUGE_BYTES.min(capabilities.frame_bytes_max);
+    stage.doing(format!("writing frames of {size} bytes until the wire takes no more"));
+    let bytes_max = stage.options.buffered_bytes_max;
+    let filled = writer.fill(|number| frame(number, size), 1, bytes_max).await?;
+    let Filled { sent, mut rest, .. } = filled;
+    stage.doing("reading what the wire took, while its writer does nothing but poll on");
+    let writing = tokio::spawn(async move {
+        writer.write(&mut rest).await?;
+        Ok(writer)
+    });
+    let mut read = Vec::new();
+    for number in 0_usize.. {
+        if !server.read_some(&mut read).await? || read.len() >= sent.len() {
+            break;
+        }
+        if number < SLOW_READS {
+            tokio::time::sleep(BETWEEN_READS).await;
+        }
+    }
+    stage.rules(capabilities).judge(&sent, &read)?;
+    joined(writing).await?;
     Ok(Done::Kept)
 }
 
@@ -156,6 +198,13 @@ const FILLING_BATCH: usize = 7;
 
 /// Enough for a wire that drops to have to.
 const LOSSY_BYTES: usize = 8 * 1024 * 1024;
+
+/// More than a system buffers for a stream, and no more than wires usually take.
+const HUGE_BYTES: usize = 12 * 1024 * 1024;
+
+/// How often, and for how long, a slow reader lets its peer wait.
+const SLOW_READS: usize = 20;
+const BETWEEN_READS: Duration = Duration::from_millis(1);
 
 const TRIES: usize = 3;
 const ROUNDS: usize = 3;
