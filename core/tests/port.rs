@@ -243,6 +243,16 @@ async fn a_frame_over_the_limit_is_refused_and_those_before_it_are_good() {
 }
 
 #[tokio::test]
+async fn a_session_never_raises_the_limit_of_its_wire() {
+    let (mut client, mut server) = ends(&Memory::new("raised")).await;
+    let max = server.capabilities.frame_bytes_max;
+    server.reader.set_frame_bytes_max(usize::MAX);
+    client.write([bytes(max + 1)]).await.unwrap();
+    let error = server.read(&mut Vec::new()).await.unwrap_err();
+    assert!(matches!(error, ReadError::FrameTooLarge { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn after_a_close_in_order_the_peer_reads_everything_and_then_the_end() {
     let (mut client, mut server) = ends(&Memory::new("close")).await;
     client.write(numbered(3)).await.unwrap();

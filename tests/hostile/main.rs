@@ -8,6 +8,7 @@
 mod bounds;
 mod client_side;
 mod crowds;
+mod deadline;
 mod garbage;
 mod handshake;
 mod hooks;

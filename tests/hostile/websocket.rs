@@ -5,7 +5,7 @@ use super::support::raw::{RawPeer, connect, encode, event, hello, text};
 use super::support::{all, becomes, endpoint, listen, within};
 use super::{said, target};
 use emitwire::protocol::{Close, CloseCode, Codec, Frame, Native, Packet};
-use emitwire::{Client, Config, ConnectError, Namespace};
+use emitwire::{Client, Config, ConnectError, DisconnectReason, Namespace, Server};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -407,4 +407,22 @@ async fn a_server_that_never_answers_the_request_costs_a_client_its_connect_time
     let mut request = String::new();
     within(silent.read_to_string(&mut request)).await.unwrap();
     assert!(request.ends_with("\r\n\r\n"), "and its socket is gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_refused_for_good_does_not_come_back() {
+    let first = Server::new().mount(target()).unwrap();
+    let listening = listen(&first, "ws://127.0.0.1:0").await;
+    let url = listening.endpoint().to_owned();
+    let mut config = Config::default();
+    config.drain_delay_max = Duration::ZERO;
+    let client = Client::new(endpoint(&url)).config(config).mount(Namespace::new("/target"));
+    let session = within(client.connect()).await.unwrap();
+    // The next server there knows another path only, and says 404.
+    within(listening.close()).await;
+    let second = Server::new().mount(target()).unwrap();
+    let _listening = listen(&second, &format!("{url}/elsewhere")).await;
+    within(first.run_until(async {})).await;
+    assert_eq!(within(session.ended()).await, DisconnectReason::Refused);
+    assert_eq!(second.stats().handshakes_failed, 1);
 }

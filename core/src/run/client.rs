@@ -275,9 +275,11 @@ fn is_final(reason: &DisconnectReason) -> bool {
 /// Whether a server that refuses says that it always will: what HTTP calls an error of the client,
 /// but for those that are a matter of time (RFC 9110 §15.5).
 fn is_for_good(error: &HandshakeError) -> bool {
-    const FOR_NOW: [u16; 3] = [408, 425, 429];
-    matches!(error, HandshakeError::Refused { status: 400..500, .. })
-        && !matches!(error, HandshakeError::Refused { status, .. } if FOR_NOW.contains(status))
+    match error {
+        HandshakeError::Refused { status: 408 | 425 | 429, .. } => false,
+        HandshakeError::Refused { status, .. } => (400..500).contains(status),
+        _ => false,
+    }
 }
 
 /// Tries until it has a session again, or learns that it will never have one.

@@ -73,10 +73,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> WriteStream for Stream<W> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let stream = &mut self.stream;
-        let write = poll_fn(|cx| {
-            let written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, slices))?;
-            Poll::Ready(Ok(written))
-        });
+        let write = poll_fn(|cx| Pin::new(&mut *stream).poll_write_vectored(cx, slices));
         let written = ready!(pin!(unconstrained(write)).poll(cx));
         self.unflushed = true;
         Poll::Ready(written)

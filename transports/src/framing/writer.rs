@@ -254,6 +254,7 @@ impl<'a> Gathered<'a> {
         stream.poll_write(cx, &slices[..count])
     }
 }
+
 /// The longest header: an unmasked one of a WebSocket (RFC 6455 §5.2).
 const HEADER_BYTES_MAX: usize = 10;
 

@@ -117,7 +117,7 @@ fn client_request(options: &Options) -> Result<ClientRequest, Error> {
         ClientRequestBuilder::new(uri).with_sub_protocol(SUB_PROTOCOL).into_client_request()?;
     for (name, value) in &options.headers {
         let name = HeaderName::try_from(name.as_str())?;
-        if is_own(&name) {
+        if is_own(&name) || name == HOST {
             return Err(ProtocolError::InvalidHeader(name.into()).into());
         }
         request.headers_mut().append(name, HeaderValue::try_from(value.as_str())?);
@@ -125,9 +125,9 @@ fn client_request(options: &Options) -> Result<ClientRequest, Error> {
     Ok(request)
 }
 
-/// Whether a header belongs to the handshake itself.
+/// Whether a header belongs to the handshake itself, and to nobody else.
 fn is_own(name: &HeaderName) -> bool {
-    [HOST, CONNECTION, UPGRADE].contains(name) || name.as_str().starts_with("sec-websocket-")
+    [CONNECTION, UPGRADE].contains(name) || name.as_str().starts_with("sec-websocket-")
 }
 
 fn count(headers: &HeaderMap, name: &HeaderName) -> usize {
@@ -138,11 +138,12 @@ type ClientRequest = tokio_tungstenite::tungstenite::handshake::client::Request;
 
 /// Lets a request in, or says with which status not, and what it asked for.
 fn judge(request: &Request, options: &Options) -> Result<(), (StatusCode, String)> {
+    let headers = request.headers();
     // RFC 9112 §3.2, RFC 6455 §11.3: of two nobody can say which is meant.
     for (name, least) in
         [(HOST, 1), (SEC_WEBSOCKET_KEY, 1), (SEC_WEBSOCKET_VERSION, 1), (ORIGIN, 0)]
     {
-        let count = count(request.headers(), &name);
+        let count = count(headers, &name);
         if !(least..=1).contains(&count) {
             let asked = format!("something with {count} headers of the name {name}");
             return Err((StatusCode::BAD_REQUEST, asked));
@@ -153,7 +154,6 @@ fn judge(request: &Request, options: &Options) -> Result<(), (StatusCode, String
         let path = request.uri().path();
         return Err((StatusCode::NOT_FOUND, format!("the path {path}")));
     }
-    let headers = request.headers();
     let host = headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
     let host = host.unwrap_or_default();
     // A target may be a whole URL, and then its host is the one that is meant (RFC 9112 §3.2.2).
@@ -168,14 +168,14 @@ fn judge(request: &Request, options: &Options) -> Result<(), (StatusCode, String
     if !options.hosts.is_empty() && !is_ours() {
         return Err((StatusCode::MISDIRECTED_REQUEST, format!("the host {host}")));
     }
-    if let Some(origin) = request.headers().get(ORIGIN) {
-        if !is_let_in(origin, request.headers().get(HOST), options) {
+    if let Some(origin) = headers.get(ORIGIN) {
+        if !is_let_in(origin, &host, options) {
             let origin = String::from_utf8_lossy(origin.as_bytes());
             return Err((StatusCode::FORBIDDEN, format!("the origin {origin}")));
         }
     }
-    if !offers_ours(request.headers()) {
-        let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL);
+    if !offers_ours(headers) {
+        let offered = headers.get(SEC_WEBSOCKET_PROTOCOL);
         let offered = offered.map_or("none".into(), |it| String::from_utf8_lossy(it.as_bytes()));
         let asked = format!("the sub-protocol {offered} instead of {SUB_PROTOCOL}");
         return Err((StatusCode::BAD_REQUEST, asked));
@@ -190,14 +190,10 @@ fn offers_ours(headers: &HeaderMap) -> bool {
 }
 
 /// A page of the same host, or one on the list (RFC 6455 §10.2).
-fn is_let_in(origin: &HeaderValue, host: Option<&HeaderValue>, options: &Options) -> bool {
+fn is_let_in(origin: &HeaderValue, host: &str, options: &Options) -> bool {
     let Ok(origin) = origin.to_str() else { return options.any_origin };
-    let host = host.and_then(|host| host.to_str().ok());
     let page_host = origin.split_once("://").map(|(_, authority)| authority);
-    let is_same_host = match (page_host, host) {
-        (Some(page_host), Some(host)) => page_host.eq_ignore_ascii_case(host),
-        _ => false,
-    };
+    let is_same_host = page_host.is_some_and(|page_host| page_host.eq_ignore_ascii_case(host));
     let is_listed = || options.origins.iter().any(|listed| is_same_origin(listed, origin));
     options.any_origin || is_same_host || is_listed()
 }
@@ -212,14 +208,10 @@ fn is_same_origin(listed: &str, origin: &str) -> bool {
 fn peer(peer: Peer, request: &Request) -> Peer {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers = request.headers().iter().filter(|(name, _)| !is_of_the_handshake(name));
+    // What no application asks for is not kept for as long as the connection lives.
+    let headers = request.headers().iter().filter(|(name, _)| !is_own(name));
     let headers: Vec<_> = headers.map(|(name, value)| (name.as_str(), text(value))).collect();
     peer.request(target, headers.iter().map(|(name, value)| (*name, value.as_str())))
-}
-
-/// What no application asks for is not kept for as long as the connection lives.
-fn is_of_the_handshake(name: &HeaderName) -> bool {
-    *name == CONNECTION || *name == UPGRADE || name.as_str().starts_with("sec-websocket-")
 }
 
 /// What a request that never came to be judged is told; nothing when nobody listens.

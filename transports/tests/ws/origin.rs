@@ -65,10 +65,12 @@ async fn a_page_of_another_host_is_not() {
 
 #[tokio::test]
 async fn a_page_of_a_listed_origin_is_let_in_beside_those_of_the_same_host() {
-    let server =
-        Ws::new("127.0.0.1:0").origin("https://a.example").origin("https://b.example:8443");
+    let server = Ws::new("127.0.0.1:0").origin("https://a.example");
+    // As people write them.
+    let server = server.origin("https://b.example:8443/").origin("https://c.example:443");
     let mut listener = server.bind().await.unwrap();
-    let good = ["https://a.example", "https://B.EXAMPLE:8443", "http://localhost"];
+    let good =
+        ["https://a.example", "https://B.EXAMPLE:8443", "https://c.example", "http://localhost"];
     for origin in good {
         assert!(is_let_in(&mut *listener, origin.as_bytes()).await, "{origin}");
     }

@@ -49,6 +49,7 @@ impl Lane {
         let answer = self.judge(name, called).map(to_ack);
         owed.answer(answer.map_err(Refusal::into_nak));
     }
+
     /// Tells those who hear everything; what they reply does not matter.
     pub(super) async fn hear_any(&self, event: &Event) {
         let Some(any) = self.mounted.blueprint.emitter.any() else { return };

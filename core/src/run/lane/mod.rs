@@ -268,6 +268,7 @@ impl Lane {
             self.run(job);
         }
     }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

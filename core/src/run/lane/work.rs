@@ -32,6 +32,7 @@ impl Lane {
             }
         }
     }
+
     /// Polls once in place; what is not ready then goes on in a task of its own.
     pub(super) fn start(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let mut work = Box::pin(in_turn(work));
