@@ -197,12 +197,12 @@ async fn intrude(url: &str, name: &str, says: &[&str]) {
     struct Card<'a> {
         name: &'a str,
         room: &'a str,
-        before: &'a str,
+        before: &'a [&'a str],
     }
     let client = Client::new(Endpoint::new(url).unwrap()).mount(Namespace::new("/chat"));
     let session = client.connect().await.unwrap();
     let socket = session.of("/chat").unwrap();
-    let card = Card { name, room: "lobby", before: "" };
+    let card = Card { name, room: "lobby", before: &[] };
     socket.emit("enter", &card).ack::<Vec<String>>().await.unwrap();
     for says in says {
         assert_eq!(socket.emit("say", says).ack::<usize>().await.unwrap(), 1);

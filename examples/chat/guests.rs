@@ -16,8 +16,8 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Takes a place in the table, and gives back the one that this guest had before, if any:
-    /// under the same socket, or under the one `before` it, whose end nobody has noticed yet.
-    pub(crate) fn take_place(self, before: &str) -> Result<Option<Self>, Refusal> {
+    /// under the same socket, or under one of those `before` it, whose end nobody has noticed yet.
+    pub(crate) fn take_place(self, before: &[String]) -> Result<Option<Self>, Refusal> {
         for word in [&self.name, &self.room] {
             let fits = (1..=20).contains(&word.chars().count());
             if !fits || !word.chars().all(char::is_alphanumeric) {
@@ -29,7 +29,8 @@ impl Guest {
         let mut table = table();
         let id = self.socket.id();
         // Only who was given an id knows it, so nobody takes the place of somebody else.
-        let was_me = |it: &Self| it.socket.id() == id || it.socket.id().to_string() == before;
+        let was_me =
+            |it: &Self| it.socket.id() == id || before.contains(&it.socket.id().to_string());
         if table.get(&self.name).is_some_and(|it| !was_me(it)) {
             return Err(Refusal::with(&format!("the name {} is taken", self.name)));
         }

@@ -43,8 +43,8 @@ const LOBBY: &str = "lobby";
 struct Card {
     name: String,
     room: String,
-    /// The socket that it had before, whose end the server may not have noticed yet.
-    before: String,
+    /// The sockets that it had since its last answer: the server may not know that they ended.
+    before: Vec<String>,
 }
 
 #[tokio::main]

@@ -15,20 +15,23 @@ pub(crate) struct Me {
     name: String,
     room: String,
     socket: Socket,
+    /// Sockets that were lost since the last answer.
+    before: Vec<String>,
 }
 
 impl Me {
     pub(crate) fn new(name: &str, socket: Socket) -> Self {
-        Self { name: name.to_owned(), room: LOBBY.to_owned(), socket }
+        Self { name: name.to_owned(), room: LOBBY.to_owned(), socket, before: Vec::new() }
     }
 
     /// Says who it is on a connection that has begun: the first, or the next after a loss. Fails
     /// when it is refused, as when somebody has taken the name meanwhile.
     pub(crate) async fn begin(&mut self, socket: Socket) -> Result<(), BoxError> {
-        let before = replace(&mut self.socket, socket).id();
-        let greeting = if before == self.socket.id() { "welcome" } else { "back" };
+        let last = replace(&mut self.socket, socket).id();
+        let greeting = if last == self.socket.id() { "welcome" } else { "back" };
+        self.before.push(last.to_string());
         loop {
-            match self.enter(&self.room, before.to_string()).await {
+            match self.enter(self.room.clone()).await {
                 Ok(place) => show(&format!("* {greeting}, {}: {place}", self.name)),
                 Err(AckError::Timeout { after }) => {
                     show(&format!("! no answer within {after:?}, trying again"));
@@ -41,11 +44,13 @@ impl Me {
         }
     }
 
-    async fn enter(&self, room: &str, before: String) -> Result<String, AckError> {
-        let card = Card { name: self.name.clone(), room: room.to_owned(), before };
+    async fn enter(&mut self, room: String) -> Result<String, AckError> {
+        let (name, before) = (self.name.clone(), self.before.clone());
+        let card = Card { name, room, before };
         let others: Vec<String> = self.socket.emit("enter", &card).ack().await?;
+        (self.room, self.before) = (card.room, Vec::new());
         let others = if others.is_empty() { "nobody else".to_owned() } else { others.join(", ") };
-        Ok(format!("you are in {room}, with {others}"))
+        Ok(format!("you are in {}, with {others}", self.room))
     }
 
     /// Nothing is kept for later: a line that cannot be sent now is shown as not sent.
@@ -64,9 +69,7 @@ impl Me {
             "/help" => Ok(HELP.to_owned()),
             "/join" | "/leave" => {
                 let room = if command == "/join" { rest } else { LOBBY };
-                let place = self.enter(room, self.socket.id().to_string()).await?;
-                self.room = room.to_owned();
-                Ok(format!("* {place}"))
+                Ok(format!("* {}", self.enter(room.to_owned()).await?))
             }
             "/who" => {
                 let all: Vec<(String, String, String)> = self.socket.emit("who", &()).ack().await?;

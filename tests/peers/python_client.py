@@ -195,4 +195,4 @@ async def main(url):
     print("closed", link.close_code, flush=True)
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(asyncio.wait_for(main(sys.argv[1]), 30))

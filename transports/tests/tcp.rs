@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "support/end.rs"]
+mod end;
+
 use emitwire_core::protocol::Frame;
 use emitwire_core::transport::{
-    BindError, Capabilities, ConnectError, Connection, Listener, Peer, ReadError, ReadHalf,
-    Transport, WriteHalf,
+    BindError, Capabilities, ConnectError, Listener, ReadError, Transport,
 };
 use emitwire_transports::Tcp;
-use std::collections::VecDeque;
+use end::{End, accept, mixed, numbered, numbers, within};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -16,76 +18,8 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// One end of a connection, with the two owners' halves side by side.
-struct End {
-    peer: Peer,
-    capabilities: Capabilities,
-    reader: Box<dyn ReadHalf>,
-    writer: Box<dyn WriteHalf>,
-}
-
-impl End {
-    fn new(connection: Box<dyn Connection>) -> Self {
-        let (peer, capabilities) = (connection.peer(), connection.capabilities());
-        let (reader, writer) = connection.split();
-        Self { peer, capabilities, reader, writer }
-    }
-
-    async fn write(&mut self, frames: impl IntoIterator<Item = Frame>) -> io::Result<()> {
-        let mut batch = frames.into_iter().collect();
-        poll_fn(|cx| self.writer.poll_write(cx, &mut batch)).await
-    }
-
-    /// Writes until the system's buffers are full; the last try is by somebody who does not wait.
-    async fn fill(&mut self, frame: &Frame) -> (usize, VecDeque<Frame>) {
-        // The first write waits until the runtime knows that the socket can be written.
-        self.write([frame.clone()]).await.unwrap();
-        let mut count = 1;
-        loop {
-            let mut batch = VecDeque::from([frame.clone()]);
-            count += 1;
-            let mut cx = Context::from_waker(Waker::noop());
-            if self.writer.poll_write(&mut cx, &mut batch).map(Result::unwrap).is_pending() {
-                return (count, batch);
-            }
-        }
-    }
-
-    async fn read(&mut self, frames: &mut Vec<Frame>) -> Result<usize, ReadError> {
-        poll_fn(|cx| self.reader.poll_read(cx, frames)).await
-    }
-
-    async fn read_frames(&mut self, count: usize) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        while frames.len() < count {
-            assert_ne!(self.read(&mut frames).await.unwrap(), 0, "ended after {}", frames.len());
-        }
-        frames
-    }
-
-    /// Everything up to the end of the wire.
-    async fn read_to_end(&mut self) -> (Vec<Frame>, Result<(), ReadError>) {
-        let mut frames = Vec::new();
-        loop {
-            match self.read(&mut frames).await {
-                Ok(0) => return (frames, Ok(())),
-                Ok(_) => {}
-                Err(error) => return (frames, Err(error)),
-            }
-        }
-    }
-
-    async fn close(&mut self) {
-        poll_fn(|cx| self.writer.poll_close(cx)).await.unwrap();
-    }
-}
-
 fn address(listener: &dyn Listener) -> String {
     listener.endpoint().strip_prefix("tcp://").unwrap().to_owned()
-}
-
-async fn accept(listener: &mut dyn Listener) -> End {
-    End::new(listener.accept().await.unwrap().handshake().await.unwrap())
 }
 
 async fn ends() -> (End, End) {
@@ -99,14 +33,6 @@ async fn raw_and_end() -> (TcpStream, End) {
     let mut listener = Tcp::new("127.0.0.1:0").bind().await.unwrap();
     let raw = TcpStream::connect(address(&*listener)).await.unwrap();
     (raw, accept(&mut *listener).await)
-}
-
-fn numbered(count: u32) -> impl Iterator<Item = Frame> {
-    (0..count).map(|number| Frame::ordered(number.to_be_bytes().to_vec()))
-}
-
-fn numbers(frames: &[Frame]) -> Vec<u32> {
-    frames.iter().map(|frame| u32::from_be_bytes(frame.body[..].try_into().unwrap())).collect()
 }
 
 fn framed(body: &[u8]) -> Vec<u8> {
@@ -128,7 +54,7 @@ async fn on_the_wire_stand_the_length_in_network_order_and_the_body() {
     end.write([Frame::ordered("abc"), Frame::ordered(""), Frame::volatile("d")]).await.unwrap();
     end.close().await;
     let mut bytes = Vec::new();
-    raw.read_to_end(&mut bytes).await.unwrap();
+    within(raw.read_to_end(&mut bytes)).await.unwrap();
     assert_eq!(bytes, b"\0\0\0\x03abc\0\0\0\0\0\0\0\x01d");
 }
 
@@ -152,12 +78,6 @@ async fn many_frames_arrive_in_one_read() {
     let mut frames = Vec::new();
     assert_eq!(server.read(&mut frames).await.unwrap(), 100 * 8);
     assert_eq!(numbers(&frames), (0..100).collect::<Vec<_>>());
-}
-
-/// A body whose size and bytes follow from its number.
-fn mixed(number: usize) -> Frame {
-    let size = [0, 3, 70_000, 150, 2_048, 2_049, 1, 300_000, 40][number % 9] + number % 7;
-    Frame::ordered((0..size).map(|at| (at * 31 + number) as u8).collect::<Vec<_>>())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,12 +147,12 @@ async fn what_a_slow_peer_did_not_take_is_written_later_byte_for_byte() {
     let (count, mut batch) = end.fill(&Frame::ordered(body.clone())).await;
     batch.push_back(Frame::ordered("and one more"));
     let writing = tokio::spawn(async move {
-        poll_fn(|cx| end.writer.poll_write(cx, &mut batch)).await.unwrap();
+        within(poll_fn(|cx| end.writer.poll_write(cx, &mut batch))).await.unwrap();
         end.close().await;
         batch.len()
     });
     let mut bytes = Vec::new();
-    raw.read_to_end(&mut bytes).await.unwrap();
+    within(raw.read_to_end(&mut bytes)).await.unwrap();
     assert_eq!(writing.await.unwrap(), 0);
     assert!(bytes == [framed(&body).repeat(count), framed(b"and one more")].concat());
 }
@@ -250,8 +170,9 @@ async fn a_blocked_write_does_not_stall_a_read() {
 async fn a_writer_that_waits_is_woken_when_the_peer_reads() {
     let (mut client, mut server) = ends().await;
     let (count, mut batch) = client.fill(&Frame::ordered(vec![1; 50_000])).await;
-    let writing =
-        tokio::spawn(async move { poll_fn(|cx| client.writer.poll_write(cx, &mut batch)).await });
+    let writing = tokio::spawn(async move {
+        within(poll_fn(|cx| client.writer.poll_write(cx, &mut batch))).await
+    });
     assert_eq!(server.read_frames(count).await.len(), count);
     writing.await.unwrap().unwrap();
 }

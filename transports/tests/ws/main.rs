@@ -10,7 +10,8 @@
 //! | `origin.rs` | which pages are let in |
 //! | `answer.rs` | the client's side of the handshake |
 //! | `cancel.rs` | a handshake that is given up |
-//! | `end.rs`, `raw.rs` | our end, and a peer that writes what it likes |
+//! | `end.rs` | our end; what it shares with TCP is in `../support/end.rs` |
+//! | `raw.rs` | a peer that writes what it likes |
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -24,20 +25,7 @@ mod origin;
 mod port;
 mod raw;
 mod request;
+#[path = "../support/end.rs"]
+mod support;
 
-use std::future::{Future, IntoFuture};
-use std::panic::Location;
-use std::time::Duration;
-
-/// Awaits with a deadline, and says where when it passes.
-#[track_caller]
-fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
-    let place = Location::caller();
-    let future = future.into_future();
-    async move {
-        let ended = tokio::time::timeout(DEADLINE, future).await;
-        ended.unwrap_or_else(|_| panic!("nothing within {DEADLINE:?} at {place}"))
-    }
-}
-
-const DEADLINE: Duration = Duration::from_secs(20);
+use support::within;

@@ -2,6 +2,7 @@
 
 use super::end::{address, bind, ends, meet};
 use super::raw::{BINARY, BOTH, FINAL, Ours, TEXT, frame, raw_and_end};
+use super::support::{mixed, numbered, numbers};
 use super::within;
 use emitwire_core::protocol::Frame;
 use emitwire_core::transport::{BindError, Capabilities, ConnectError, ReadError, Transport};
@@ -12,14 +13,6 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-
-fn numbered(count: u32) -> impl Iterator<Item = Frame> {
-    (0..count).map(|number| Frame::ordered(number.to_be_bytes().to_vec()))
-}
-
-fn numbers(frames: &[Frame]) -> Vec<u32> {
-    frames.iter().map(|frame| u32::from_be_bytes(frame.body[..].try_into().unwrap())).collect()
-}
 
 #[tokio::test]
 async fn frames_travel_both_ways() {
@@ -133,12 +126,6 @@ async fn many_frames_arrive_in_one_read() {
         assert_eq!(end.read(&mut frames).await.unwrap(), bytes.len());
         assert_eq!(numbers(&frames), (0..100).collect::<Vec<_>>());
     }
-}
-
-/// A body whose size and bytes follow from its number.
-fn mixed(number: usize) -> Frame {
-    let size = [0, 3, 70_000, 150, 2_048, 2_049, 1, 300_000, 40][number % 9] + number % 7;
-    Frame::ordered((0..size).map(|at| (at * 31 + number) as u8).collect::<Vec<_>>())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -310,7 +297,7 @@ async fn a_reset_is_an_error_for_the_reader_and_for_the_writer() {
 }
 
 #[tokio::test]
-async fn halves_that_are_dropped_end_the_connection() {
+async fn a_writer_that_is_dropped_ends_its_direction() {
     for ours in BOTH {
         let (raw, end) = raw_and_end(ours).await;
         drop(end.writer);

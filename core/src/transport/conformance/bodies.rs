@@ -4,7 +4,7 @@ use super::breach::Breach;
 use crate::protocol::Frame;
 use crate::transport::Capabilities;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A body of that size. Bodies of different numbers differ, as far as their sizes allow, and so
 /// do the parts of one body.
@@ -125,8 +125,8 @@ fn judge_subsequence(sent: &[Frame], read: &[Frame]) -> Result<(), Breach> {
 }
 
 fn judge_known(sent: &[Frame], read: &[Frame]) -> Result<(), Breach> {
-    let known: HashMap<&Bytes, ()> = sent.iter().map(|frame| (&frame.body, ())).collect();
-    match read.iter().find(|frame| !known.contains_key(&frame.body)) {
+    let known: HashSet<&Bytes> = sent.iter().map(|frame| &frame.body).collect();
+    match read.iter().find(|frame| !known.contains(&frame.body)) {
         None => Ok(()),
         Some(frame) => Err(Breach::broken("only frames that were written", whose(sent, frame))),
     }

@@ -75,8 +75,9 @@ async fn affordable(stage: &Stage, server: &Echo) -> Result<usize, Breach> {
     let before = descriptors::open();
     let mut client = stage.connect(&server.endpoint).await?;
     ask(stage, &mut client, 0).await?;
-    let (Some(before), Some(after), Some(max)) = (before, descriptors::open(), descriptors::max())
-    else {
+    let after = descriptors::open();
+    leave(&mut client).await?;
+    let (Some(before), Some(after), Some(max)) = (before, after, descriptors::max()) else {
         return Ok(asked);
     };
     let each = after.saturating_sub(before);
@@ -85,7 +86,6 @@ async fn affordable(stage: &Stage, server: &Echo) -> Result<usize, Breach> {
     if count < asked {
         stage.note(format!("{count} connections instead of {asked}: {max} descriptors"));
     }
-    leave(&mut client).await?;
     Ok(count)
 }
 
