@@ -39,6 +39,18 @@ async fn a_lossy_wire_without_faults_delivers_everything_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn datagrams_are_no_larger_than_the_frames_of_the_wire_inside() {
+    let narrow = Chaos::new(memory("narrow inside"), SEED).lossy(100);
+    let mut duo = duo(&Chaos::new(narrow, SEED).lossy(5000)).await;
+    assert_eq!(duo.near.capabilities.frame_bytes_max, 100);
+    let error = duo.near.write([bytes(101)]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    // The frame was refused, not the wire.
+    duo.near.write([bytes(100)]).await.unwrap();
+    assert_eq!(duo.far.read_frames(1).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_frame_larger_than_a_datagram_is_refused_by_the_writer() {
     let chaos = Chaos::new(memory("datagram"), SEED).lossy(100);
     let mut duo = duo(&chaos).await;

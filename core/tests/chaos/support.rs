@@ -157,7 +157,7 @@ pub(crate) async fn accept(listener: &mut Box<dyn Listener>) -> End {
 }
 
 /// A connection whose server is wrapped.
-pub(crate) async fn duo(chaos: &Chaos<Memory>) -> Duo {
+pub(crate) async fn duo<T: Transport>(chaos: &Chaos<T>) -> Duo {
     let mut listener = chaos.bind().await.unwrap();
     let name = chaos.endpoint().replace("mem://", "");
     let far = End::new(Memory::new(name).connect().await.unwrap());

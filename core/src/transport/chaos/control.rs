@@ -59,7 +59,7 @@ impl Control {
         let counters = [Arc::clone(&self.outgoing), Arc::clone(&self.incoming)];
         let mut state = self.lock();
         let link = Arc::new(Link::new(terms, dice, counters, state.settings));
-        // Sweeping before the list would grow makes it as long as twice the links at most.
+        // Sweeping before the list would grow makes it as long as twice the most links there were.
         if state.links.len() == state.links.capacity() {
             state.links.retain(|link| link.strong_count() > 0);
         }

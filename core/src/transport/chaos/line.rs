@@ -20,6 +20,13 @@ pub(super) struct Moment<'a> {
     pub(super) counters: &'a Counters,
 }
 
+impl Moment<'_> {
+    /// A cut cable of datagrams lets nothing by, not even a sign of life.
+    fn is_lost_at_cut(&self) -> bool {
+        self.terms.is_lossy() && self.way.is_cut
+    }
+}
+
 pub(super) struct Line {
     dice: Dice,
     bucket: Bucket,
@@ -81,8 +88,7 @@ impl Line {
         let Fate { lost, doubled, overtaken_by, jitter, corrupted } =
             self.dice.throw(&moment.way.faults);
         // An end that is not wrapped may write what is no datagram.
-        let cable_lost = moment.terms.is_lossy() && moment.way.is_cut;
-        if lost || cable_lost || !moment.terms.takes(&frame) {
+        if lost || moment.is_lost_at_cut() || !moment.terms.takes(&frame) {
             return moment.counters.lost.add(1);
         }
         if let Some(body) = corrupted.and_then(|corruption| corruption.of(&frame.body)) {
@@ -104,6 +110,9 @@ impl Line {
 
     /// Something came that is no frame yet.
     pub(super) fn enter_life(&mut self, bytes: usize, moment: &Moment<'_>) {
+        if moment.is_lost_at_cut() {
+            return;
+        }
         if let Some(mut last) = self.under_way.last_entry() {
             if let Item::Life(before_bytes) = last.get_mut() {
                 *before_bytes += bytes;

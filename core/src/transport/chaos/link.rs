@@ -1,7 +1,7 @@
 //! One wrapped connection: a line for each direction, the inner halves, and how it stands.
 //!
-//! Everything is under one lock, so that a change finds both directions as they are. Nothing is
-//! polled, woken or dropped under it: the inner halves are taken out and put back.
+//! Everything is under one lock, so that a change finds both directions as they are. No inner half
+//! is polled or dropped under it, and nobody is woken: the halves are taken out and put back.
 
 use super::bucket::Bucket;
 use super::counters::Counters;
@@ -191,6 +191,8 @@ impl Link {
         }
         if state.settings.incoming.is_cut {
             self.incoming.lost.add(state.incoming.clear());
+            // What the slow reader was at is gone, and with it the time that it takes.
+            state.read_by = None;
         }
     }
 

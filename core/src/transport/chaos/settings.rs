@@ -25,7 +25,7 @@ impl Terms {
 
     pub(super) fn capabilities(&self, inner: Capabilities) -> Capabilities {
         let Some(max) = self.datagram_bytes_max else { return inner };
-        let lossy = Capabilities::datagrams(max.min(inner.frame_bytes_max));
+        let lossy = Capabilities::datagrams(max);
         if inner.encrypted { lossy.encrypted() } else { lossy }
     }
 }

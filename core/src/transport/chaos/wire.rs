@@ -55,7 +55,7 @@ use std::sync::Arc;
 ///
 /// # Panics
 /// Splitting a connection does outside of a tokio runtime with timers, because a task writes what
-/// is delayed.
+/// is delayed; so does reading while something that came in is delayed.
 ///
 /// ```
 /// use emitwire_core::transport::{Chaos, Direction, Faults, Memory};
@@ -85,8 +85,8 @@ impl<T> Chaos<T> {
     /// Makes it a wire of datagrams of up to so many bytes, on connections of this value and of
     /// clones that are made of it.
     ///
-    /// Writing never waits there: what is too much is dropped and counted. A frame larger than a
-    /// datagram is an error of the writer (`InvalidInput`); one that comes from an end that is not
+    /// Nor are they larger than the frames of the wire inside. Writing never waits there: what is
+    /// too much is dropped and counted. A frame larger than a datagram is an error of the writer (`InvalidInput`); one that comes from an end that is not
     /// wrapped is lost. Jitter reorders. How the writer ends is never lost.
     #[must_use]
     pub fn lossy(mut self, datagram_bytes_max: usize) -> Self {
@@ -98,7 +98,8 @@ impl<T> Chaos<T> {
     /// the writer waits, so a delay of a second makes this the bytes per second.
     ///
     /// A frame counts with its body and the size of a [`Frame`](crate::protocol::Frame), until
-    /// the wire inside has taken it. Whatever its size, a frame passes when nothing else is under
+    /// the wire inside, or the reader when it comes in, has taken it. What comes in on a wire that
+    /// is not [lossy](Self::lossy) may exceed this by one read of the wire inside. Whatever its size, a frame passes when nothing else is under
     /// way. Frames that are [held back](Faults::reordering) count apart, up to as much again.
     #[must_use]
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
@@ -217,7 +218,10 @@ impl Wrapping {
         connection: Box<dyn transport::Connection>,
         end: End,
     ) -> Box<dyn transport::Connection> {
-        let link = self.control.link(end, self.terms);
+        let mut terms = self.terms;
+        let inner_max = connection.capabilities().frame_bytes_max;
+        terms.datagram_bytes_max = terms.datagram_bytes_max.map(|max| max.min(inner_max));
+        let link = self.control.link(end, terms);
         Box::new(Connection { connection, link, control: self.control })
     }
 }
