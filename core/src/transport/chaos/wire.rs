@@ -99,8 +99,9 @@ impl<T> Chaos<T> {
     ///
     /// A frame counts with its body and the size of a [`Frame`](crate::protocol::Frame), until
     /// the wire inside, or the reader when it comes in, has taken it. What comes in on a wire that
-    /// is not [lossy](Self::lossy) may exceed this by one read of the wire inside. Whatever its size, a frame passes when nothing else is under
-    /// way. Frames that are [held back](Faults::reordering) count apart, up to as much again.
+    /// is not [lossy](Self::lossy) may exceed this by one read of the wire inside. Whatever its
+    /// size, a frame passes when nothing else is under way. Frames that are
+    /// [held back](Faults::reordering) count apart, up to as much again.
     #[must_use]
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.terms.capacity_bytes = bytes;
