@@ -85,9 +85,10 @@ impl<T> Chaos<T> {
     /// Makes it a wire of datagrams of up to so many bytes, on connections of this value and of
     /// clones that are made of it.
     ///
-    /// Nor are they larger than the frames of the wire inside. Writing never waits there: what is
-    /// too much is dropped and counted. A frame larger than a datagram is an error of the writer (`InvalidInput`); one that comes from an end that is not
-    /// wrapped is lost. Jitter reorders. How the writer ends is never lost.
+    /// They are no larger than the frames of the wire inside. Writing never waits there: what is
+    /// too much is dropped and counted. A frame larger than a datagram is an error of the writer
+    /// (`InvalidInput`); one that comes from an end that is not wrapped is lost. Jitter reorders.
+    /// How the writer ends is never lost.
     #[must_use]
     pub fn lossy(mut self, datagram_bytes_max: usize) -> Self {
         self.terms.datagram_bytes_max = Some(datagram_bytes_max);
