@@ -44,7 +44,7 @@ async fn main() -> Result<(), BoxError> {
         .on("huge", || async { "x".repeat(100_000) })
         .on("slow", || sleep(20 * MOMENT))
         .on("leave", |socket: Socket| {
-            socket.disconnect();
+            socket.disconnect("");
             sleep(LONG) // it is cancelled: handlers of a socket that has ended have little time
         })
         .unhandled(Unhandled::Nak); // at once, instead of waiting for a listener

@@ -55,7 +55,7 @@ async fn main() -> Result<(), BoxError> {
         assert_eq!(count, rooms.len());
         sessions.push(session);
     }
-    println!("{} are in red", server.of("/").to("red").sockets().len());
+    println!("{} are in red", server.of("/").to("red").sockets().await?.len());
     for (whom, expected) in [
         ("to red", "Bo"),
         ("within red", "Ada, Bo"),

@@ -26,23 +26,28 @@ mod endpoint;
 
 pub use async_trait::async_trait; // transports are written with it
 pub use emitwire_core::handler::{
-    BoxError, ConnectRequest, Data, FromEvent, Handler, IntoReply, MountError, Namespace, Refusal,
-    Reply, Unhandled,
+    Auth, BoxError, ConnectRequest, Data, FromEvent, Handler, IntoReply, MountError, Namespace,
+    Path, State, Unhandled,
 };
 pub use emitwire_core::protocol::{
-    Args, DisconnectReason, Event, EventId, EventName, Nak, Payload, PayloadError, SessionId,
-    SocketId, ToPayload,
+    Args, DisconnectReason, Event, EventId, EventName, LossReason, Nak, Payload, PayloadError,
+    SessionId, SocketId, ToPayload,
 };
-pub use emitwire_core::room::{Fanout, RoomError, RoomName, Rooms, Stats};
+pub use emitwire_core::room::{
+    Adapter, Fanout, LocalAdapter, RoomError, RoomEvent, RoomName, Rooms, SlowPolicy, Stats,
+};
 pub use emitwire_core::run::{Client, Config, Listening, NamespaceError, Server, Session};
-pub use emitwire_core::socket::{Ack, AckError, Broadcast, Emit, EmitError, Envelope, Socket};
+pub use emitwire_core::socket::{
+    Ack, AckError, Answers, Broadcast, Emit, EmitError, Emitter, Envelope, ListenError, ListenerId,
+    Needs, Once, Refusal, Reply, Socket, SocketStats, WaitError,
+};
 #[cfg(feature = "conformance")]
 pub use emitwire_core::transport::conformance;
 pub use emitwire_core::transport::{
     BindError, Capabilities, Chaos, ChaosStats, ConnectError, Direction, Faults, Memory, Peer,
     Transport,
 };
-pub use emitwire_core::{protocol, transport};
+pub use emitwire_core::{protocol, room, transport};
 pub use emitwire_middleware as middleware;
 #[cfg(feature = "ws")]
 pub use emitwire_transports::Ws;

@@ -6,10 +6,12 @@ mod support;
 
 use emitwire::{Client, Config, DisconnectReason, Namespace, Server, Session, Socket};
 use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::ready;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{becomes, endpoint, fresh_mem, listen, within};
+use support::{becomes, endpoint, fresh_mem, listen, sockets, within};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
@@ -27,7 +29,7 @@ async fn a_drain_sees_the_last_hook_of_a_socket_that_has_just_left() {
             sessions.push(within(client.connect()).await.unwrap());
         }
         for session in &sessions {
-            session.of("/a").unwrap().disconnect();
+            session.of("/a").unwrap().disconnect("");
         }
         let began = Instant::now();
         within(server.run_until(async {})).await;
@@ -48,7 +50,7 @@ async fn a_client_whose_credentials_panic_on_the_way_back_ends() {
     let client =
         Client::new(endpoint(tcp.endpoint())).mount(Namespace::new("/")).auth_with(move || {
             match asked.fetch_add(1, Ordering::Relaxed) {
-                0 => "let me in",
+                0 => ready(Ok::<_, Infallible>("let me in")),
                 _ => panic!("the password was forgotten on purpose"),
             }
         });
@@ -75,8 +77,8 @@ async fn a_socket_that_has_left_hears_nothing_while_its_last_handler_runs_on() {
     within(session.of("/").unwrap().emit("stuck", &())).await.unwrap();
     let socket = within(begun.recv()).await.unwrap();
     assert_eq!(server.of("/").emit("news", &()).await.unwrap().accepted, 1);
-    socket.disconnect();
-    becomes(|| server.of("/").sockets().len(), 0).await;
+    socket.disconnect("");
+    becomes(|| sockets(&server.of("/")).len(), 0).await;
     assert_eq!(server.of("/").emit("news", &()).await.unwrap().accepted, 0);
 }
 

@@ -25,8 +25,10 @@ use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, IntoFuture, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use support::json_codec::{Json, text_of};
 use support::packets;
@@ -355,7 +357,9 @@ async fn members_of_both_codecs_share_a_room_and_each_codec_encodes_once() {
         members.push(member(Spoken::new("native room", Arc::new(Native))).await);
     }
     until("all are in the lobby", || {
-        server.of("/").rooms().first().is_some_and(|room| room.1 == 6)
+        let lobby = server.of("/");
+        let rooms = pin!(lobby.rooms()).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(rooms, Poll::Ready(Ok(rooms)) if rooms.first().is_some_and(|room| room.1 == 6))
     })
     .await;
     for (number, speaker) in [(1, 0), (2, 1)] {

@@ -4,16 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use bytes::Bytes;
-use emitwire_core::handler::{
-    ConnectRequest, Data, FromEvent, MountError, Namespace, Refusal, Unhandled,
-};
+use emitwire_core::handler::{ConnectRequest, Data, FromEvent, MountError, Namespace, Unhandled};
 use emitwire_core::protocol::{
     Args, DisconnectReason, EVENT_NAME_BYTES_MAX, Event, Nak, Payload, RESERVED_NAMES, Shape,
     ToPayload,
 };
-use emitwire_core::room::RoomName;
+use emitwire_core::room::{RoomError, RoomName};
 use emitwire_core::run::{Client, Config, NamespaceError, Server, Session};
-use emitwire_core::socket::{Ack, AckError, EmitError, Envelope, Socket};
+use emitwire_core::socket::{Ack, AckError, EmitError, Envelope, ListenError, Refusal, Socket};
 use emitwire_core::transport::{ConnectError, Memory, Peer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -717,7 +715,7 @@ async fn a_socket_is_authorized_greeted_served_and_seen_off_in_this_order() {
     let session = within(client.connect()).await.unwrap();
     let socket = session.of("/").unwrap();
     within(socket.emit("event", &()).ack::<()>().into_future()).await.unwrap();
-    assert_eq!(server.of("/").rooms(), [(RoomName::from("lobby"), 1)]);
+    assert_eq!(server.of("/").rooms().await.unwrap(), [(RoomName::from("lobby"), 1)]);
     within(session.close()).await;
     until("the socket is gone", || diary.lines().len() == 5).await;
     let expected = [
@@ -728,7 +726,7 @@ async fn a_socket_is_authorized_greeted_served_and_seen_off_in_this_order() {
         "disconnect: closed by the peer, 0",
     ];
     assert_eq!(diary.lines(), expected);
-    assert_eq!(server.of("/").rooms(), []);
+    assert_eq!(server.of("/").rooms().await.unwrap(), []);
     assert_eq!(server.stats().sockets, 0);
 }
 
@@ -781,7 +779,9 @@ async fn a_socket_whose_first_hook_fails_ends_and_its_events_reach_no_handler() 
     until("the socket is gone", || duo.server.stats().sockets == 0).await;
     assert_eq!(diary.lines(), ["the connect hook failed"]);
     assert!(is_closed, "{answer:?}");
-    let ended = || duo.socket.ended() == Some(DisconnectReason::ClosedByPeer);
+    let words = DisconnectReason::HookFailed.to_string();
+    let by_peer = Some(DisconnectReason::DismissedByPeer(words.into()));
+    let ended = || duo.socket.ended() == by_peer;
     until("the client knows", ended).await;
     assert_eq!(duo.server.stats().sessions, 1, "the session goes on");
 }
@@ -935,7 +935,7 @@ async fn a_socket_that_is_disconnected_ends_alone() {
     let diary = Diary::default();
     let ended = diary.clone();
     let namespace = root()
-        .on("go", |socket: Socket| async move { socket.disconnect() })
+        .on("go", |socket: Socket| async move { socket.disconnect("") })
         .on_disconnect(move |reason: DisconnectReason| {
             ended.note(reason.to_string());
             async {}
@@ -1052,7 +1052,7 @@ async fn namespaces_of_one_session_keep_to_themselves() {
         let asked = socket.emit("who", &()).ack::<(String, String)>();
         let (namespace, id) = within(asked.into_future()).await.unwrap();
         assert_eq!((&*namespace, &id), (path, &socket.id().to_string()));
-        assert_eq!(server.of(path).sockets(), [socket.id()]);
+        assert_eq!(server.of(path).sockets().await.unwrap(), [socket.id()]);
         ids.push(id);
     }
     assert_ne!(ids[0], ids[1]);
@@ -1064,7 +1064,7 @@ async fn a_namespace_that_is_not_mounted_is_refused_and_cannot_be_spoken_to() {
     let error = connect("unmounted", Namespace::new("/other")).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused { .. }), "{error:?}");
     let error = server.of("/other").emit("x", &()).await.unwrap_err();
-    assert!(matches!(error, EmitError::NoNamespace { .. }), "{error:?}");
+    assert!(matches!(error, EmitError::Room(RoomError::NotMounted { .. })), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -1073,15 +1073,16 @@ async fn a_bad_registration_is_reported_when_it_is_mounted() {
     let too_long = EVENT_NAME_BYTES_MAX + 1;
     let path = format!("/{}", &long[1..]);
     let (bytes, max) = (too_long, EVENT_NAME_BYTES_MAX);
+    let too_long_name = MountError::from(ListenError::NameTooLong { bytes, max });
     let mut cases = vec![
         (Namespace::new("chat"), MountError::Path { path: "chat".into() }),
         (Namespace::new(""), MountError::Path { path: "".into() }),
         (Namespace::new(&path), MountError::PathTooLong { bytes, max }),
-        (root().on(&long, || async {}), MountError::NameTooLong { bytes, max }),
-        (root().once(&long, || async {}), MountError::NameTooLong { bytes, max }),
+        (root().on(&long, || async {}), too_long_name.clone()),
+        (root().once(&long, || async {}), too_long_name.clone()),
     ];
     for name in RESERVED_NAMES {
-        let error = MountError::Reserved { name: name.into() };
+        let error = MountError::from(ListenError::Reserved { name: name.into() });
         cases.push((root().on(name, || async {}), error.clone()));
         cases.push((root().on("fine", || async {}).once(name, || async {}), error));
     }

@@ -5,8 +5,8 @@
 //! one before it.
 
 use emitwire_core::protocol::{
-    CLOSE_DETAIL_BYTES_MAX, Codec, DecodeError, EVENT_NAME_BYTES_MAX, Frame, Native,
-    PAYLOAD_DEPTH_MAX, PROTOCOL_VERSION, Packet, Payload, RESERVED_NAMES, Shape,
+    CLOSE_DETAIL_BYTES_MAX, Codec, DecodeError, EVENT_NAME_BYTES_MAX, Frame, LEAVE_WORDS_BYTES_MAX,
+    Native, PAYLOAD_DEPTH_MAX, PROTOCOL_VERSION, Packet, Payload, RESERVED_NAMES, Shape,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -113,6 +113,7 @@ fn the_limits_and_names_on_the_page_are_those_of_the_code() {
     let limits = [
         ("event name or namespace path, bytes", EVENT_NAME_BYTES_MAX),
         ("close detail, bytes", CLOSE_DETAIL_BYTES_MAX),
+        ("words of a leave, bytes", LEAVE_WORDS_BYTES_MAX),
         ("token, bytes", Native::TOKEN_BYTES_MAX),
         ("namespaces in one attach", Native::NAMESPACES_MAX),
         ("ranges in one position", Native::RANGES_MAX),

@@ -27,7 +27,7 @@ async fn enter(socket: Socket, Data(card): Data<Card>) -> Result<Vec<String>, Re
     let me = Guest { name: name.clone(), room: room.clone(), socket: socket.clone() };
     let news = match me.take_place(&before)? {
         Some(old) if old.socket.id() != socket.id() => {
-            old.socket.disconnect(); // its client has given it up
+            old.socket.disconnect(""); // its client has given it up
             Some(format!("{name} is back"))
         }
         Some(old) if old.name == name && old.room == room => None, // here it is already

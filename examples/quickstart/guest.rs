@@ -65,7 +65,7 @@ impl Guest {
         let was_here = AtomicBool::new(false);
         let card = move || {
             let greeting = if was_here.swap(true, Ordering::Relaxed) { RETURN } else { hello };
-            Card::new(name, "please", greeting)
+            ready(Ok::<_, BoxError>(Card::new(name, "please", greeting)))
         };
         let session = Client::new(Endpoint::new(&url)?)
             .config(config())

@@ -1,10 +1,11 @@
 //! `Trace` over a real namespace: what it says, and that it changes no answer.
 #![allow(clippy::unwrap_used)] // a test may panic anywhere
 
-use emitwire_core::handler::{Data, Namespace, Refusal};
+use emitwire_core::handler::{Data, Namespace};
 use emitwire_core::protocol::Nak;
 use emitwire_core::run::{Client, Server};
 use emitwire_core::socket::AckError;
+use emitwire_core::socket::Refusal;
 use emitwire_core::transport::Memory;
 use emitwire_middleware::Trace;
 use std::fmt::{self, Write};

@@ -418,7 +418,7 @@ async fn events_of_a_socket_that_ends_are_answered_and_give_their_window_back() 
     });
     let asked: Vec<_> = asked.collect();
     becomes(|| server.stats().events_in, 4).await;
-    within(begun.recv()).await.unwrap().disconnect();
+    within(begun.recv()).await.unwrap().disconnect("");
     // The whole window was in their hands.
     assert!(within(stays.emit("quick", &()).ack::<bool>()).await.unwrap());
     let mut cancelled = 0;
@@ -436,7 +436,7 @@ async fn events_of_a_socket_that_ends_are_answered_and_give_their_window_back() 
 #[tokio::test]
 async fn an_answer_that_can_no_longer_come_is_not_waited_for() {
     let namespace = Namespace::new("/").on("hang up", |socket: Socket| async move {
-        socket.disconnect();
+        socket.disconnect("");
         std::future::pending::<()>().await
     });
     let mut config = config();

@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::raw::{self, RawPeer};
-use support::{all, becomes, connect, endpoint, fresh_mem, listen, poll_once, serve, within};
+use support::{
+    all, at_once, becomes, connect, endpoint, fresh_mem, listen, poll_once, serve, sockets, within,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 

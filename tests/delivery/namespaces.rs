@@ -36,7 +36,7 @@ async fn a_namespace_that_refuses_leaves_the_others_to_the_client() {
     }
     let open = session.of("/open").unwrap();
     assert_eq!(within(open.emit("ping", &()).ack::<String>()).await.unwrap(), "pong");
-    assert_eq!(server.of("/guarded").sockets(), []);
+    assert_eq!(sockets(&server.of("/guarded")), []);
 }
 
 #[tokio::test]

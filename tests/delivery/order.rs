@@ -129,7 +129,7 @@ async fn fifty_members_on_all_wires_hear_sixteen_broadcasters_each_in_order_and_
             });
         sessions.push(connect(wires[member % 2].endpoint(), namespace).await);
     }
-    becomes(|| server.of("/room").to("all").sockets().len(), MEMBERS).await;
+    becomes(|| sockets(&server.of("/room").to("all")).len(), MEMBERS).await;
     let broadcasters = (0..BROADCASTERS).map(|who| {
         let server = server.clone();
         tokio::spawn(async move {

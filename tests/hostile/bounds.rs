@@ -4,6 +4,7 @@ use super::support::chat::Chat;
 use super::support::raw::{RawPeer, connect, encode, event, event_packet, framed, text};
 use super::support::{becomes, listen, within};
 use super::target;
+use crate::support::rooms;
 use emitwire::protocol::{CloseCode, Leave, Nak, NamespaceNumber, Packet, Position};
 use emitwire::{Config, Namespace, Server, Unhandled};
 use std::sync::Arc;
@@ -59,7 +60,7 @@ async fn sockets_that_end_slowly_count_as_namespaces_of_their_session() {
     let (mut peer, _) = RawPeer::greeted(chat.address).await;
     peer.send(&Packet::From(1)).await;
     let frames = (0..2000).flat_map(|number| {
-        let leave = Packet::Leave(Leave { client: NamespaceNumber(number) });
+        let leave = Packet::Leave(Leave { client: NamespaceNumber(number), words: "".into() });
         [framed(&encode(&connect(number, "/hesitant"))), framed(&encode(&leave))]
     });
     flood(&mut peer, frames).await;
@@ -163,7 +164,7 @@ async fn rooms_of_a_socket_have_a_bound() {
             within(socket.emit("join", &format!("room {number}")).ack()).await.unwrap();
         assert_eq!(joined, number < 8);
     }
-    assert_eq!(chat.server.of("/joins").rooms().len(), 8);
+    assert_eq!(rooms(&chat.server.of("/joins")).len(), 8);
     within(guest.close()).await;
     chat.end().await;
 }

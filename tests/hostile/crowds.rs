@@ -4,6 +4,7 @@ use super::support::chat::{Chat, MEMBERS};
 use super::support::raw::{RawPeer, connect, hello};
 use super::support::{all, becomes, endpoint, within};
 use super::target;
+use crate::support::{rooms, sockets};
 use emitwire::protocol::Packet;
 use emitwire::{Client, Config, Namespace, Socket};
 use std::sync::Arc;
@@ -51,7 +52,7 @@ async fn a_storm_of_disconnects_leaves_the_others_alone() {
     let chat = Chat::with(Config::default(), [crowd]).await;
     for _ in 0..3 {
         let guests = all((0..40).map(|_| chat.guest(Namespace::new("/crowd")))).await;
-        becomes(|| chat.server.of("/crowd").to("a").sockets().len(), 40).await;
+        becomes(|| sockets(&chat.server.of("/crowd").to("a")).len(), 40).await;
         let mut leaving = Vec::new();
         for (number, guest) in guests.into_iter().enumerate() {
             if number % 2 == 0 {
@@ -62,8 +63,8 @@ async fn a_storm_of_disconnects_leaves_the_others_alone() {
         }
         within(all(leaving)).await;
         becomes(|| chat.stats().links, MEMBERS as u64).await;
-        assert_eq!(chat.server.of("/crowd").sockets(), []);
-        assert_eq!(chat.server.of("/crowd").rooms(), []);
+        assert_eq!(sockets(&chat.server.of("/crowd")), []);
+        assert_eq!(rooms(&chat.server.of("/crowd")), []);
     }
     assert_eq!(ends.load(Ordering::Relaxed), 120, "each socket ends once");
     let stats = chat.end().await;

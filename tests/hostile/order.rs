@@ -244,5 +244,5 @@ async fn events_that_cross_a_refusal_or_a_leave_are_answered_closed() {
 }
 
 fn leave(client: u32) -> Leave {
-    Leave { client: NamespaceNumber(client) }
+    Leave { client: NamespaceNumber(client), words: "".into() }
 }

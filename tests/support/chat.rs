@@ -1,6 +1,6 @@
 //! Ten clients that chat in one room over TCP, all the time, and notice when something is amiss.
 
-use super::{becomes, connect, within};
+use super::{becomes, connect, rooms, sockets, within};
 use emitwire::{
     Client, Config, Data, DisconnectReason, EmitError, Endpoint, Namespace, Server, Session,
     Socket, Stats,
@@ -68,7 +68,7 @@ impl Chat {
         }
         // Nobody speaks before all are there.
         let lobby = server.of("/chat").to("lobby");
-        becomes(|| lobby.sockets().len(), MEMBERS).await;
+        becomes(|| sockets(&lobby).len(), MEMBERS).await;
         let members = members.into_iter().map(|(me, ear, session)| {
             let said = Arc::new(AtomicU64::new(0));
             let socket = session.of("/chat").unwrap();
@@ -137,7 +137,7 @@ impl Chat {
             within(session.close()).await;
         }
         becomes(|| self.server.stats().links, 0).await;
-        assert_eq!(self.server.of("/chat").rooms(), [], "a room without members does not exist");
+        assert_eq!(rooms(&self.server.of("/chat")), [], "a room without members does not exist");
         stats
     }
 

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use emitwire_core::protocol::{
     Accept, AckPacket, Attach, CLOSE_DETAIL_BYTES_MAX, Close, CloseCode, Codec, Connect, Credit,
     DecodeError, Decoder, Drain, EVENT_NAME_BYTES_MAX, Encoded, EventName, EventPacket, EventRef,
-    Fragment, Frame, FrameKind, Gap, Hello, Leave, Limits, LossReason, Nak, NakPacket,
-    NamespaceNumber, Native, Outcome, PROTOCOL_VERSION, Packet, Payload, PayloadError, Position,
-    ProducerId, Refuse, SessionId, Shape, Skip, SocketId, Welcome,
+    Fragment, Frame, FrameKind, Gap, Hello, LEAVE_WORDS_BYTES_MAX, Leave, Limits, LossReason, Nak,
+    NakPacket, NamespaceNumber, Native, Outcome, PROTOCOL_VERSION, Packet, Payload, PayloadError,
+    Position, ProducerId, Refuse, SessionId, Shape, Skip, SocketId, Welcome,
 };
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -180,7 +180,9 @@ fn write_plain(packet: &Packet) -> Value {
         Packet::Accept(Accept { client, server, socket }) => {
             json!({ "client": client.0, "server": server.0, "socket": id(socket.0) })
         }
-        Packet::Leave(Leave { client }) => json!({ "client": client.0 }),
+        Packet::Leave(Leave { client, words }) => {
+            json!({ "client": client.0, "words": words.as_str() })
+        }
         Packet::Gap(Gap { count, reason }) => {
             json!({ "count": count, "reason": word(&LOSSES, *reason) })
         }
@@ -473,7 +475,10 @@ fn read_plain(packet: &str, header: &Fields) -> Result<Packet> {
             server: header.namespace("server")?,
             socket: SocketId(header.id("socket")?),
         }),
-        "leave" => Packet::Leave(Leave { client: header.namespace("client")? }),
+        "leave" => Packet::Leave(Leave {
+            client: header.namespace("client")?,
+            words: header.text("words", LEAVE_WORDS_BYTES_MAX)?,
+        }),
         "gap" => Packet::Gap(Gap {
             count: header.number("count")?,
             reason: header.one_of("reason", &LOSSES)?,

@@ -7,11 +7,13 @@
 pub(crate) mod chat;
 pub(crate) mod raw;
 
-use emitwire::{Client, Endpoint, Listening, Namespace, Server, Session};
+use emitwire::{
+    Broadcast, Client, Endpoint, Listening, Namespace, RoomName, Server, Session, SocketId,
+};
 use std::fmt::Debug;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::panic::Location;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -89,6 +91,25 @@ enum Running<F: Future> {
 /// Polls once, as somebody does who then loses interest.
 pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// The sockets of a selection; the adapter of one process answers at once.
+pub(crate) fn sockets(selection: &Broadcast) -> Vec<SocketId> {
+    at_once(selection.sockets()).unwrap()
+}
+
+/// The rooms of a selection's sockets, with their sizes.
+pub(crate) fn rooms(selection: &Broadcast) -> Vec<(RoomName, usize)> {
+    at_once(selection.rooms()).unwrap()
+}
+
+/// What is ready at its first poll.
+#[track_caller]
+pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
+    }
 }
 
 /// A name in memory that no other test of this process has.

@@ -1,8 +1,7 @@
 //! Extractors: what a handler may ask for as an argument.
 
-use super::Refusal;
 use crate::protocol::{Args, DisconnectReason, Event, Nak, Payload, Shape};
-use crate::socket::{Envelope, Socket};
+use crate::socket::{Envelope, Needs, Refusal, Socket};
 use crate::transport::Peer;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
@@ -10,8 +9,8 @@ use serde::de::DeserializeOwned;
 /// Something that a handler can ask for as an argument.
 ///
 /// ```
-/// use emitwire_core::handler::{FromEvent, Refusal};
-/// use emitwire_core::socket::Envelope;
+/// use emitwire_core::handler::FromEvent;
+/// use emitwire_core::socket::{Envelope, Refusal};
 ///
 /// struct NameLength(usize);
 ///
@@ -23,7 +22,8 @@ use serde::de::DeserializeOwned;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a handler cannot ask for `{Self}`",
-    note = "ask for `Socket`, `Data<T>`, `Args<(A, B)>`, `Event`, `Peer`, or implement `FromEvent`"
+    note = "ask for `Socket`, `Data<T>`, `Args<(A, B)>`, `State<S>`, `Path<T>`, `Auth<T>`, \
+            `Event`, `Peer`, or implement `FromEvent`"
 )]
 pub trait FromEvent: Sized {
     /// Takes it out of the event.
@@ -31,6 +31,11 @@ pub trait FromEvent: Sized {
     /// # Errors
     /// A [`Refusal`]: the handler does not run and the sender gets its nak.
     fn from_event(envelope: &Envelope) -> Result<Self, Refusal>;
+
+    /// What it asks of the namespace: looked at when that is mounted. Nothing by default.
+    fn needs(needs: &mut Needs) {
+        let _ = needs;
+    }
 }
 
 /// The event's payload as a `T`; as a reply, a value of one's own type.
@@ -54,6 +59,59 @@ impl<T: DeserializeOwned> FromEvent for Args<T> {
             Shape::Arguments | Shape::Raw => payload.decode(),
         };
         decoded.map(Self).map_err(Refusal::bad_payload)
+    }
+}
+
+/// What the handlers of a namespace share: see [`Namespace::state`](super::Namespace::state).
+///
+/// A namespace without such a state cannot be mounted.
+///
+/// ```
+/// use emitwire_core::handler::{Namespace, State};
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// async fn count(State(visits): State<Arc<AtomicU64>>) -> u64 {
+///     visits.fetch_add(1, Ordering::Relaxed) + 1
+/// }
+///
+/// let counter = Namespace::new("/counter").state(Arc::new(AtomicU64::new(0))).on("count", count);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State<S>(pub S);
+
+impl<S: Clone + Send + Sync + 'static> FromEvent for State<S> {
+    fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
+        envelope.state().cloned().map(Self).ok_or_else(|| Refusal::nak_only(Nak::Failed))
+    }
+
+    fn needs(needs: &mut Needs) {
+        needs.state::<S>();
+    }
+}
+
+/// What the client showed when it asked for the namespace, as a `T`: in `on_connect` only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Auth<T>(pub T);
+
+impl<T: DeserializeOwned> FromEvent for Auth<T> {
+    fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
+        // No application has an event of that name.
+        if envelope.event().name != "connect" {
+            return Err(Refusal::nak_only(Nak::Failed));
+        }
+        Data::from_event(envelope).map(|Data(shown)| Self(shown))
+    }
+}
+
+/// What could not be extracted is the handler's business.
+impl<E: FromEvent> FromEvent for Result<E, Refusal> {
+    fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
+        Ok(E::from_event(envelope))
+    }
+
+    fn needs(needs: &mut Needs) {
+        E::needs(needs);
     }
 }
 
@@ -109,6 +167,10 @@ macro_rules! tuples {
         impl<$($part: FromEvent),*> FromEvent for ($($part,)*) {
             fn from_event(_envelope: &Envelope) -> Result<Self, Refusal> {
                 Ok(($($part::from_event(_envelope)?,)*))
+            }
+
+            fn needs(_needs: &mut Needs) {
+                $($part::needs(_needs);)*
             }
         }
     )*};

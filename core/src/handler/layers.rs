@@ -1,12 +1,10 @@
 //! Inbound layers: any tower layer around the listeners of a namespace.
 
-use super::Refusal;
-use super::emitter::Emitter;
+use super::Listeners;
 use crate::protocol::Nak;
-use crate::socket::{Ack, Envelope};
+use crate::socket::{Ack, Emitter, Envelope, Refusal};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::load_shed::error::Overloaded;
@@ -25,7 +23,7 @@ pub(crate) type Inbound = BoxCloneSyncService<Envelope, Ack, BoxError>;
 
 /// The innermost service: calls the listeners. Always ready.
 #[derive(Clone)]
-pub(super) struct Dispatch(pub(super) Arc<Emitter>);
+pub(super) struct Dispatch(pub(super) Emitter);
 
 impl Service<Envelope> for Dispatch {
     type Response = Ack;
@@ -37,10 +35,11 @@ impl Service<Envelope> for Dispatch {
     }
 
     fn call(&mut self, envelope: Envelope) -> Self::Future {
-        let emitter = Arc::clone(&self.0);
+        let emitter = self.0.clone();
         Box::pin(async move {
-            let listeners = emitter.find(&envelope.event().name).ok_or(Nak::NoHandler)?;
             let name = envelope.event().name.clone();
+            let listeners = Listeners::find(&emitter, envelope.socket(), &name);
+            let listeners = listeners.ok_or(Nak::NoHandler)?;
             listeners.call(envelope).await.map_err(|refusal| {
                 refusal.log(&name);
                 refusal.into_nak().into()

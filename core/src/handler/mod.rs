@@ -3,34 +3,32 @@
 //! A handler is an async function whose arguments are extracted from the event and whose return
 //! value is the ack.
 
-mod emitter;
+mod error;
 mod extract;
 mod layers;
+mod listen;
+mod listeners;
 mod namespace;
-mod refusal;
+mod path;
+mod pattern;
 mod reply;
 mod request;
 
-pub(crate) use emitter::to_ack;
-pub use extract::{Data, FromEvent};
+pub use error::MountError;
+pub use extract::{Auth, Data, FromEvent, State};
 pub use layers::BoxError;
 pub(crate) use layers::{Inbound, nak_of};
-pub(crate) use namespace::Blueprint;
-pub use namespace::{MountError, Namespace, Unhandled};
-pub use refusal::Refusal;
-pub use reply::{IntoReply, Reply};
+pub(crate) use listeners::{Listeners, hears, hears_any, only_listener, to_ack};
+pub(crate) use namespace::{Blueprint, Hook};
+pub use namespace::{Namespace, Unhandled};
+pub use path::Path;
+pub(crate) use pattern::Pattern;
+pub use reply::IntoReply;
 pub use request::ConnectRequest;
 
-use crate::socket::Envelope;
+use crate::socket::{Envelope, Erased, Needs, Reply};
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-
-/// The future of a handler, of whatever type.
-pub(crate) type ReplyFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
-
-/// A handler of whatever type.
-pub(crate) type Erased = Arc<dyn Fn(Envelope) -> ReplyFuture + Send + Sync>;
 
 /// An async function of up to six arguments, each of which a [`FromEvent`], that returns something
 /// an [`IntoReply`] knows how to answer with.
@@ -55,6 +53,9 @@ pub(crate) type Erased = Arc<dyn Fn(Envelope) -> ReplyFuture + Send + Sync>;
 pub trait Handler<T>: Send + Sync + 'static {
     /// Extracts the arguments and runs the function.
     fn call(&self, envelope: Envelope) -> impl Future<Output = Reply> + Send + 'static;
+
+    /// What its arguments ask of their namespace.
+    fn needs() -> Needs;
 }
 
 pub(crate) fn erase<T>(handler: impl Handler<T>) -> Erased {
@@ -80,6 +81,12 @@ macro_rules! handlers {
                         Err(refusal) => Err(refusal),
                     }
                 }
+            }
+
+            fn needs() -> Needs {
+                let mut needs = Needs::default();
+                <($($argument,)*)>::needs(&mut needs);
+                needs
             }
         }
     )*};

@@ -1,16 +1,19 @@
 //! The namespace: the blueprint of handlers, hooks and layers under one path.
 
-use super::emitter::Emitter;
 use super::layers::{Dispatch, Inbound};
-use super::{BoxError, ConnectRequest, Erased, Handler, Refusal, erase};
-use crate::protocol::{EVENT_NAME_BYTES_MAX, EventName, Payload, is_reserved};
-use crate::socket::{Ack, Envelope};
+use super::{BoxError, ConnectRequest, Handler, MountError, Pattern, erase};
+use crate::protocol::{EVENT_NAME_BYTES_MAX, Event, Payload};
+use crate::room::{OnRoom, RoomEvent, SlowPolicy, shielded};
+use crate::socket::{
+    Ack, Emitter, Envelope, Erased, ListenError, ListenerId, Needs, Refusal, States,
+};
+use crate::transport::ConnectError;
+use std::any::TypeId;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use thiserror::Error;
 use tower::util::BoxCloneSyncService;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -39,49 +42,10 @@ impl Default for Unhandled {
     }
 }
 
-/// Why a namespace cannot be mounted.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum MountError {
-    /// A path begins with `/`.
-    #[error("the path `{path}` does not begin with `/`")]
-    Path {
-        /// The path.
-        path: Box<str>,
-    },
-    /// A path is at most as long as an event name.
-    #[error("a path of {bytes} bytes, at most {max} are allowed")]
-    PathTooLong {
-        /// Its length.
-        bytes: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// The path is mounted already.
-    #[error("the path `{path}` is mounted already")]
-    Duplicate {
-        /// The path.
-        path: Box<str>,
-    },
-    /// A listener was registered under a reserved name.
-    #[error("`{name}` is a reserved name")]
-    Reserved {
-        /// The name.
-        name: Box<str>,
-    },
-    /// A listener was registered under a name that no event can have.
-    #[error("an event name of {bytes} bytes, at most {max} are allowed")]
-    NameTooLong {
-        /// Its length.
-        bytes: usize,
-        /// The limit.
-        max: usize,
-    },
-}
-
 type Wrap = Box<dyn Fn(Inbound) -> Inbound + Send + Sync>;
 type Decision = Pin<Box<dyn Future<Output = Result<(), Payload>> + Send>>;
 type Authorize = Arc<dyn Fn(ConnectRequest) -> Decision + Send + Sync>;
+type OnConnectError = Arc<dyn Fn(&ConnectError) + Send + Sync>;
 
 /// Handlers, hooks and layers under one path; the same type on servers and on clients.
 ///
@@ -103,59 +67,145 @@ pub struct Namespace(Arc<Blueprint>);
 /// What a mounted namespace and its sockets share.
 pub(crate) struct Blueprint {
     path: Arc<str>,
-    pub(crate) emitter: Arc<Emitter>,
+    pub(crate) emitter: Emitter,
     settings: Mutex<Settings>,
 }
 
-#[derive(Default)]
 struct Settings {
-    on_connect: Option<Erased>,
-    on_disconnecting: Option<Erased>,
-    on_disconnect: Option<Erased>,
+    hooks: [Option<Erased>; 3],
+    on_connect_error: Option<OnConnectError>,
+    on_room: Option<OnRoom>,
     authorize: Option<Authorize>,
     unhandled: Unhandled,
+    slow_policy: Option<SlowPolicy>,
+    concurrent: usize,
+    states: States,
     layers: Vec<Wrap>,
-    mistakes: Vec<MountError>,
+    /// The first one.
+    mistake: Option<MountError>,
+}
+
+/// A moment in the life of a socket.
+#[derive(Clone, Copy)]
+pub(crate) enum Hook {
+    Connect,
+    Disconnecting,
+    Disconnect,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hooks: Default::default(),
+            on_connect_error: None,
+            on_room: None,
+            authorize: None,
+            unhandled: Unhandled::default(),
+            slow_policy: None,
+            concurrent: 1,
+            states: States::default(),
+            layers: Vec::new(),
+            mistake: None,
+        }
+    }
 }
 
 impl Namespace {
     /// A namespace without listeners. The path begins with `/`; mounting checks it.
+    ///
+    /// On a server a path may have names in braces: `/org-{id}` stands for `/org-7` and its like.
+    /// Each of these is a namespace of its own, with its own rooms, from its first socket to its
+    /// last; they share handlers, hooks and state. A path that is mounted as it is goes before
+    /// patterns, and these in the order in which they were mounted. See [`Path`](super::Path).
     #[must_use]
     pub fn new(path: &str) -> Self {
-        let (emitter, settings) = (Arc::default(), Mutex::default());
+        let (emitter, settings) = (Emitter::default(), Mutex::default());
         Self(Arc::new(Blueprint { path: path.into(), emitter, settings }))
     }
 
-    /// Its path.
+    /// Its path, or the pattern of its paths.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.0.path
     }
 
-    /// Adds a listener for `name`, behind those that it has. A reserved name is reported when the
-    /// namespace is mounted.
+    /// The table of its listeners, for whoever adds or removes some while it is in use.
+    #[must_use]
+    pub fn emitter(&self) -> &Emitter {
+        &self.0.emitter
+    }
+
+    /// Takes a listener out: see [`Emitter::off`].
+    pub fn off(&self, id: ListenerId) -> bool {
+        self.0.emitter.off(id)
+    }
+
+    /// Adds a listener for `name`, behind those that it has. What cannot be listened to is reported
+    /// when the namespace is mounted.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on<T>(self, name: &str, handler: impl Handler<T>) -> Self {
-        self.listen(name, erase(handler), false)
+        self.note(self.0.emitter.on(name, handler))
     }
 
     /// Adds a listener for the first event of that name on any of its sockets.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn once<T>(self, name: &str, handler: impl Handler<T>) -> Self {
-        self.listen(name, erase(handler), true)
+        self.note(self.0.emitter.once(name, handler))
     }
 
     /// Adds a listener that hears every event, before the others; its reply does not matter.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_any<T>(self, handler: impl Handler<T>) -> Self {
-        self.0.emitter.on_any(erase(handler));
-        self
+        self.note(self.0.emitter.on_any(handler))
+    }
+
+    /// Adds somebody who is told of each event that goes out: see [`Emitter::on_any_outgoing`].
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_any_outgoing(self, tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.note(self.0.emitter.on_any_outgoing(tell))
     }
 
     /// Sets who answers whatever no `on` matches.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn fallback<T>(self, handler: impl Handler<T>) -> Self {
-        self.0.emitter.fallback(erase(handler));
+        self.note(self.0.emitter.set_fallback(handler))
+    }
+
+    /// Sets who is told the event's name when a listener was added to its table.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_listener_added(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.0.emitter.on_listener_added(tell);
+        self
+    }
+
+    /// Sets who is told the event's name when a listener was removed from its table.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_listener_removed(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.0.emitter.on_listener_removed(tell);
+        self
+    }
+
+    /// Shares a value with all handlers and hooks that ask for it by
+    /// [`State`](super::State). One of the same type takes the place of the other.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn state<S: Clone + Send + Sync + 'static>(self, state: S) -> Self {
+        self.0.settings().states.insert(state);
+        self
+    }
+
+    /// Lets as many handlers of one socket run at once. By default its events are handled one
+    /// after another; with more than one they are still *begun* in order.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn concurrent(self, handlers: usize) -> Self {
+        self.0.settings().concurrent = handlers.max(1);
+        self
+    }
+
+    /// Sets what becomes of its broadcasts at a member that reads too slowly, instead of
+    /// `Config::slow_policy`.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn slow_policy(self, policy: SlowPolicy) -> Self {
+        self.0.settings().slow_policy = Some(policy);
         self
     }
 
@@ -163,7 +213,14 @@ impl Namespace {
     /// ends with `HookFailed`.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_connect<T>(self, handler: impl Handler<T>) -> Self {
-        self.0.settings().on_connect = Some(erase(handler));
+        self.hook(Hook::Connect, handler)
+    }
+
+    /// On a client: sets who is told why there is no socket of this namespace: it was refused, or a
+    /// server could not be reached again. It is called in place, so it must not wait.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_connect_error(self, tell: impl Fn(&ConnectError) + Send + Sync + 'static) -> Self {
+        self.0.settings().on_connect_error = Some(Arc::new(tell));
         self
     }
 
@@ -171,15 +228,21 @@ impl Namespace {
     /// there. Nothing can be emitted to the socket itself any more.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_disconnecting<T>(self, handler: impl Handler<T>) -> Self {
-        self.0.settings().on_disconnecting = Some(erase(handler));
-        self
+        self.hook(Hook::Disconnecting, handler)
     }
 
     /// Sets what runs once when a socket has ended, with the `DisconnectReason` as a possible
     /// argument. The socket has left its rooms by then.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_disconnect<T>(self, handler: impl Handler<T>) -> Self {
-        self.0.settings().on_disconnect = Some(erase(handler));
+        self.hook(Hook::Disconnect, handler)
+    }
+
+    /// On a server: sets who is told what happens to its rooms on this node, one thing after
+    /// another. It is called in place, so it must not wait; it may join and leave rooms itself.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_room(self, tell: impl Fn(&RoomEvent) + Send + Sync + 'static) -> Self {
+        self.0.settings().on_room = Some(Arc::new(tell));
         self
     }
 
@@ -229,8 +292,12 @@ impl Namespace {
         self
     }
 
-    /// The checked blueprint.
-    pub(crate) fn blueprint(&self) -> Result<Arc<Blueprint>, MountError> {
+    /// The checked blueprint, with the pattern of its path if that is one. `listeners_max` is
+    /// `Config`'s.
+    pub(crate) fn blueprint(
+        &self,
+        listeners_max: usize,
+    ) -> Result<(Arc<Blueprint>, Option<Pattern>), MountError> {
         let path = self.path();
         if !path.starts_with('/') {
             return Err(MountError::Path { path: path.into() });
@@ -239,25 +306,30 @@ impl Namespace {
             let (bytes, max) = (path.len(), EVENT_NAME_BYTES_MAX);
             return Err(MountError::PathTooLong { bytes, max });
         }
-        match self.0.settings().mistakes.first() {
-            Some(mistake) => Err(mistake.clone()),
-            None => Ok(Arc::clone(&self.0)),
+        let pattern = Pattern::parse(path)?;
+        let settings = self.0.settings();
+        if let Some(mistake) = &settings.mistake {
+            return Err(mistake.clone());
         }
+        self.0.emitter.bind(listeners_max, settings.states.types())?;
+        drop(settings);
+        Ok((Arc::clone(&self.0), pattern))
     }
 
-    fn listen(self, name: &str, handler: Erased, once: bool) -> Self {
-        let mistake = if is_reserved(name) {
-            Some(MountError::Reserved { name: name.into() })
-        } else if name.len() > EVENT_NAME_BYTES_MAX {
-            Some(MountError::NameTooLong { bytes: name.len(), max: EVENT_NAME_BYTES_MAX })
-        } else {
-            None
-        };
-        match mistake {
-            Some(mistake) => self.0.settings().mistakes.push(mistake),
-            None => self.0.emitter.on(EventName::from(name), handler, once),
+    fn hook<T, H: Handler<T>>(self, hook: Hook, handler: H) -> Self {
+        self.0.settings().hooks[hook as usize] = Some(erase(handler));
+        self.need(H::needs())
+    }
+
+    fn need(self, needs: Needs) -> Self {
+        self.note(self.0.emitter.need(needs))
+    }
+
+    fn note<R>(&self, listened: Result<R, ListenError>) -> Self {
+        if let Err(mistake) = listened {
+            self.0.settings().mistake.get_or_insert(mistake.into());
         }
-        self
+        self.clone()
     }
 }
 
@@ -266,16 +338,39 @@ impl Blueprint {
         &self.path
     }
 
-    pub(crate) fn on_connect(&self) -> Option<Erased> {
-        self.settings().on_connect.clone()
+    pub(crate) fn hook(&self, hook: Hook) -> Option<Erased> {
+        self.settings().hooks[hook as usize].clone()
     }
 
-    pub(crate) fn on_disconnecting(&self) -> Option<Erased> {
-        self.settings().on_disconnecting.clone()
+    /// Tells whoever wants to know why there is no socket.
+    pub(crate) fn tell_connect_error(&self, error: &ConnectError) {
+        let tell = self.settings().on_connect_error.clone();
+        if let Some(tell) = tell {
+            shielded("connect error", || tell(error));
+        }
     }
 
-    pub(crate) fn on_disconnect(&self) -> Option<Erased> {
-        self.settings().on_disconnect.clone()
+    pub(crate) fn on_room(&self) -> Option<OnRoom> {
+        self.settings().on_room.clone()
+    }
+
+    pub(crate) fn slow_policy(&self) -> Option<SlowPolicy> {
+        self.settings().slow_policy
+    }
+
+    pub(crate) fn concurrent(&self) -> usize {
+        self.settings().concurrent
+    }
+
+    /// The types of what its handlers share.
+    pub(crate) fn state_types(&self) -> Arc<[TypeId]> {
+        self.settings().states.types()
+    }
+
+    /// What its handlers share, if anything.
+    pub(crate) fn states(&self) -> Option<Arc<States>> {
+        let states = self.settings().states.clone();
+        (!states.is_empty()).then(|| Arc::new(states))
     }
 
     pub(crate) fn unhandled(&self) -> Unhandled {
@@ -295,7 +390,7 @@ impl Blueprint {
         if settings.layers.is_empty() {
             return None;
         }
-        let innermost = BoxCloneSyncService::new(Dispatch(Arc::clone(&self.emitter)));
+        let innermost = BoxCloneSyncService::new(Dispatch(self.emitter.clone()));
         Some(settings.layers.iter().rev().fold(innermost, |inner, wrap| wrap(inner)))
     }
 

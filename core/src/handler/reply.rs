@@ -1,12 +1,10 @@
 //! What a handler may return.
 
-use super::{Data, Refusal};
+use super::Data;
 use crate::protocol::{Args, Payload, ToPayload};
+use crate::socket::{Refusal, Reply};
 use bytes::Bytes;
 use serde::Serialize;
-
-/// Nothing, or the payload of the ack, or a refusal.
-pub type Reply = Result<Option<Payload>, Refusal>;
 
 /// What a handler may return: nothing, a plain value, [`Data`] for own types, [`Args`] for
 /// several values, or a `Result` of these.

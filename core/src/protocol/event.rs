@@ -31,6 +31,16 @@ impl EventName {
         Self(Bytes::from_static(name.as_bytes()))
     }
 
+    /// As much of a text as a name of at most `bytes_max` bytes holds.
+    #[must_use]
+    pub fn truncated(text: &str, bytes_max: usize) -> Self {
+        let mut end = text.len().min(bytes_max);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self::from(&text[..end])
+    }
+
     /// A name out of received bytes.
     ///
     /// # Errors

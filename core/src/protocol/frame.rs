@@ -70,6 +70,12 @@ impl Encoded {
         self.0.iter().map(|frame| frame.body.len()).sum()
     }
 
+    /// What all clones of it have in common, and no other as long as one of them lives.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
     /// Whether no frame has a byte.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -30,8 +30,8 @@ pub use nak::Nak;
 pub use outbound::Outbound;
 pub use packet::{
     Accept, AckPacket, Attach, CLOSE_DETAIL_BYTES_MAX, Close, CloseCode, Connect, Drain,
-    EventPacket, EventRef, Fragment, Gap, Hello, Leave, LossReason, NakPacket, Outcome, Packet,
-    Position, Refuse, Skip, Welcome,
+    EventPacket, EventRef, Fragment, Gap, Hello, LEAVE_WORDS_BYTES_MAX, Leave, LossReason,
+    NakPacket, Outcome, Packet, Position, Refuse, Skip, Welcome,
 };
 pub use payload::{Args, PAYLOAD_DEPTH_MAX, Payload, Shape, ToPayload};
 pub use reason::DisconnectReason;

@@ -5,6 +5,7 @@ use super::{
     SessionId, SocketId,
 };
 use bytes::Bytes;
+use std::fmt;
 use std::time::Duration;
 
 /// One step of the protocol.
@@ -223,12 +224,17 @@ pub struct Refuse {
 }
 
 /// The body of [`Packet::Leave`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leave {
     /// The *client's* number of the namespace, in both directions: it names one socket, where
     /// the server's number names all of them.
     pub client: NamespaceNumber,
+    /// Why, in the application's words; at most [`LEAVE_WORDS_BYTES_MAX`] bytes.
+    pub words: EventName,
 }
+
+/// Longest text of a [`Leave`], in bytes.
+pub const LEAVE_WORDS_BYTES_MAX: usize = 255;
 
 /// Why events were removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +248,17 @@ pub enum LossReason {
     Expired,
     /// The namespace refused or was left.
     Closed,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Overflow => "there was no room for it",
+            Self::Superseded => "a newer one took its place",
+            Self::Expired => "it was too old",
+            Self::Closed => "its namespace was closed",
+        })
+    }
 }
 
 /// The body of [`Packet::Gap`].

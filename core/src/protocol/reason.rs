@@ -11,6 +11,10 @@ pub enum DisconnectReason {
     Closed,
     /// The peer asked for it.
     ClosedByPeer,
+    /// This side ended the socket, with these words for its peer.
+    Dismissed(Box<str>),
+    /// The peer ended the socket, with these words.
+    DismissedByPeer(Box<str>),
     /// The link broke, or the peer's process went away.
     LinkLost,
     /// Nothing was read for longer than the liveness deadline.
@@ -37,11 +41,25 @@ pub enum DisconnectReason {
     HookFailed,
 }
 
+impl DisconnectReason {
+    /// This side ended a socket.
+    pub(crate) fn dismissed(words: &str) -> Self {
+        if words.is_empty() { Self::Closed } else { Self::Dismissed(words.into()) }
+    }
+
+    /// The peer ended a socket.
+    pub(crate) fn dismissed_by_peer(words: &str) -> Self {
+        if words.is_empty() { Self::ClosedByPeer } else { Self::DismissedByPeer(words.into()) }
+    }
+}
+
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::Closed => "closed by this side",
             Self::ClosedByPeer => "closed by the peer",
+            Self::Dismissed(words) => return write!(f, "closed by this side: {words}"),
+            Self::DismissedByPeer(words) => return write!(f, "closed by the peer: {words}"),
             Self::LinkLost => "the link was lost",
             Self::HeartbeatTimeout => "the peer fell silent",
             Self::HandshakeTimeout => "the handshake took too long",

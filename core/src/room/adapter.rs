@@ -2,6 +2,7 @@
 
 use super::{Fanout, Mailbox, RoomName, Selection, Shared};
 use crate::protocol::SocketId;
+use async_trait::async_trait;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -21,14 +22,42 @@ pub enum RoomError {
         /// The limit, `Config::rooms_per_socket_max`.
         max: usize,
     },
+    /// The name is longer than names of rooms may be.
+    #[error("a room name of {bytes} bytes, at most {max} are allowed")]
+    NameTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit, `Config::room_name_bytes_max`.
+        max: usize,
+    },
+    /// No namespace of this path is mounted.
+    #[error("no namespace {path} is mounted")]
+    NotMounted {
+        /// The path.
+        path: Box<str>,
+    },
+    /// An adapter for many nodes got no answer from some of them in time.
+    #[error("{missing} other nodes did not answer")]
+    Unanswered {
+        /// How many.
+        missing: usize,
+    },
 }
 
 /// Membership and fan-out of one namespace.
 ///
 /// A room holds mailboxes, never sockets. The adapter of one process is [`LocalAdapter`]; one for
-/// many nodes keeps its own members the same way and carries the rest.
+/// many nodes keeps its own members in one of those and carries the rest: what is said to a
+/// [`Selection`] goes to its local members at once and to the other nodes as an
+/// [`Event`](crate::protocol::Event), unless [`Selection::local`] forbids it. See
+/// [`LocalAdapter::carry`] and [`LocalAdapter::receive`].
+///
+/// None of the verbs may wait, but those that are async.
 ///
 /// [`LocalAdapter`]: super::LocalAdapter
+/// [`LocalAdapter::carry`]: super::LocalAdapter::carry
+/// [`LocalAdapter::receive`]: super::LocalAdapter::receive
+#[async_trait]
 pub trait Adapter: Send + Sync + 'static {
     /// A socket begins; it is addressable as a room by its id.
     fn add(&self, id: SocketId, mailbox: Arc<Mailbox>);
@@ -43,7 +72,8 @@ pub trait Adapter: Send + Sync + 'static {
     /// The socket joins all of these rooms, or none of them.
     ///
     /// # Errors
-    /// [`RoomError::Closed`] when the socket is not here, [`RoomError::TooManyRooms`].
+    /// [`RoomError::Closed`] when the socket is not here, [`RoomError::TooManyRooms`],
+    /// [`RoomError::NameTooLong`].
     fn join(&self, id: SocketId, rooms: &[RoomName]) -> Result<(), RoomError>;
 
     /// The socket leaves these rooms; those it is not in do not matter.
@@ -52,12 +82,29 @@ pub trait Adapter: Send + Sync + 'static {
     /// The rooms of a socket, its own id not among them.
     fn rooms_of(&self, id: SocketId) -> Vec<RoomName>;
 
-    /// All rooms with their sizes.
-    fn rooms(&self) -> Vec<(RoomName, usize)>;
-
-    /// The sockets of a selection, each once.
-    fn sockets(&self, selection: &Selection) -> Vec<SocketId>;
-
-    /// Appends the event to the mailbox of each selected socket, each once, and never waits.
+    /// Appends the event to the mailbox of each selected socket, each once, and never waits. With
+    /// [`Shared::acks`] each is announced there first.
     fn broadcast(&self, selection: &Selection, event: &mut Shared) -> Fanout;
+
+    /// Has each selected socket join these rooms, or none of them where they are too many for it:
+    /// that one counts as dropped.
+    fn join_all(&self, selection: &Selection, rooms: &[RoomName]) -> Fanout;
+
+    /// Has each selected socket leave these rooms.
+    fn leave_all(&self, selection: &Selection, rooms: &[RoomName]) -> Fanout;
+
+    /// Has each selected socket end, with words for its peer.
+    fn disconnect_all(&self, selection: &Selection, words: &str) -> Fanout;
+
+    /// The rooms of the selected sockets, each with how many of them are in it.
+    ///
+    /// # Errors
+    /// [`RoomError::Unanswered`], with an adapter for many nodes.
+    async fn rooms(&self, selection: &Selection) -> Result<Vec<(RoomName, usize)>, RoomError>;
+
+    /// The selected sockets, each once.
+    ///
+    /// # Errors
+    /// [`RoomError::Unanswered`], with an adapter for many nodes.
+    async fn sockets(&self, selection: &Selection) -> Result<Vec<SocketId>, RoomError>;
 }

@@ -1,5 +1,7 @@
 //! Counters that everything below a server or a client shares.
 
+use super::Queue;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One number that only grows (or, for gauges, is given back).
@@ -25,27 +27,76 @@ impl Counter {
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// The live counters of a server or a client.
+        /// The live counters of a server or a client, or of one of its namespaces.
         #[derive(Debug, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: Counter,)*
+            /// What is counted here is counted there too.
+            whole: Option<Arc<Counters>>,
         }
 
-        /// A snapshot of all counters of a server or a client.
+        /// A snapshot of all counters of a server or a client, or of one of its namespaces: then
+        /// what belongs to no namespace, such as links, is zero.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
+            /// Sessions that have no link now and are about to end.
+            pub detached: u64,
+            /// Packets that wait in mailboxes now.
+            pub waiting: u64,
+            /// Their bytes.
+            pub waiting_bytes: u64,
+            /// Packets that were written and are kept until the peers confirm them.
+            pub unconfirmed: u64,
+            /// Their bytes.
+            pub unconfirmed_bytes: u64,
         }
 
         impl Counters {
+            /// Counters of a part, such as a namespace, of which the whole has its own.
+            #[must_use]
+            pub fn part_of(whole: Arc<Self>) -> Self {
+                Self { whole: Some(whole), ..Self::default() }
+            }
+
+            /// So many more, here and in the whole that this is a part of.
+            pub fn count(&self, count: u64, which: impl Fn(&Self) -> &Counter) {
+                // An atomic addition is not for nothing.
+                if count > 0 {
+                    which(self).add(count);
+                    if let Some(whole) = &self.whole {
+                        which(whole).add(count);
+                    }
+                }
+            }
+
+            /// So many less, for gauges.
+            pub fn uncount(&self, count: u64, which: impl Fn(&Self) -> &Counter) {
+                which(self).sub(count);
+                if let Some(whole) = &self.whole {
+                    which(whole).sub(count);
+                }
+            }
+
             /// All of them, now.
             #[must_use]
             pub fn snapshot(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)* }
+                Stats { $($name: self.$name.get(),)* ..Stats::default() }
             }
         }
     };
+}
+
+impl Stats {
+    /// Adds what waits in one session.
+    pub(crate) fn add_queue(&mut self, queue: &Queue) {
+        self.detached += u64::from(!queue.is_attached);
+        self.waiting += queue.waiting as u64;
+        self.waiting_bytes += queue.waiting_bytes as u64;
+        self.unconfirmed += queue.unconfirmed as u64;
+        self.unconfirmed_bytes += queue.unconfirmed_bytes as u64;
+    }
 }
 
 counters! {
@@ -55,6 +106,8 @@ counters! {
     sessions,
     /// Sockets that are open now.
     sockets,
+    /// Rooms that there are now.
+    rooms,
     /// Handshakes that failed: garbage, a wrong version, a deadline.
     handshakes_failed,
     /// Sessions closed because the peer broke the protocol.
@@ -79,6 +132,12 @@ counters! {
     volatile_missed,
     /// Broadcast deliveries that a mailbox did not take: closed, draining or too slow.
     broadcast_dropped,
+    /// Events that were removed before they were written, because a member of their room read too
+    /// slowly: see `SlowPolicy::DropOldest`.
+    overflowed,
+    /// Events that were removed before they were written, because a newer one of the same key made
+    /// them needless: see `Emit::latest`.
+    superseded,
     /// Emits withdrawn: their future was dropped before they were accepted.
     withdrawn,
     /// Events never written when their session ended.
@@ -90,12 +149,26 @@ counters! {
     missed,
     /// Reliable events answered with an ack, or handled without one being asked for.
     handled,
-    /// Reliable events answered with a nak, by this side.
+    /// Reliable events answered with a nak, by this side. Of these:
     refused,
+    /// Events whose handler failed or panicked, or was cancelled.
+    failed,
+    /// Events whose handler took too long.
+    timed_out,
+    /// Events whose payload was not what the handler takes.
+    undecodable,
+    /// Events that nobody listened to in time.
+    unheard,
     /// Events of this side that the peer answered with a nak.
     refused_by_peer,
+    /// Answers of peers that nobody waited for: late, repeated, or never asked for.
+    unasked,
     /// Events that wait for a listener now.
     parked,
+    /// Bytes of frames that were read.
+    bytes_in,
+    /// Bytes of frames that were given to wires to write.
+    bytes_out,
     /// Handlers and hooks that panicked.
     panics,
     /// Handlers cancelled because they outlived their socket, and hooks because they took too long.

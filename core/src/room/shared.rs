@@ -1,6 +1,8 @@
 //! One event for many members: encoded once for each codec among them.
 
+use super::{AckSet, Parcel};
 use crate::protocol::{Codec, Encoded, Packet};
+use std::sync::Arc;
 
 /// A broadcast on its way to the mailboxes.
 #[derive(Debug)]
@@ -8,6 +10,8 @@ pub struct Shared {
     packet: Packet,
     event_bytes: usize,
     volatile: bool,
+    wants_ack: bool,
+    acks: Option<Arc<AckSet>>,
     /// By codec name; as good as always one.
     encoded: Vec<(&'static str, Encoded)>,
 }
@@ -16,15 +20,30 @@ impl Shared {
     /// An event or volatile event; anything else counts as an event without bytes.
     #[must_use]
     pub fn new(packet: Packet) -> Self {
-        let (event_bytes, volatile) = match &packet {
-            Packet::Event(event) => (event.bytes(), false),
-            Packet::Volatile(event) => (event.bytes(), true),
-            _ => (0, false),
+        let (event_bytes, volatile, wants_ack) = match &packet {
+            Packet::Event(event) => (event.bytes(), false, event.wants_ack),
+            Packet::Volatile(event) => (event.bytes(), true, false),
+            _ => (0, false, false),
         };
-        Self { packet, event_bytes, volatile, encoded: Vec::with_capacity(1) }
+        let encoded = Vec::with_capacity(1);
+        Self { packet, event_bytes, volatile, wants_ack, acks: None, encoded }
     }
 
-    /// The packet itself, for adapters that carry it to other nodes.
+    /// Whoever takes it is to answer.
+    #[must_use]
+    pub fn answered_to(mut self, acks: Arc<AckSet>) -> Self {
+        self.acks = Some(acks);
+        self
+    }
+
+    /// Who waits for the answers, if anybody does.
+    #[must_use]
+    pub fn acks(&self) -> Option<&Arc<AckSet>> {
+        self.acks.as_ref()
+    }
+
+    /// The packet itself. An adapter that carries it to other nodes carries its event: a node's
+    /// numbers mean nothing elsewhere.
     #[must_use]
     pub fn packet(&self) -> &Packet {
         &self.packet
@@ -40,6 +59,12 @@ impl Shared {
     #[must_use]
     pub fn is_volatile(&self) -> bool {
         self.volatile
+    }
+
+    /// What a member's mailbox is given.
+    pub(super) fn parcel(&mut self, codec: &dyn Codec) -> Parcel<'_> {
+        let (event_bytes, wants_ack) = (self.event_bytes, self.wants_ack);
+        Parcel { encoded: self.encoded(codec), event_bytes, wants_ack, latest: None }
     }
 
     /// Its frames in this codec: written at the first call, shared afterwards.

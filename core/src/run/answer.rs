@@ -1,15 +1,15 @@
 //! The answer that an event is owed.
 
 use crate::protocol::{AckPacket, Credit, Event, EventRef, Nak, NakPacket, Packet, ProducerId};
-use crate::socket::{Ack, SessionCore};
-use std::sync::Arc;
+use crate::room::{Counter, Counters};
+use crate::socket::{Ack, Socket};
 
 /// What is owed for one reliable event: an answer, and its part of the window.
 ///
 /// Whoever lets go of it without an answer has answered all the same: `Failed` when a handler had
 /// begun (its task was cancelled), `Closed` before. No event is forgotten, no window stays shut.
 pub(super) struct Owed {
-    session: Arc<SessionCore>,
+    socket: Socket,
     event: EventRef,
     wants_ack: bool,
     credit: Credit,
@@ -18,9 +18,9 @@ pub(super) struct Owed {
 }
 
 impl Owed {
-    pub(super) fn new(session: &Arc<SessionCore>, event: &Event, peer: ProducerId) -> Self {
+    pub(super) fn new(socket: &Socket, event: &Event, peer: ProducerId) -> Self {
         Self {
-            session: Arc::clone(session),
+            socket: socket.clone(),
             event: EventRef::new(event.id, peer),
             wants_ack: event.wants_ack,
             credit: Credit::one(event.bytes()),
@@ -32,7 +32,7 @@ impl Owed {
     /// Gives the part of the window back before there is an answer: the event is parked, and the
     /// park has a bound of its own.
     pub(super) fn release_window(&mut self) {
-        self.session.mailbox.finish(std::mem::take(&mut self.credit));
+        self.socket.session().mailbox.finish(std::mem::take(&mut self.credit));
     }
 
     /// A handler is about to run.
@@ -52,7 +52,7 @@ impl Owed {
 
     fn send(&mut self, answer: Result<Ack, Nak>) {
         self.is_answered = true;
-        let session = &self.session;
+        let session = self.socket.session();
         let answer_bytes = match &answer {
             Ok(ack) if self.wants_ack => ack.payload().len(),
             Err(Nak::Rejected(payload)) => payload.len(),
@@ -60,9 +60,15 @@ impl Owed {
         };
         let fits = answer_bytes <= session.event_bytes_max;
         let answer = if fits { answer } else { Err(Nak::TooLarge) };
-        let counters = &session.counters;
-        let counter = if answer.is_ok() { &counters.handled } else { &counters.refused };
-        counter.add(1);
+        match &answer {
+            Ok(_) => self.socket.count(|counters| &counters.handled, |tally| &tally.handled),
+            Err(nak) => {
+                self.socket.count(|counters| &counters.refused, |tally| &tally.refused);
+                if let Some(kind) = counter_of(nak) {
+                    self.socket.counters().count(1, kind);
+                }
+            }
+        }
         let event = self.event;
         let packet = match answer {
             Ok(ack) if self.wants_ack => {
@@ -73,6 +79,17 @@ impl Owed {
         };
         let flush = session.mailbox.push_answer(&packet, self.credit);
         session.mailbox.flush_in_turn(flush);
+    }
+}
+
+/// Where a refusal is counted besides.
+fn counter_of(nak: &Nak) -> Option<fn(&Counters) -> &Counter> {
+    match nak {
+        Nak::Failed => Some(|counters| &counters.failed),
+        Nak::Timeout => Some(|counters| &counters.timed_out),
+        Nak::BadPayload => Some(|counters| &counters.undecodable),
+        Nak::NoHandler => Some(|counters| &counters.unheard),
+        _ => None,
     }
 }
 

@@ -6,23 +6,24 @@ use super::reception::Reception;
 use super::session::{Session, Supervised};
 use super::sockets::Role;
 use super::{Config, handshake, random};
-use crate::handler::{MountError, Namespace};
+use crate::handler::{BoxError, MountError, Namespace};
 use crate::protocol::{
     Backoff, DecodeError, DisconnectReason, Payload, PayloadError, ProducerId, ProtocolError,
     ToPayload,
 };
 use crate::room::Counters;
-use crate::socket::Producer;
+use crate::socket::{Producer, Scope};
 use crate::transport::{ConnectError, HandshakeError, Transport};
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
-type Credentials = Arc<dyn Fn() -> Result<Payload, PayloadError> + Send + Sync>;
+type Asked = Pin<Box<dyn Future<Output = Result<Payload, BoxError>> + Send>>;
+type Credentials = Arc<dyn Fn() -> Asked + Send + Sync>;
 
 /// A client that is not connected yet.
 ///
@@ -79,19 +80,41 @@ impl Client {
     /// [`Client::connect`] says so.
     pub fn auth<T: ToPayload + ?Sized>(mut self, value: &T) -> Self {
         match value.to_payload() {
-            Ok(payload) => self.credentials = Some(Arc::new(move || Ok(payload.clone()))),
+            Ok(payload) => {
+                self.credentials = Some(Arc::new(move || {
+                    let payload = payload.clone();
+                    Box::pin(async { Ok(payload) })
+                }));
+            }
             Err(error) => self.bad_auth = Some(error),
         }
         self
     }
 
-    /// As [`Client::auth`], but asked again at each connect: for tokens that grow old.
-    pub fn auth_with<T, F>(mut self, ask: F) -> Self
+    /// As [`Client::auth`], but asked again at each connect: for tokens that grow old. An error is
+    /// [`ConnectError::Auth`], and when reconnecting it is asked again later.
+    ///
+    /// ```
+    /// use emitwire_core::run::Client;
+    /// use emitwire_core::transport::Memory;
+    ///
+    /// async fn fetch_token() -> Result<String, std::io::Error> {
+    ///     Ok("fresh".into())
+    /// }
+    ///
+    /// let client = Client::new(Memory::new("lobby")).auth_with(fetch_token);
+    /// ```
+    pub fn auth_with<T, E, F, Fut>(mut self, ask: F) -> Self
     where
         T: ToPayload,
-        F: Fn() -> T + Send + Sync + 'static,
+        E: Into<BoxError>,
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.credentials = Some(Arc::new(move || ask().to_payload()));
+        self.credentials = Some(Arc::new(move || {
+            let asked = ask();
+            Box::pin(async { Ok(asked.await.map_err(Into::into)?.to_payload()?) })
+        }));
         self
     }
 
@@ -128,23 +151,36 @@ impl Client {
 
     fn into_dialer(self) -> Result<Dialer, ConnectError> {
         if let Some(source) = self.bad_auth {
-            return Err(ConnectError::Auth { source });
+            return Err(ConnectError::Auth { source: Box::new(source) });
         }
+        let counters = Arc::<Counters>::default();
         let mut mounts = Vec::new();
         let mut paths = HashSet::new();
         for namespace in self.namespaces {
-            let blueprint = namespace.blueprint().map_err(bad_mount)?;
-            if !paths.insert(Arc::clone(blueprint.path())) {
-                let path = (**blueprint.path()).into();
-                return Err(bad_mount(MountError::Duplicate { path }));
+            let blueprint = namespace.blueprint(self.config.listeners_max);
+            let (blueprint, pattern) = blueprint.map_err(bad_mount)?;
+            let path = Arc::clone(blueprint.path());
+            if pattern.is_some() {
+                return Err(bad_mount(MountError::PatternOnClient { path: (*path).into() }));
             }
+            if !paths.insert(Arc::clone(&path)) {
+                return Err(bad_mount(MountError::Duplicate { path: (*path).into() }));
+            }
+            let scope = Scope {
+                path,
+                captures: Box::default(),
+                counters: Arc::new(Counters::part_of(Arc::clone(&counters))),
+                outgoing: Arc::clone(blueprint.emitter.outgoing()),
+                states: blueprint.state_types(),
+                served: None,
+            };
             let inbound = blueprint.inbound();
-            mounts.push(Arc::new(Mounted { blueprint, inbound, scope: None }));
+            mounts.push(Arc::new(Mounted::new(blueprint, inbound, scope)));
         }
         Ok(Dialer {
             transport: self.transport,
             config: Arc::new(self.config),
-            counters: Arc::default(),
+            counters,
             producer: Arc::new(Producer::new(ProducerId(random::bits()))),
             reception: Arc::new(Reception::new(mounts)),
             credentials: self.credentials,
@@ -171,7 +207,7 @@ struct Dialer {
 impl Dialer {
     async fn dial(&self) -> Result<Box<Driver>, ConnectError> {
         let auth = match &self.credentials {
-            Some(ask) => ask().map_err(|source| ConnectError::Auth { source })?,
+            Some(ask) => ask().await.map_err(|source| ConnectError::Auth { source })?,
             None => Payload::empty(),
         };
         let connection = self.transport.connect().await?;
@@ -200,6 +236,13 @@ impl Dialer {
         }
         driver.ask_for_namespaces(&auth);
         Ok(driver)
+    }
+
+    /// Tells whoever wants to know that there is no session yet.
+    fn failed(&self, error: &ConnectError) {
+        let endpoint = self.transport.endpoint();
+        tracing::debug!(%error, endpoint, "reconnecting failed");
+        self.reception.tell_connect_error(error);
     }
 
     fn supervised(&self, driver: &Driver) -> Supervised {
@@ -272,6 +315,17 @@ fn is_final(reason: &DisconnectReason) -> bool {
     )
 }
 
+/// Why a client that could not connect tries no more, if so.
+fn final_reason(error: &ConnectError) -> Option<DisconnectReason> {
+    match error {
+        ConnectError::Ended { reason } => is_final(reason).then(|| reason.clone()),
+        ConnectError::Handshake { source, .. } => {
+            is_for_good(source).then_some(DisconnectReason::Refused)
+        }
+        _ => None,
+    }
+}
+
 /// Whether a server that refuses says that it always will: what HTTP calls an error of the client,
 /// but for those that are a matter of time (RFC 9110 §15.5).
 fn is_for_good(error: &HandshakeError) -> bool {
@@ -291,16 +345,15 @@ async fn redial(dialer: &Dialer, backoff: &mut Backoff) -> Result<Box<Driver>, D
         let dialed = tokio::time::timeout(dialer.config.connect_timeout, dialer.dial()).await;
         match dialed {
             Ok(Ok(driver)) => return Ok(driver),
-            Ok(Err(ConnectError::Ended { reason })) if is_final(&reason) => return Err(reason),
-            Ok(Err(ConnectError::Handshake { source, .. })) if is_for_good(&source) => {
-                tracing::warn!(error = %source, "the server lets this client in no more");
-                return Err(DisconnectReason::Refused);
-            }
             Ok(Err(error)) => {
-                let endpoint = dialer.transport.endpoint();
-                tracing::debug!(%error, endpoint, "reconnecting failed");
+                dialer.failed(&error);
+                if let Some(reason) = final_reason(&error) {
+                    return Err(reason);
+                }
             }
-            Err(_) => tracing::debug!("reconnecting took too long"),
+            Err(_) => {
+                dialer.failed(&ConnectError::Timeout { after: dialer.config.connect_timeout });
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every limit and every wait, in one place.
 
 use crate::protocol::{Credit, Limits};
-use crate::room::Bounds;
+use crate::room::{Bounds, SlowPolicy};
 use std::time::Duration;
 
 /// The limits of a server or a client. Every queue, wait and table has its bound here.
@@ -47,12 +47,26 @@ pub struct Config {
     pub namespaces_per_session_max: usize,
     /// Rooms of a socket at the same time. Default 256.
     pub rooms_per_socket_max: usize,
+    /// Bytes of a room's name. Default 255.
+    pub room_name_bytes_max: usize,
+    /// What happened to rooms and waits for the hook that is told; more than that it misses.
+    /// Default 65,536.
+    pub room_events_max: usize,
+    /// Namespaces of a server at the same time that patterns of paths have brought about.
+    /// Default 10,000.
+    pub namespaces_max: usize,
+    /// Listeners of a namespace, and of a socket, at the same time. Default 10,000.
+    pub listeners_max: usize,
+    /// What becomes of broadcasts to a member that reads too slowly: for whom more than
+    /// `unwritten_bytes_max` or `unwritten_packets_max` waits. A namespace may have a policy of
+    /// its own. Default Detach.
+    pub slow_policy: SlowPolicy,
     /// Largest frame before the session has begun, bytes. Default 64 KiB.
     pub handshake_bytes_max: usize,
 
     /// How long `emit` waits for room. Default 5 s.
     pub emit_wait_max: Duration,
-    /// How long `.ack()` waits for its answer. Default 10 s.
+    /// How long `.ack()` waits for its answer, and `once` for its event. Default 10 s.
     pub ack_timeout: Duration,
     /// How long a client tries to connect, until its namespaces have answered. Default 10 s.
     pub connect_timeout: Duration,
@@ -67,6 +81,9 @@ pub struct Config {
     pub liveness_timeout: Duration,
     /// How long a goodbye may take to be written and answered. Default 1 s.
     pub close_timeout: Duration,
+    /// How long a handler may take. Then it is cancelled, and its event answered `Timeout`.
+    /// Default 60 s.
+    pub handler_timeout: Duration,
     /// How long a hook or `authorize` may take. Default 10 s.
     pub hook_timeout: Duration,
     /// How long handlers may run on after their socket has ended. Default 5 s.
@@ -96,6 +113,11 @@ impl Default for Config {
             links_max: 100_000,
             namespaces_per_session_max: 32,
             rooms_per_socket_max: 256,
+            room_name_bytes_max: 255,
+            room_events_max: 65_536,
+            namespaces_max: 10_000,
+            listeners_max: 10_000,
+            slow_policy: SlowPolicy::Detach,
             handshake_bytes_max: 64 * 1024,
             emit_wait_max: Duration::from_secs(5),
             ack_timeout: Duration::from_secs(10),
@@ -105,6 +127,7 @@ impl Default for Config {
             heartbeat_interval: Duration::from_secs(5),
             liveness_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(1),
+            handler_timeout: Duration::from_secs(60),
             hook_timeout: Duration::from_secs(10),
             disconnect_grace: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),

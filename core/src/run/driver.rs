@@ -10,7 +10,7 @@ use crate::protocol::{
     Close, CloseCode, Decoder, DisconnectReason, Drain, Due, EventName, Frame, Inbound, Outbound,
     Packet, Payload, Position, ProducerId, ProtocolError,
 };
-use crate::room::{Counters, Mailbox, WireEnd, turn};
+use crate::room::{Counters, Mailbox, NoAnswer, WireEnd, turn};
 use crate::socket::{Producer, SessionCore};
 use crate::transport::ReadHalf;
 use std::cell::Cell;
@@ -114,7 +114,7 @@ impl Driver {
             event_bytes_max,
             emit_wait_max: config.emit_wait_max,
             ack_timeout: config.ack_timeout,
-            leaving: Default::default(),
+            listeners_max: config.listeners_max,
             draining: AtomicBool::new(false),
         });
         let (delay, timeout) = (config.position_delay, config.liveness_timeout);
@@ -207,7 +207,8 @@ impl Driver {
         }
         let now = self.began.elapsed();
         self.inbound.handle_finished(news.freed, now);
-        self.sockets.leave(self.core.take_leaving());
+        self.sockets.leave(news.leaving);
+        self.sockets.handle_removed(news.removed);
         self.poll_drain(cx);
         if news.is_closed && now >= *self.give_up.get_or_insert(now + self.config.close_timeout) {
             let reason = DisconnectReason::LinkLost;
@@ -244,7 +245,10 @@ impl Driver {
                 // What came whole before the end is handled before it.
                 self.read_ended = match read {
                     Ok(0) => Some(DisconnectReason::LinkLost),
-                    Ok(_) => None,
+                    Ok(bytes) => {
+                        self.core.counters.bytes_in.add(bytes as u64);
+                        None
+                    }
                     Err(error) => Some(error.into()),
                 };
             }
@@ -295,24 +299,20 @@ impl Driver {
         }
         let counters = &self.core.counters;
         let handled = match packet {
-            Packet::Event(event) => {
-                counters.events_in.add(1);
-                self.sockets.handle_event(event, false)
-            }
+            Packet::Event(event) => self.sockets.handle_event(event, false),
             Packet::Volatile(event) => {
                 self.inbound.check_size(event.bytes()).map_err(DisconnectReason::Protocol)?;
-                counters.volatile_in.add(1);
                 self.sockets.handle_event(event, true)
             }
             Packet::Ack(ack) => {
                 let id = ack.event.resolve(self.own_producer);
-                self.core.acks.resolve(id, Ok(ack.payload));
+                self.sockets.handle_answer(id, Ok(ack.payload));
                 Ok(())
             }
             Packet::Nak(nak) => {
                 counters.refused_by_peer.add(1);
                 let id = nak.event.resolve(self.own_producer);
-                self.core.acks.resolve(id, Err(nak.nak));
+                self.sockets.handle_answer(id, Err(NoAnswer::Nak(nak.nak)));
                 Ok(())
             }
             Packet::Connect(connect) => self.sockets.handle_connect(connect),

@@ -3,6 +3,7 @@
 use super::lane::Mounted;
 use crate::protocol::{DisconnectReason, NamespaceNumber, Payload};
 use crate::socket::Socket;
+use crate::transport::ConnectError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -47,6 +48,23 @@ impl Reception {
             }
         }
         self.changed.send_replace(());
+    }
+
+    /// The server said no, and whoever wants to know is told.
+    pub(crate) fn refuse(&self, number: NamespaceNumber, payload: Payload) {
+        if let Some(mount) = self.mounts.get(number.0 as usize) {
+            let namespace = mount.blueprint.path().to_string();
+            let payload = payload.clone();
+            mount.blueprint.tell_connect_error(&ConnectError::Refused { namespace, payload });
+        }
+        self.set(number, Standing::Refused(payload));
+    }
+
+    /// There is no session, for any of them.
+    pub(crate) fn tell_connect_error(&self, error: &ConnectError) {
+        for mount in &self.mounts {
+            mount.blueprint.tell_connect_error(error);
+        }
     }
 
     pub(crate) fn set_all(&self, standing: &Standing) {

@@ -1,21 +1,19 @@
 //! The server: namespaces behind any number of listeners.
 
 use super::driver::Driver;
-use super::lane::Mounted;
-use super::sockets::{Mounts, Role};
+use super::mounts::Mounts;
+use super::sockets::Role;
 use super::{Config, handshake, random};
 use crate::handler::{MountError, Namespace};
-use crate::protocol::{
-    Close, CloseCode, DisconnectReason, Drain, EventName, NamespaceNumber, ProducerId,
-};
-use crate::room::{Counters, LocalAdapter, Stats};
-use crate::socket::{Broadcast, Producer, Scope, SessionCore};
+use crate::protocol::{Close, CloseCode, DisconnectReason, Drain, EventName, ProducerId, SocketId};
+use crate::room::{Adapter, Counters, LocalAdapter, Stats};
+use crate::socket::{Broadcast, Producer, SessionCore, Socket};
 use crate::transport::{BindError, Connection, HandshakeError, Incoming, Listener, Transport};
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -60,7 +58,6 @@ struct Shared {
     counters: Arc<Counters>,
     producer: Arc<Producer>,
     mounts: Arc<Mounts>,
-    next_number: AtomicU32,
     sessions: Mutex<HashMap<u64, Arc<SessionCore>>>,
     next_session: AtomicU64,
     listeners: Mutex<Vec<Listening>>,
@@ -84,12 +81,14 @@ impl Server {
     /// A server with limits of its own.
     #[must_use]
     pub fn with_config(config: Config) -> Self {
+        let (config, counters) = (Arc::new(config), Arc::<Counters>::default());
+        let producer = Arc::new(Producer::new(ProducerId(random::bits())));
+        let mounts = (Arc::clone(&config), Arc::clone(&counters), Arc::clone(&producer));
         Self(Arc::new(Shared {
-            config: Arc::new(config),
-            counters: Arc::default(),
-            producer: Arc::new(Producer::new(ProducerId(random::bits()))),
-            mounts: Arc::default(),
-            next_number: AtomicU32::new(0),
+            config,
+            counters,
+            producer,
+            mounts: Arc::new(Mounts::new(mounts.0, mounts.1, mounts.2)),
             sessions: Mutex::default(),
             next_session: AtomicU64::new(0),
             listeners: Mutex::default(),
@@ -101,29 +100,35 @@ impl Server {
     /// Serves a namespace from now on.
     ///
     /// # Errors
-    /// [`MountError`]: a bad path, a path that is taken, or a listener under a reserved name.
+    /// [`MountError`]: a bad path, a path that is taken, a listener under a reserved name, a
+    /// handler that asks for state that is not there.
     pub fn mount(self, namespace: Namespace) -> Result<Self, MountError> {
-        let blueprint = namespace.blueprint()?;
-        let shared = &self.0;
-        let path = Arc::clone(blueprint.path());
-        let config = &shared.config;
-        let adapter = LocalAdapter::new(config.rooms_per_socket_max, Arc::clone(&shared.counters));
-        let scope = Scope {
-            path: Arc::clone(&path),
-            number: NamespaceNumber(shared.next_number.fetch_add(1, Ordering::Relaxed)),
-            adapter: Arc::new(adapter),
-            producer: Arc::clone(&shared.producer),
-            event_bytes_max: config.event_bytes_max,
-        };
-        let inbound = blueprint.inbound();
-        let mounted = Mounted { blueprint, inbound, scope: Some(Arc::new(scope)) };
-        let mut mounts = shared.mounts.write().unwrap_or_else(PoisonError::into_inner);
-        if mounts.contains_key(&path) {
-            return Err(MountError::Duplicate { path: (*path).into() });
-        }
-        mounts.insert(path, Arc::new(mounted));
-        drop(mounts);
+        self.0.mounts.mount(&namespace)?;
         Ok(self)
+    }
+
+    /// Has what is mounted from now on use adapters for many nodes: `make` gets the path of each
+    /// namespace, and the adapter that keeps its members in this process.
+    ///
+    /// ```
+    /// use emitwire_core::room::{Adapter, LocalAdapter};
+    /// use emitwire_core::run::Server;
+    /// use std::sync::Arc;
+    ///
+    /// fn make(path: &str, local: LocalAdapter) -> Arc<dyn Adapter> {
+    ///     println!("{path} is on this node only");
+    ///     Arc::new(local)
+    /// }
+    ///
+    /// let server = Server::new().adapter(make);
+    /// ```
+    #[must_use]
+    pub fn adapter(
+        self,
+        make: impl Fn(&str, LocalAdapter) -> Arc<dyn Adapter> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.mounts.set_adapter(Arc::new(make));
+        self
     }
 
     /// Listens on one more wire. It goes on until [`Listening::close`] or the end of
@@ -154,19 +159,39 @@ impl Server {
     }
 
     /// Everyone in a namespace: to be narrowed down with `to` and `except`, and spoken to from
-    /// anywhere. What is said to a namespace that is not mounted is an error when it is said.
+    /// anywhere. What is said to a namespace that is not mounted is an error when it is said. The
+    /// pattern of a path stands for all namespaces that it has brought about.
     pub fn of(&self, path: &str) -> Broadcast {
-        let mounts = self.0.mounts.read().unwrap_or_else(PoisonError::into_inner);
-        match mounts.get(path).and_then(|mounted| mounted.scope.clone()) {
-            Some(scope) => Broadcast::everyone(scope),
-            None => Broadcast::not_mounted(path),
-        }
+        self.0.mounts.reach(path)
     }
 
-    /// What was counted so far.
+    /// A socket of this node in a namespace, by its id, if it lives.
+    #[must_use]
+    pub fn socket(&self, path: &str, id: SocketId) -> Option<Socket> {
+        self.0.mounts.socket(path, id)
+    }
+
+    /// The paths of its namespaces, in their order; of a pattern those that sockets are in.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<String> {
+        self.0.mounts.paths()
+    }
+
+    /// What was counted so far, and what waits now. It looks at each session.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.0.counters.snapshot()
+        let mut stats = self.0.counters.snapshot();
+        for core in self.sessions() {
+            stats.add_queue(&core.mailbox.queue());
+        }
+        stats
+    }
+
+    /// What was counted of one namespace, if there is one of this path. What belongs to no
+    /// namespace is zero.
+    #[must_use]
+    pub fn namespace_stats(&self, path: &str) -> Option<Stats> {
+        Some(self.0.mounts.counters(path)?.snapshot())
     }
 
     /// Serves until `shutdown` is ready, then ends in order: stops listening, tells every client

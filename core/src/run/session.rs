@@ -103,10 +103,20 @@ impl Session {
         self.supervised.core().mailbox.closed().is_none()
     }
 
-    /// What was counted since the first connect.
+    /// What was counted since the first connect, and what waits now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.supervised.counters.snapshot()
+        let mut stats = self.supervised.counters.snapshot();
+        stats.add_queue(&self.supervised.core().mailbox.queue());
+        stats
+    }
+
+    /// What was counted of one namespace, if it is mounted. What belongs to no namespace is zero.
+    #[must_use]
+    pub fn namespace_stats(&self, path: &str) -> Option<Stats> {
+        let mounts = &self.supervised.reception.mounts;
+        let mount = mounts.iter().find(|mount| **mount.blueprint.path() == *path)?;
+        Some(mount.scope.counters.snapshot())
     }
 
     /// Closes the session: writes what may still be written, says goodbye, runs the hooks. A

@@ -1,21 +1,20 @@
 //! The sockets of one session: who begins, who ends, and whose event this is.
 
-use super::lane::{Lane, Mounted};
+use super::lane::Lane;
+use super::mounts::{Mounts, NoPlace};
 use super::reception::{Reception, Standing};
 use super::{Config, random};
-use crate::handler::ConnectRequest;
+use crate::handler::{ConnectRequest, Hook};
 use crate::protocol::{
-    Accept, Connect, Credit, DisconnectReason, EventPacket, Leave, Nak, NakPacket, NamespaceNumber,
-    Packet, Payload, ProducerId, ProtocolError, Refuse, SocketId, is_reserved,
+    Accept, Connect, Credit, DisconnectReason, Encoded, EventId, EventName, EventPacket,
+    LEAVE_WORDS_BYTES_MAX, Leave, LossReason, Nak, NakPacket, NamespaceNumber, Packet, Payload,
+    ProducerId, ProtocolError, Refuse, SocketId, is_reserved,
 };
+use crate::room::{Answer, NoAnswer};
 use crate::socket::{SessionCore, Socket};
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::task::JoinSet;
-
-/// The namespaces of a server, by path.
-pub(crate) type Mounts = RwLock<HashMap<Arc<str>, Arc<Mounted>>>;
 
 /// Which end of the session this is.
 pub(crate) enum Role {
@@ -92,7 +91,7 @@ impl Sockets {
                 lane.handle_volatile(packet.into_event(self.peer_producer, true));
             }
             // It may have overtaken its namespace's accept.
-            (None, true) => self.core.counters.volatile_missed.add(1),
+            (None, true) => self.miss_volatile(),
             (None, false) if self.was_asked_for(number) => self.turn_away(&packet, Nak::Closed),
             (None, false) => return Err(ProtocolError::Namespace { number: number.0 }),
         }
@@ -102,14 +101,21 @@ impl Sockets {
     /// The names of the lifecycle are not the peer's to emit.
     fn reject_reserved(&self, packet: &EventPacket, volatile: bool) {
         if volatile {
-            self.core.counters.volatile_missed.add(1);
+            self.miss_volatile();
         } else {
             self.turn_away(packet, Nak::Rejected(words("reserved name")));
         }
     }
 
+    /// No lane will see it.
+    fn miss_volatile(&self) {
+        self.core.counters.volatile_in.add(1);
+        self.core.counters.volatile_missed.add(1);
+    }
+
     /// Answers an event that no lane will see.
     fn turn_away(&self, packet: &EventPacket, nak: Nak) {
+        self.core.counters.events_in.add(1);
         self.core.counters.refused.add(1);
         let answer = NakPacket { event: packet.event, nak };
         let credit = Credit::one(packet.bytes());
@@ -131,21 +137,27 @@ impl Sockets {
             return Err(ProtocolError::NamespaceNumber { number: number.0 });
         }
         self.asked += 1;
-        let mounts = mounts.read().unwrap_or_else(PoisonError::into_inner);
-        let mounted = mounts.get(&*connect.path).cloned();
-        drop(mounts);
-        let scope = mounted.as_ref().and_then(|mounted| mounted.scope.clone());
-        let (Some(mounted), Some(scope)) = (mounted, scope) else {
-            refuse(&self.core, number, words("no such namespace"));
-            return Ok(());
+        let place = match mounts.enter(&connect.path) {
+            Ok(place) => place,
+            Err(NoPlace::Unknown) => {
+                refuse(&self.core, number, words("no such namespace"));
+                return Ok(());
+            }
+            Err(NoPlace::Full) => {
+                refuse(&self.core, number, words("there are too many namespaces"));
+                return Ok(());
+            }
         };
+        let mounted = Arc::clone(&place.mounted);
         if self.joined.iter().any(|joined| Arc::ptr_eq(&joined.lane.mounted, &mounted)) {
             refuse(&self.core, number, words("this session is in it already"));
             return Ok(());
         }
-        let id = SocketId(random::bits());
-        let socket = Socket::on_server(id, number, Arc::clone(&self.core), scope);
-        let lane = Lane::new(socket, mounted, Arc::clone(&self.config), self.peer_producer);
+        let (id, core) = (SocketId(random::bits()), Arc::clone(&self.core));
+        let theirs = mounted.scope.served.as_ref().map_or(number, |served| served.number);
+        let socket = Socket::new(id, theirs, number, core, Arc::clone(&mounted.scope));
+        let config = Arc::clone(&self.config);
+        let lane = Lane::new(socket, mounted, config, self.peer_producer, Some(place));
         if self.joined.is_empty() {
             self.joined.reserve_exact(1); // as many as most sessions ever join
         }
@@ -160,11 +172,10 @@ impl Sockets {
         let Some(mounted) = reception.mounts.get(accept.client.0 as usize) else {
             return Err(ProtocolError::NamespaceNumber { number: accept.client.0 });
         };
-        let path = Arc::clone(mounted.blueprint.path());
-        let core = Arc::clone(&self.core);
-        let socket = Socket::on_client(accept.socket, accept.client, core, path);
+        let (core, scope) = (Arc::clone(&self.core), Arc::clone(&mounted.scope));
+        let socket = Socket::new(accept.socket, accept.client, accept.client, core, scope);
         let (config, mounted) = (Arc::clone(&self.config), Arc::clone(mounted));
-        let lane = Lane::new(socket, mounted, config, self.peer_producer);
+        let lane = Lane::new(socket, mounted, config, self.peer_producer, None);
         let joined =
             Joined { client: accept.client, theirs: accept.server, lane: Arc::clone(&lane) };
         self.joined.push(joined);
@@ -175,7 +186,7 @@ impl Sockets {
     /// Client: the server does not let it in.
     pub(crate) fn handle_refuse(&mut self, refuse: Refuse) -> Result<(), ProtocolError> {
         let reception = self.expect_answer(refuse.client, "refuse")?;
-        reception.set(refuse.client, Standing::Refused(refuse.payload));
+        reception.refuse(refuse.client, refuse.payload);
         self.some_ended = true;
         Ok(())
     }
@@ -187,20 +198,54 @@ impl Sockets {
         }
         // Both ends may have left at the same time.
         if let Some(lane) = self.take(leave.client) {
-            self.end_one(lane, DisconnectReason::ClosedByPeer);
+            self.end_one(lane, DisconnectReason::dismissed_by_peer(&leave.words));
         }
         Ok(())
     }
 
     /// Ends the sockets that were asked to end here.
-    pub(crate) fn leave(&mut self, numbers: Vec<NamespaceNumber>) {
-        for client in numbers {
-            let Some(lane) = self.take(client) else { continue };
-            let mailbox = &self.core.mailbox;
-            let flush = mailbox.push_behind_events(&Packet::Leave(Leave { client }));
+    pub(crate) fn leave(&mut self, leaving: Vec<(SocketId, Box<str>)>) {
+        for (socket, words) in leaving {
+            let place = self.joined.iter().position(|joined| joined.lane.socket.id() == socket);
+            let Some(lane) = place.and_then(|place| self.take(self.joined[place].client)) else {
+                continue;
+            };
+            let (client, mailbox) = (lane.socket.client(), &self.core.mailbox);
+            let words = EventName::truncated(&words, LEAVE_WORDS_BYTES_MAX);
+            let reason = DisconnectReason::dismissed(&words);
+            let flush = mailbox.push_behind_events(&Packet::Leave(Leave { client, words }));
             mailbox.flush_in_turn(flush);
-            let reason = lane.socket.ended().unwrap_or(DisconnectReason::Closed);
+            let reason = lane.socket.ended().unwrap_or(reason);
             self.end_one(lane, reason);
+        }
+    }
+
+    /// The peer has answered an event: one that was emitted to it alone, or a broadcast.
+    pub(crate) fn handle_answer(&self, id: EventId, answer: Answer) {
+        let Err(answer) = self.core.acks.resolve(id, answer) else { return };
+        // A peer is in most namespaces once, so one look finds it.
+        for joined in &self.joined {
+            let socket = &joined.lane.socket;
+            if let Ok(served) = socket.served() {
+                if served.acks.answer(id, socket.id(), answer.clone()) {
+                    return;
+                }
+            }
+        }
+        self.core.counters.unasked.add(1);
+    }
+
+    /// Events that were removed before they were written are answered as lost.
+    pub(crate) fn handle_removed(&self, removed: Vec<(Encoded, LossReason)>) {
+        for (encoded, reason) in removed {
+            let mut decoder = self.core.mailbox.codec().decoder();
+            let packets = encoded.frames().iter().map(|frame| decoder.decode(frame.clone()));
+            // This side has encoded it.
+            let packet = packets.last().and_then(Result::ok).flatten();
+            if let Some(Packet::Event(event)) = packet {
+                let id = event.event.resolve(self.core.producer.id);
+                self.handle_answer(id, Err(NoAnswer::Lost(reason)));
+            }
         }
     }
 
@@ -232,6 +277,9 @@ impl Sockets {
     fn end_one(&mut self, lane: Arc<Lane>, reason: DisconnectReason) {
         if let Role::Client(reception) = &self.role {
             reception.set(lane.socket.client(), Standing::Ended(Some(reason.clone())));
+        }
+        if let Ok(served) = lane.socket.served() {
+            served.acks.ended(lane.socket.id());
         }
         self.ending.spawn(lane.end(reason));
     }
@@ -271,40 +319,39 @@ impl Sockets {
 impl Drop for Sockets {
     fn drop(&mut self) {
         for joined in &self.joined {
-            if let Some(scope) = &joined.lane.mounted.scope {
-                scope.adapter.remove(joined.lane.socket.id());
-            }
+            joined.lane.leave_rooms();
         }
     }
 }
 
 /// Server: decides, accepts, and runs the first hook. Events of the socket wait behind it.
 async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
-    let (core, blueprint) = (lane.socket.session(), &lane.mounted.blueprint);
-    let path = Arc::clone(blueprint.path());
-    let request = ConnectRequest::new(path, auth.clone(), core.peer.clone());
-    if let Some(decision) = blueprint.authorize(request) {
+    let (socket, core) = (&lane.socket, lane.socket.session());
+    let mounted = &lane.mounted;
+    let request = ConnectRequest::new(socket.clone(), auth.clone(), mounted.states.clone());
+    if let Some(decision) = mounted.blueprint.authorize(request) {
         let decided = lane.within_time("authorize", decision).await;
         // Who cannot be decided about is not let in.
         if let Err(payload) = decided.unwrap_or_else(|| Err(Payload::empty())) {
-            lane.socket.end(DisconnectReason::Refused);
-            refuse(core, lane.socket.client(), payload);
+            socket.end(DisconnectReason::Refused);
+            socket.clear_own();
+            refuse(core, socket.client(), payload);
             return false;
         }
     }
     if !lane.begin() {
         return false;
     }
-    if let Some(scope) = &lane.mounted.scope {
-        let accept =
-            Accept { client: lane.socket.client(), server: scope.number, socket: lane.socket.id() };
+    if let Ok(served) = socket.served() {
+        let accept = Accept { client: socket.client(), server: served.number, socket: socket.id() };
         // In this order, so that nothing said to its rooms is written before the accept.
         let flush = core.mailbox.push_control(&Packet::Accept(accept));
-        scope.adapter.add(lane.socket.id(), Arc::clone(&core.mailbox));
+        served.insert(socket);
+        served.adapter.add(socket.id(), Arc::clone(&core.mailbox));
         core.mailbox.flush_in_turn(flush);
-        if lane.is_over() || lane.socket.ended().is_some() {
+        if lane.is_over() || socket.ended().is_some() {
             // Its end may have come, and removed it, just before it was added.
-            scope.adapter.remove(lane.socket.id());
+            lane.leave_rooms();
         }
     }
     greet(&lane, auth).await
@@ -321,10 +368,11 @@ async fn come_in(lane: Arc<Lane>, reception: Arc<Reception>) -> bool {
 
 /// The hook of a beginning. A socket whose hook fails ends, and none of its events is handled.
 async fn greet(lane: &Arc<Lane>, auth: Payload) -> bool {
-    let Some(hook) = lane.mounted.blueprint.on_connect() else { return true };
+    let Some(hook) = lane.mounted.blueprint.hook(Hook::Connect) else { return true };
     let went_well = lane.run_hook("connect", hook, auth, None).await;
     if !went_well && lane.socket.end(DisconnectReason::HookFailed) {
-        lane.socket.session().leave(lane.socket.client());
+        let words = DisconnectReason::HookFailed.to_string();
+        lane.socket.session().mailbox.ask_to_leave(lane.socket.id(), &words);
     }
     went_well
 }

@@ -1,12 +1,10 @@
 //! Who waits for which answer.
 
-use crate::protocol::{EventId, Nak, Payload};
+use crate::protocol::EventId;
+use crate::room::Answer;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
-
-/// The final word of the peer about one event.
-pub(crate) type Answer = Result<Payload, Nak>;
 
 /// The waiting emits of one session. Bounded: each holds an accepted event or a place in line.
 #[derive(Default)]
@@ -36,13 +34,12 @@ impl Acks {
         self.lock().answers.remove(&id);
     }
 
-    /// The answer is here. One that nobody waits for is dropped.
-    pub(crate) fn resolve(&self, id: EventId, answer: Answer) {
-        let sender = self.lock().answers.remove(&id);
-        if let Some(sender) = sender {
-            // The waiter may have gone between the two lines.
-            let _ = sender.send(answer);
-        }
+    /// The answer is here; it comes back when nobody waits for it.
+    pub(crate) fn resolve(&self, id: EventId, answer: Answer) -> Result<(), Answer> {
+        let Some(sender) = self.lock().answers.remove(&id) else { return Err(answer) };
+        // The waiter may have gone between the two lines.
+        let _ = sender.send(answer);
+        Ok(())
     }
 
     /// No answer will come any more.

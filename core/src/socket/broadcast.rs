@@ -1,11 +1,13 @@
 //! Emitting to many sockets.
 
-use super::EmitError;
-use super::core::{Scope, pack};
-use crate::protocol::{Packet, SocketId, ToPayload};
-use crate::room::{Fanout, RoomError, RoomName, Rooms, Selection, Shared};
+use super::core::pack;
+use super::{Answers, EmitBroadcastWithAck, EmitError, Scope, Served, Socket};
+use crate::protocol::{EventId, Packet, SocketId, ToPayload};
+use crate::room::{AckSet, Adapter, Fanout, RoomError, RoomName, Rooms, Selection, Shared};
+use serde::de::DeserializeOwned;
 use std::future::{IntoFuture, Ready, ready};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::coop::{Coop, cooperative};
 
 /// A selection of sockets that one can emit to: rooms in, rooms out.
@@ -14,13 +16,17 @@ use tokio::task::coop::{Coop, cooperative};
 #[must_use = "a broadcast reaches nobody until something is emitted to it"]
 #[derive(Clone, Debug)]
 pub struct Broadcast {
-    scope: Result<Arc<Scope>, Nowhere>,
+    reach: Reach,
     selection: Selection,
     volatile: bool,
+    timeout: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
-enum Nowhere {
+enum Reach {
+    One(Arc<Scope>),
+    /// The namespaces that a pattern has brought about so far.
+    Many(Vec<Arc<Scope>>),
     NotMounted(Box<str>),
     NotOnServer,
 }
@@ -28,19 +34,26 @@ enum Nowhere {
 impl Broadcast {
     /// Everyone in a namespace.
     pub(crate) fn everyone(scope: Arc<Scope>) -> Self {
-        Self { scope: Ok(scope), selection: Selection::default(), volatile: false }
+        Self::over(Reach::One(scope))
+    }
+
+    /// Everyone in any of these namespaces.
+    pub(crate) fn everyone_in(scopes: Vec<Arc<Scope>>) -> Self {
+        Self::over(Reach::Many(scopes))
     }
 
     /// What is said to a namespace that is not mounted is an error, not silence.
     pub(crate) fn not_mounted(path: &str) -> Self {
-        let scope = Err(Nowhere::NotMounted(path.into()));
-        Self { scope, selection: Selection::default(), volatile: false }
+        Self::over(Reach::NotMounted(path.into()))
     }
 
     /// Rooms live on servers.
     pub(crate) fn not_on_server() -> Self {
-        let scope = Err(Nowhere::NotOnServer);
-        Self { scope, selection: Selection::default(), volatile: false }
+        Self::over(Reach::NotOnServer)
+    }
+
+    fn over(reach: Reach) -> Self {
+        Self { reach, selection: Selection::default(), volatile: false, timeout: None }
     }
 
     pub(crate) fn without(mut self, id: SocketId) -> Self {
@@ -65,9 +78,21 @@ impl Broadcast {
         self
     }
 
+    /// Only sockets of this node; without an adapter for many nodes these are all there are.
+    pub fn local(mut self) -> Self {
+        self.selection.local = true;
+        self
+    }
+
     /// Events that may be missed.
     pub fn volatile(mut self) -> Self {
         self.volatile = true;
+        self
+    }
+
+    /// Another deadline for answers than `Config::ack_timeout`.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
@@ -77,28 +102,108 @@ impl Broadcast {
         name: &'a str,
         value: &'a T,
     ) -> EmitBroadcast<'a, T> {
-        EmitBroadcast { broadcast: self, name, value, volatile: self.volatile }
+        let (volatile, timeout) = (self.volatile, self.timeout);
+        EmitBroadcast { broadcast: self, name, value, volatile, timeout }
     }
 
     /// The ids of the selected sockets, each once.
-    #[must_use]
-    pub fn sockets(&self) -> Vec<SocketId> {
-        self.scope
-            .as_ref()
-            .map_or_else(|_| Vec::new(), |scope| scope.adapter.sockets(&self.selection))
+    ///
+    /// # Errors
+    /// [`RoomError::NotOnServer`], [`RoomError::NotMounted`], [`RoomError::Unanswered`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn sockets(&self) -> Result<Vec<SocketId>, RoomError> {
+        let mut sockets = Vec::new();
+        for served in self.served()? {
+            sockets.extend(served.adapter.sockets(&self.selection).await?);
+        }
+        Ok(sockets)
     }
 
-    /// All rooms of the namespace with their sizes, whatever is selected.
-    #[must_use]
-    pub fn rooms(&self) -> Vec<(RoomName, usize)> {
-        self.scope.as_ref().map_or_else(|_| Vec::new(), |scope| scope.adapter.rooms())
+    /// The selected sockets of this node, to be held: their data, their peer, their listeners.
+    ///
+    /// # Errors
+    /// [`RoomError::NotOnServer`], [`RoomError::NotMounted`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn local_sockets(&self) -> Result<Vec<Socket>, RoomError> {
+        let here = Selection { local: true, ..self.selection.clone() };
+        let mut sockets = Vec::new();
+        for served in self.served()? {
+            let ids = served.adapter.sockets(&here).await?;
+            sockets.extend(ids.into_iter().filter_map(|id| served.socket(id)));
+        }
+        Ok(sockets)
     }
 
-    fn scope(&self) -> Result<&Scope, EmitError> {
-        match &self.scope {
-            Ok(scope) => Ok(scope),
-            Err(Nowhere::NotMounted(path)) => Err(EmitError::NoNamespace { path: path.clone() }),
-            Err(Nowhere::NotOnServer) => Err(RoomError::NotOnServer.into()),
+    /// The rooms that the selected sockets are in, each with how many of them, in the order of
+    /// their names.
+    ///
+    /// # Errors
+    /// [`RoomError::NotOnServer`], [`RoomError::NotMounted`], [`RoomError::Unanswered`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn rooms(&self) -> Result<Vec<(RoomName, usize)>, RoomError> {
+        let mut rooms = Vec::new();
+        for served in self.served()? {
+            rooms.extend(served.adapter.rooms(&self.selection).await?);
+        }
+        rooms.sort_unstable();
+        Ok(rooms)
+    }
+
+    /// Has each of them join these rooms. `Fanout::dropped` are those for which they are too many.
+    ///
+    /// # Errors
+    /// [`RoomError::NotOnServer`], [`RoomError::NotMounted`].
+    ///
+    /// # Cancel safety
+    /// It is done at its first poll or not at all.
+    pub async fn join_all(&self, rooms: impl Rooms) -> Result<Fanout, RoomError> {
+        let rooms = rooms.names();
+        self.all(|adapter| adapter.join_all(&self.selection, &rooms))
+    }
+
+    /// Has each of them leave these rooms.
+    ///
+    /// # Errors
+    /// [`RoomError::NotOnServer`], [`RoomError::NotMounted`].
+    ///
+    /// # Cancel safety
+    /// It is done at its first poll or not at all.
+    pub async fn leave_all(&self, rooms: impl Rooms) -> Result<Fanout, RoomError> {
+        let rooms = rooms.names();
+        self.all(|adapter| adapter.leave_all(&self.selection, &rooms))
+    }
+
+    /// Has each of them end, with words for its peer: see [`Socket::disconnect`].
+    ///
+    /// # Errors
+    /// [`RoomError::NotOnServer`], [`RoomError::NotMounted`].
+    ///
+    /// # Cancel safety
+    /// It is done at its first poll or not at all.
+    pub async fn disconnect_all(&self, words: &str) -> Result<Fanout, RoomError> {
+        self.all(|adapter| adapter.disconnect_all(&self.selection, words))
+    }
+
+    fn all(&self, verb: impl Fn(&dyn Adapter) -> Fanout) -> Result<Fanout, RoomError> {
+        Ok(self.served()?.map(|served| verb(&*served.adapter)).sum())
+    }
+
+    fn served(&self) -> Result<impl Iterator<Item = &Served>, RoomError> {
+        Ok(self.scopes()?.iter().filter_map(|scope| scope.served.as_ref()))
+    }
+
+    fn scopes(&self) -> Result<&[Arc<Scope>], RoomError> {
+        match &self.reach {
+            Reach::One(scope) => Ok(std::slice::from_ref(scope)),
+            Reach::Many(scopes) => Ok(scopes),
+            Reach::NotMounted(path) => Err(RoomError::NotMounted { path: path.clone() }),
+            Reach::NotOnServer => Err(RoomError::NotOnServer),
         }
     }
 }
@@ -118,13 +223,75 @@ pub struct EmitBroadcast<'a, T: ?Sized> {
     name: &'a str,
     value: &'a T,
     volatile: bool,
+    timeout: Option<Duration>,
 }
 
-impl<T: ?Sized> EmitBroadcast<'_, T> {
+impl<'a, T: ?Sized> EmitBroadcast<'a, T> {
     /// Lets the event be missed.
     pub fn volatile(mut self) -> Self {
         self.volatile = true;
         self
+    }
+
+    /// Another deadline for answers than `Config::ack_timeout`.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Asks each member for its answer.
+    pub fn ack<R: DeserializeOwned>(self) -> EmitBroadcastWithAck<'a, T, R> {
+        EmitBroadcastWithAck::new(self)
+    }
+}
+
+impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
+    fn send(&self) -> Result<Fanout, EmitError> {
+        let scopes = self.broadcast.scopes()?;
+        let Some(served) = scopes.iter().find_map(|scope| scope.served.as_ref()) else {
+            return Ok(Fanout::default());
+        };
+        let id = served.producer.mint();
+        scopes.iter().map(|scope| self.send_in(scope, id, None)).sum()
+    }
+
+    /// Sends it, and begins to wait for the answers.
+    pub(super) fn send_for_answers<R>(&self) -> Result<Answers<R>, EmitError> {
+        let scopes = self.broadcast.scopes()?;
+        let Some(served) = scopes.iter().find_map(|scope| scope.served.as_ref()) else {
+            return Ok(Answers::none());
+        };
+        let id = served.producer.mint();
+        let after = self.timeout.unwrap_or(served.ack_timeout);
+        let (open, gathering) = served.acks.open(id);
+        let send = |scope: &Arc<Scope>| self.send_in(scope, id, Some(open.set()));
+        let fanout = scopes.iter().map(send).sum::<Result<Fanout, EmitError>>()?;
+        Ok(Answers::new(gathering, fanout, after, served.event_bytes_max))
+    }
+
+    fn send_in(
+        &self,
+        scope: &Scope,
+        id: EventId,
+        acks: Option<&Arc<AckSet>>,
+    ) -> Result<Fanout, EmitError> {
+        let Some(served) = &scope.served else { return Ok(Fanout::default()) };
+        let (number, own, max) = (served.number, served.producer.id, served.event_bytes_max);
+        let mut packet = pack(self.name, self.value, number, id, own, max)?;
+        packet.wants_ack = acks.is_some();
+        let volatile = self.volatile && acks.is_none();
+        let outgoing =
+            (!scope.outgoing.is_empty()).then(|| packet.clone().into_event(own, volatile));
+        let packet = if volatile { Packet::Volatile(packet) } else { Packet::Event(packet) };
+        let mut event = Shared::new(packet);
+        if let Some(acks) = acks {
+            event = event.answered_to(Arc::clone(acks));
+        }
+        let fanout = served.adapter.broadcast(&self.broadcast.selection, &mut event);
+        if let Some(event) = outgoing {
+            scope.outgoing.tell(&event);
+        }
+        Ok(fanout)
     }
 }
 
@@ -134,14 +301,6 @@ impl<T: ToPayload + ?Sized> IntoFuture for EmitBroadcast<'_, T> {
     type IntoFuture = Coop<Ready<Self::Output>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        cooperative(ready(self.broadcast.scope().and_then(|scope| {
-            let id = scope.producer.mint();
-            let (number, own) = (scope.number, scope.producer.id);
-            let packet = pack(self.name, self.value, number, id, own, scope.event_bytes_max)?;
-            let packet =
-                if self.volatile { Packet::Volatile(packet) } else { Packet::Event(packet) };
-            let mut event = Shared::new(packet);
-            Ok(scope.adapter.broadcast(&self.broadcast.selection, &mut event))
-        })))
+        cooperative(ready(self.send()))
     }
 }

@@ -1,4 +1,4 @@
-//! What all sockets of a session share, and what all sockets of a namespace share.
+//! What all sockets of a session share.
 
 use super::EmitError;
 use super::acks::Acks;
@@ -6,11 +6,12 @@ use crate::protocol::{
     DisconnectReason, EVENT_NAME_BYTES_MAX, EventId, EventName, EventPacket, EventRef,
     NamespaceNumber, ProducerId, SessionId, ToPayload, is_reserved,
 };
-use crate::room::{Adapter, Counters, Mailbox};
+use crate::room::{Counters, Mailbox};
 use crate::transport::{Capabilities, Peer};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Mints event ids: one per server or client.
 pub(crate) struct Producer {
@@ -41,25 +42,12 @@ pub(crate) struct SessionCore {
     pub(crate) event_bytes_max: usize,
     pub(crate) emit_wait_max: Duration,
     pub(crate) ack_timeout: Duration,
-    /// Sockets, by the client's number, that were asked to end; the driver looks here when it is
-    /// woken.
-    pub(crate) leaving: Mutex<Vec<NamespaceNumber>>,
+    pub(crate) listeners_max: usize,
     /// This side drains the session.
     pub(crate) draining: AtomicBool,
 }
 
 impl SessionCore {
-    /// Has the driver end one socket.
-    pub(crate) fn leave(&self, client: NamespaceNumber) {
-        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).push(client);
-        self.mailbox.nudge();
-    }
-
-    /// The sockets that are to end since the last call.
-    pub(crate) fn take_leaving(&self) -> Vec<NamespaceNumber> {
-        std::mem::take(&mut self.leaving.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Something has finished: a drain may have waited for it.
     pub(crate) fn nudge_if_draining(&self) {
         if self.draining.load(Ordering::Acquire) {
@@ -74,19 +62,10 @@ impl SessionCore {
     }
 }
 
-/// A namespace of a server, as broadcasts see it.
-pub(crate) struct Scope {
-    pub(crate) path: Arc<str>,
-    pub(crate) number: NamespaceNumber,
-    pub(crate) adapter: Arc<dyn Adapter>,
-    pub(crate) producer: Arc<Producer>,
-    pub(crate) event_bytes_max: usize,
-}
-
-impl std::fmt::Debug for Scope {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scope").field("path", &self.path).finish_non_exhaustive()
-    }
+/// The moment so long from now; one that no clock can hold is as good as never.
+pub(super) fn after(duration: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    Instant::now() + duration.min(NEVER)
 }
 
 /// Checks name and size, and encodes the payload: the part that every emit shares.

@@ -1,10 +1,9 @@
 //! Emitting to one socket: the builder and the futures that it becomes.
 
-use super::acks::Answer;
-use super::core::{SessionCore, pack};
+use super::core::{SessionCore, after as moment, pack};
 use super::{AckError, EmitError, Socket};
-use crate::protocol::{Encoded, EventId, EventPacket, Packet, ToPayload};
-use crate::room::{NotAccepted, Ticket};
+use crate::protocol::{Encoded, Event, EventId, EventPacket, Packet, ToPayload};
+use crate::room::{Answer, LatestKey, NoAnswer, NotAccepted, Parcel, Taken, Ticket};
 use serde::de::DeserializeOwned;
 use std::future::{Future, IntoFuture, Ready, ready};
 use std::marker::PhantomData;
@@ -34,6 +33,7 @@ pub struct Emit<'a, T: ?Sized> {
     pub(super) name: &'a str,
     pub(super) value: &'a T,
     pub(super) timeout: Option<Duration>,
+    pub(super) latest: Option<&'a str>,
 }
 
 impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
@@ -54,6 +54,29 @@ impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
         self
     }
 
+    /// Only the newest event of this key, of this socket, has to arrive: one that still waits is
+    /// removed, its answer ends as [`AckError::Lost`], and this one goes to the end. For positions,
+    /// prices, progress. What has been written stays; so the last one always arrives.
+    pub fn latest(mut self, key: &'a str) -> Self {
+        self.latest = Some(key);
+        self
+    }
+
+    /// See [`Socket::try_emit`].
+    pub(super) fn now(self) -> Result<(), EmitError> {
+        let (_, packet) = self.pack()?;
+        let offer = self.offer(packet);
+        let taken = self.socket.session().mailbox.try_offer(&offer.parcel());
+        match taken {
+            Ok(taken) => {
+                offer.accepted(taken);
+                Ok(())
+            }
+            Err(NotAccepted::Full) => Err(EmitError::Full { waited: Duration::ZERO }),
+            Err(refused) => Err(offer.explain(refused)),
+        }
+    }
+
     fn pack(&self) -> Result<(EventId, EventPacket), EmitError> {
         let session = self.socket.session();
         let id = session.producer.mint();
@@ -63,14 +86,25 @@ impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
         Ok((id, pack(self.name, self.value, number, id, own, max)?))
     }
 
-    fn accepting(&self, packet: EventPacket) -> Accepting {
-        let session = Arc::clone(self.socket.session());
-        let event_bytes = packet.bytes();
+    fn offer(&self, packet: EventPacket) -> Offer {
+        let socket = self.socket.clone();
+        let session = socket.session();
+        let (event_bytes, wants_ack) = (packet.bytes(), packet.wants_ack);
+        let outgoing = outgoing(&socket, &packet, false);
         let encoded = session.mailbox.codec().encode(&Packet::Event(packet));
         let wait_max = self.timeout.unwrap_or(session.emit_wait_max);
-        let offer = Offer { session, encoded, event_bytes, wait_max, ticket: None, deadline: None };
-        Accepting(State::Offered(offer))
+        let latest = self.latest.map(|key| Box::new(LatestKey::new(socket.number(), key)));
+        let (ticket, deadline) = (None, None);
+        let terms = Terms { event_bytes, wants_ack, latest, outgoing };
+        Offer { socket, encoded, terms, wait_max, ticket, deadline }
     }
+}
+
+/// The event as whoever wants to know what goes out is shown it, if anybody does.
+fn outgoing(socket: &Socket, packet: &EventPacket, volatile: bool) -> Option<Box<Event>> {
+    let own = socket.session().producer.id;
+    let event = || Box::new(packet.clone().into_event(own, volatile));
+    socket.tells_outgoing().then(event)
 }
 
 impl<T: ToPayload + ?Sized> IntoFuture for Emit<'_, T> {
@@ -79,7 +113,7 @@ impl<T: ToPayload + ?Sized> IntoFuture for Emit<'_, T> {
 
     fn into_future(self) -> Accepting {
         match self.pack() {
-            Ok((_, packet)) => self.accepting(packet),
+            Ok((_, packet)) => Accepting(State::Offered(self.offer(packet))),
             Err(error) => Accepting(State::Failed(error)),
         }
     }
@@ -96,22 +130,32 @@ enum State {
 }
 
 struct Offer {
-    session: Arc<SessionCore>,
+    socket: Socket,
     encoded: Encoded,
-    event_bytes: usize,
+    terms: Terms,
     wait_max: Duration,
     ticket: Option<Ticket>,
     /// Only an emit that has to wait needs a timer.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
+struct Terms {
+    event_bytes: usize,
+    wants_ack: bool,
+    latest: Option<Box<LatestKey>>,
+    /// For whoever wants to know what goes out.
+    outgoing: Option<Box<Event>>,
+}
+
 impl Offer {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EmitError>> {
-        let mailbox = &self.session.mailbox;
-        let offered = mailbox.poll_offer(cx, &mut self.ticket, &self.encoded, self.event_bytes);
+        let mut ticket = self.ticket.take();
+        let mailbox = &self.socket.session().mailbox;
+        let offered = mailbox.poll_offer(cx, &mut ticket, &self.parcel());
+        self.ticket = ticket;
         match offered {
-            Poll::Ready(Ok(flush)) => {
-                mailbox.flush_in_turn(flush);
+            Poll::Ready(Ok(taken)) => {
+                self.accepted(taken);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(refused)) => Poll::Ready(Err(self.explain(refused))),
@@ -124,15 +168,45 @@ impl Offer {
         }
     }
 
+    fn parcel(&self) -> Parcel<'_> {
+        let Terms { event_bytes, wants_ack, latest, .. } = &self.terms;
+        let (event_bytes, wants_ack) = (*event_bytes, *wants_ack);
+        Parcel { encoded: &self.encoded, event_bytes, wants_ack, latest: latest.as_deref() }
+    }
+
+    fn accepted(&self, taken: Taken) {
+        let socket = &self.socket;
+        socket.count(|counters| &counters.events_out, |tally| &tally.events_out);
+        socket.counters().count(taken.removed, |counters| &counters.superseded);
+        if let Some(event) = &self.terms.outgoing {
+            socket.tell_outgoing(event);
+        }
+        socket.session().mailbox.flush_in_turn(taken.flush);
+    }
+
+    fn forget_ticket(&mut self) {
+        self.socket.session().mailbox.forget_ticket(&mut self.ticket);
+    }
+
     fn explain(&self, refused: NotAccepted) -> EmitError {
         match refused {
             NotAccepted::Full => EmitError::Full { waited: self.wait_max },
-            NotAccepted::TooLarge => {
-                let max = self.session.event_bytes_max;
-                EmitError::TooLarge { bytes: self.event_bytes, max }
+            refused => {
+                let max = self.socket.session().event_bytes_max;
+                EmitError::of(refused, self.terms.event_bytes, max)
             }
-            NotAccepted::Draining => EmitError::Draining,
-            NotAccepted::Closed(reason) => EmitError::Closed { reason },
+        }
+    }
+}
+
+impl EmitError {
+    /// What a mailbox's refusal means for its emitter.
+    pub(super) fn of(refused: NotAccepted, bytes: usize, max: usize) -> Self {
+        match refused {
+            NotAccepted::Full => Self::Full { waited: Duration::ZERO },
+            NotAccepted::TooLarge => Self::TooLarge { bytes, max },
+            NotAccepted::Draining => Self::Draining,
+            NotAccepted::Closed(reason) => Self::Closed { reason },
         }
     }
 }
@@ -146,7 +220,7 @@ impl Future for Accepting {
             let budget = ready!(poll_proceed(cx));
             let result = ready!(offer.poll(cx));
             budget.made_progress();
-            offer.session.mailbox.forget_ticket(&mut offer.ticket);
+            offer.forget_ticket();
             self.0 = State::Done;
             return Poll::Ready(result);
         }
@@ -160,8 +234,8 @@ impl Future for Accepting {
 impl Drop for Accepting {
     fn drop(&mut self) {
         if let State::Offered(offer) = &mut self.0 {
-            offer.session.mailbox.forget_ticket(&mut offer.ticket);
-            offer.session.counters.withdrawn.add(1);
+            offer.forget_ticket();
+            offer.socket.counters().count(1, |counters| &counters.withdrawn);
         }
     }
 }
@@ -200,7 +274,7 @@ impl<T: ToPayload + ?Sized, R: DeserializeOwned> IntoFuture for EmitWithAck<'_, 
             Ok((id, mut packet)) => {
                 packet.wants_ack = true;
                 let answer = session.acks.expect(id);
-                (self.emit.accepting(packet), Some(answer), Some(id))
+                (Accepting(State::Offered(self.emit.offer(packet))), Some(answer), Some(id))
             }
             Err(error) => (Accepting(State::Failed(error)), None, None),
         };
@@ -210,7 +284,7 @@ impl<T: ToPayload + ?Sized, R: DeserializeOwned> IntoFuture for EmitWithAck<'_, 
             accepting: Some(accepting),
             answer,
             after,
-            until: Instant::now() + after,
+            until: moment(after),
             deadline: None,
             decoded: PhantomData,
         }
@@ -245,8 +319,7 @@ impl<R: DeserializeOwned> Future for Answering<R> {
         if let Some(Poll::Ready(answer)) = answer {
             this.answer = None;
             return Poll::Ready(match answer {
-                Ok(Ok(payload)) => payload.decode().map_err(|source| AckError::Payload { source }),
-                Ok(Err(nak)) => Err(AckError::Refused(nak)),
+                Ok(answer) => AckError::judge(answer, this.session.event_bytes_max),
                 Err(_) => Err(AckError::Closed),
             });
         }
@@ -254,6 +327,24 @@ impl<R: DeserializeOwned> Future for Answering<R> {
         let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
         ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Err(AckError::Timeout { after }))
+    }
+}
+
+impl AckError {
+    /// The answer as its type, or why there is none.
+    pub(super) fn judge<R: DeserializeOwned>(
+        answer: Answer,
+        event_bytes_max: usize,
+    ) -> Result<R, Self> {
+        match answer {
+            Ok(payload) => payload.decode().map_err(|source| Self::Payload { source }),
+            Err(NoAnswer::Nak(nak)) => Err(Self::Refused(nak)),
+            Err(NoAnswer::NotAccepted(refused)) => {
+                Err(Self::Emit(EmitError::of(refused, 0, event_bytes_max)))
+            }
+            Err(NoAnswer::Lost(reason)) => Err(Self::Lost { reason }),
+            Err(NoAnswer::Closed) => Err(Self::Closed),
+        }
     }
 }
 
@@ -281,15 +372,20 @@ impl<T: ToPayload + ?Sized> IntoFuture for EmitVolatile<'_, T> {
 
     fn into_future(self) -> Self::IntoFuture {
         ready(self.emit.pack().map(|(_, packet)| {
-            let session = self.emit.socket.session();
-            let event_bytes = packet.bytes();
-            let encoded = session.mailbox.codec().encode(&Packet::Volatile(packet));
-            match session.mailbox.offer_volatile(&encoded, event_bytes) {
+            let socket = self.emit.socket;
+            let mailbox = &socket.session().mailbox;
+            let (event_bytes, outgoing) = (packet.bytes(), outgoing(socket, &packet, true));
+            let encoded = mailbox.codec().encode(&Packet::Volatile(packet));
+            match mailbox.offer_volatile(&encoded, event_bytes) {
                 Ok(flush) => {
-                    session.counters.volatile_out.add(1);
-                    session.mailbox.flush_in_turn(flush);
+                    socket.count(|counters| &counters.volatile_out, |tally| &tally.volatile_out);
+                    if let Some(event) = outgoing {
+                        socket.tell_outgoing(&event);
+                    }
+                    mailbox.flush_in_turn(flush);
                 }
-                Err(_) => session.counters.volatile_dropped.add(1),
+                Err(_) => socket
+                    .count(|counters| &counters.volatile_dropped, |tally| &tally.volatile_dropped),
             }
         }))
     }

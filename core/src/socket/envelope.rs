@@ -1,28 +1,43 @@
 //! What a layer and an extractor see: a socket and an event; and the answer.
 
-use super::Socket;
+use super::{Socket, States};
 use crate::protocol::{DisconnectReason, Event, Payload, PayloadError};
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 
 /// An event with the socket that it came by: the request of a tower service.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Envelope {
     socket: Socket,
     event: Event,
     reason: Option<DisconnectReason>,
+    /// Not the socket's, because it may hold sockets.
+    states: Option<Arc<States>>,
 }
 
 impl Envelope {
     /// An event that came by `socket`.
     #[must_use]
     pub fn new(socket: Socket, event: Event) -> Self {
-        Self { socket, event, reason: None }
+        Self { socket, event, reason: None, states: None }
     }
 
     /// The socket's end, for its hooks.
     pub(crate) fn with_reason(mut self, reason: DisconnectReason) -> Self {
         self.reason = Some(reason);
         self
+    }
+
+    /// What the handlers of its namespace share.
+    pub(crate) fn with_states(mut self, states: Option<Arc<States>>) -> Self {
+        self.states = states;
+        self
+    }
+
+    /// The state of this type that the handlers of its namespace share.
+    #[must_use]
+    pub fn state<S: 'static>(&self) -> Option<&S> {
+        self.states.as_deref()?.get()
     }
 
     /// The socket that the event came by.
@@ -41,6 +56,13 @@ impl Envelope {
     #[must_use]
     pub fn reason(&self) -> Option<&DisconnectReason> {
         self.reason.as_ref()
+    }
+}
+
+impl std::fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (socket, event) = (&self.socket, &self.event);
+        f.debug_struct("Envelope").field("socket", socket).field("event", event).finish()
     }
 }
 

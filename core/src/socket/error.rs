@@ -1,7 +1,8 @@
-//! What can go wrong with an emit, and with the answer to one.
+//! What can go wrong with an emit, with the answer to one, and with listening.
 
-use crate::protocol::{DisconnectReason, Nak, PayloadError};
+use crate::protocol::{DisconnectReason, LossReason, Nak, PayloadError};
 use crate::room::RoomError;
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -53,13 +54,7 @@ pub enum EmitError {
         /// Why it ended.
         reason: DisconnectReason,
     },
-    /// No namespace of this path is mounted.
-    #[error("no namespace {path} is mounted")]
-    NoNamespace {
-        /// The path.
-        path: Box<str>,
-    },
-    /// Rooms cannot be spoken to from here.
+    /// Rooms cannot be spoken to from here, or no such namespace is mounted.
     #[error(transparent)]
     Room(#[from] RoomError),
 }
@@ -80,6 +75,12 @@ pub enum AckError {
         /// The deadline, counted from the emit.
         after: Duration,
     },
+    /// The event was removed before it was written, and not handled.
+    #[error("the event was removed before it was sent: {reason}")]
+    Lost {
+        /// Why.
+        reason: LossReason,
+    },
     /// The session ended before the answer came. The event may have been handled all the same.
     #[error("the session ended before the answer came")]
     Closed,
@@ -88,5 +89,72 @@ pub enum AckError {
     Payload {
         /// Why.
         source: PayloadError,
+    },
+}
+
+impl AckError {
+    /// The data of a [`Refusal::with`](super::Refusal::with), if the peer refused with a `T`.
+    #[must_use]
+    pub fn rejection<T: DeserializeOwned>(&self) -> Option<T> {
+        match self {
+            Self::Refused(Nak::Rejected(payload)) => payload.decode().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Why a listener was not added.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The name belongs to the lifecycle, which has hooks.
+    #[error("`{name}` is a reserved name")]
+    Reserved {
+        /// The name.
+        name: Box<str>,
+    },
+    /// No event can have the name.
+    #[error("an event name of {bytes} bytes, at most {max} are allowed")]
+    NameTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// There are as many listeners as a namespace or a socket may have.
+    #[error("at most {max} listeners are allowed")]
+    TooMany {
+        /// The limit, `Config::listeners_max`.
+        max: usize,
+    },
+    /// The handler asks for state that its namespace does not have.
+    #[error("a handler asks for `State<{state}>`, and the namespace has no such state")]
+    NoState {
+        /// The type that it asks for.
+        state: &'static str,
+    },
+    /// The socket has ended.
+    #[error("the socket has ended")]
+    Closed,
+}
+
+/// Why an awaited event did not come.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// It cannot be listened to.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// None by the deadline.
+    #[error("no such event within {after:?}")]
+    Timeout {
+        /// The deadline.
+        after: Duration,
+    },
+    /// The socket ended first.
+    #[error("the socket ended first: {reason}")]
+    Closed {
+        /// Why it ended.
+        reason: DisconnectReason,
     },
 }

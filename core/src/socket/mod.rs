@@ -1,23 +1,46 @@
 //! **What you hold.** Sockets, broadcasts, emitting and its errors.
 
 mod acks;
+mod answers;
 mod broadcast;
 mod core;
 mod emit;
+mod emitter;
 mod envelope;
 mod error;
+mod once;
+mod outgoing;
+mod own;
+mod refusal;
+mod scope;
+mod states;
 
+pub use answers::{Answers, EmitBroadcastWithAck};
 pub use broadcast::{Broadcast, EmitBroadcast};
-pub(crate) use core::{Producer, Scope, SessionCore};
+pub(crate) use core::{Producer, SessionCore};
 pub use emit::{Accepting, Answering, Emit, EmitVolatile, EmitWithAck};
+pub use emitter::{Emitter, ListenerId, Reply};
+pub(crate) use emitter::{Erased, ReplyFuture, Topic};
 pub use envelope::{Ack, Envelope};
-pub use error::{AckError, EmitError};
+pub use error::{AckError, EmitError, ListenError, WaitError};
+pub use once::{Once, Waiting};
+pub use own::SocketStats;
+pub(crate) use own::{Own, Tally};
+pub use refusal::Refusal;
+pub(crate) use scope::{Scope, Served};
+pub use states::Needs;
+pub(crate) use states::States;
 
-use crate::protocol::{DisconnectReason, NamespaceNumber, SessionId, SocketId, ToPayload};
-use crate::room::{RoomError, RoomName, Rooms};
+use self::emitter::check_name;
+use self::own::Served as ServedEvent;
+use crate::protocol::{DisconnectReason, Event, NamespaceNumber, SessionId, SocketId, ToPayload};
+use crate::room::{Counter, Counters, RoomError, RoomName, Rooms};
 use crate::transport::{Capabilities, Peer};
+use std::any::{Any, TypeId};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::future::poll_fn;
+use std::sync::{Arc, OnceLock, Weak};
+use tokio::sync::oneshot;
 
 /// One session in one namespace: what handlers hold. Cheap to clone; the same on both ends.
 ///
@@ -33,40 +56,33 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone)]
 pub struct Socket(Arc<Inner>);
 
+/// A socket that is not kept alive.
+#[derive(Clone)]
+pub(crate) struct WeakSocket(Weak<Inner>);
+
 struct Inner {
     id: SocketId,
-    path: Arc<str>,
     /// This side's number of the namespace, in the events it sends.
     number: NamespaceNumber,
     /// The client's number, which names the socket within its session.
     client: NamespaceNumber,
     session: Arc<SessionCore>,
-    /// On servers only.
-    scope: Option<Arc<Scope>>,
+    scope: Arc<Scope>,
     ended: OnceLock<DisconnectReason>,
+    own: OnceLock<Box<Own>>,
 }
 
 impl Socket {
-    pub(crate) fn on_server(
+    /// A socket that this side numbers `number` in its events.
+    pub(crate) fn new(
         id: SocketId,
+        number: NamespaceNumber,
         client: NamespaceNumber,
         session: Arc<SessionCore>,
         scope: Arc<Scope>,
     ) -> Self {
-        let (path, number) = (Arc::clone(&scope.path), scope.number);
-        let ended = OnceLock::new();
-        Self(Arc::new(Inner { id, path, number, client, session, scope: Some(scope), ended }))
-    }
-
-    pub(crate) fn on_client(
-        id: SocketId,
-        client: NamespaceNumber,
-        session: Arc<SessionCore>,
-        path: Arc<str>,
-    ) -> Self {
-        let ended = OnceLock::new();
-        let number = client;
-        Self(Arc::new(Inner { id, path, number, client, session, scope: None, ended }))
+        let (ended, own) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { id, number, client, session, scope, ended, own }))
     }
 
     /// Its id, the same on both ends; on a server also the name of a room with one member.
@@ -84,7 +100,7 @@ impl Socket {
     /// The path of its namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.0.path
+        &self.0.scope.path
     }
 
     /// Who is at the other end of the wire.
@@ -107,7 +123,110 @@ impl Socket {
 
     /// Says something to the peer: see [`Emit`] for what can be chosen before `.await`.
     pub fn emit<'a, T: ToPayload + ?Sized>(&'a self, name: &'a str, value: &'a T) -> Emit<'a, T> {
-        Emit { socket: self, name, value, timeout: None }
+        Emit { socket: self, name, value, timeout: None, latest: None }
+    }
+
+    /// As [`Socket::emit`], without waiting for room: for code that cannot await.
+    ///
+    /// # Errors
+    /// [`EmitError::Full`] when there is no room now, or others wait for it: [`Socket::drained`]
+    /// says when there is. Otherwise as `emit`.
+    pub fn try_emit<T: ToPayload + ?Sized>(&self, name: &str, value: &T) -> Result<(), EmitError> {
+        self.emit(name, value).now()
+    }
+
+    /// Waits until everything that its session accepted has been given to the wire.
+    ///
+    /// # Errors
+    /// [`EmitError::Closed`] when the session ends first.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn drained(&self) -> Result<(), EmitError> {
+        let drained = poll_fn(|cx| self.0.session.mailbox.poll_drained(cx)).await;
+        drained.map_err(|refused| EmitError::of(refused, 0, 0))
+    }
+
+    /// The next event of this name, to be awaited, with a deadline. It is served on arrival, ahead
+    /// of events that wait for their handlers, and before `on_connect` has returned. Other
+    /// listeners of the event hear it too; if there are none its answer is empty.
+    ///
+    /// ```no_run
+    /// # use emitwire_core::socket::Socket;
+    /// # async fn example(socket: Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// let ready = socket.once("ready").await?;
+    /// let level: u8 = ready.payload.decode()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn once<'a>(&'a self, name: &'a str) -> Once<'a> {
+        Once { socket: self, name, timeout: None }
+    }
+
+    /// Takes one of its own listeners out; says whether it was there.
+    pub fn off(&self, id: ListenerId) -> bool {
+        self.own_emitter().is_some_and(|emitter| emitter.off(id))
+    }
+
+    /// Takes all of its own listeners of an event out; says how many there were.
+    pub fn off_all(&self, name: &str) -> usize {
+        self.own_emitter().map_or(0, |emitter| emitter.off_all(name))
+    }
+
+    /// Takes out those of its own listeners that hear everything; says how many there were.
+    pub fn off_any(&self) -> usize {
+        self.own_emitter().map_or(0, Emitter::off_any)
+    }
+
+    /// Its own listeners, behind those of its namespace. They end with the socket.
+    pub fn emitter(&self) -> &Emitter {
+        self.own().emitter_or_new(|| {
+            let emitter = Emitter::default();
+            let bound =
+                emitter.bind(self.0.session.listeners_max, Arc::clone(&self.0.scope.states));
+            debug_assert!(bound.is_ok(), "it has no listeners yet");
+            emitter
+        })
+    }
+
+    /// Keeps a value of the application's with the socket, one of each type, for its handlers and
+    /// hooks. It is let go of when the last hook has run.
+    ///
+    /// ```no_run
+    /// # use emitwire_core::socket::Socket;
+    /// # fn example(socket: &Socket) {
+    /// struct Nickname(String);
+    ///
+    /// socket.set_data(Nickname("Ada".into()));
+    /// let name = socket.data::<Nickname>().map(|nickname| nickname.0.clone());
+    /// # }
+    /// ```
+    pub fn set_data<T: Send + Sync + 'static>(&self, value: T) {
+        self.own().set_data(TypeId::of::<T>(), Arc::new(value));
+    }
+
+    /// The value of this type that was kept with the socket.
+    #[must_use]
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        downcast(self.0.own.get()?.data(TypeId::of::<T>())?)
+    }
+
+    /// Takes the value of this type away from the socket.
+    pub fn take_data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        downcast(self.0.own.get()?.take_data(TypeId::of::<T>())?)
+    }
+
+    /// What was counted of this socket, and what waits in its session.
+    #[must_use]
+    pub fn stats(&self) -> SocketStats {
+        let stats = self.0.own.get().map(|own| own.tally.snapshot()).unwrap_or_default();
+        SocketStats { queue: self.0.session.mailbox.queue(), ..stats }
+    }
+
+    /// Whether there is a link now. Without one, events wait.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.0.session.mailbox.queue().is_attached
     }
 
     /// Everyone in these rooms but this socket.
@@ -139,7 +258,7 @@ impl Socket {
     /// # Cancel safety
     /// It is done at its first poll or not at all.
     pub async fn join(&self, rooms: impl Rooms) -> Result<(), RoomError> {
-        self.scope()?.adapter.join(self.0.id, &rooms.names())
+        self.served()?.adapter.join(self.0.id, &rooms.names())
     }
 
     /// Leaves rooms; those it is not in do not matter. Ending leaves all of them by itself.
@@ -150,22 +269,23 @@ impl Socket {
     /// # Cancel safety
     /// It is done at its first poll or not at all.
     pub async fn leave(&self, rooms: impl Rooms) -> Result<(), RoomError> {
-        self.scope()?.adapter.leave(self.0.id, &rooms.names());
+        self.served()?.adapter.leave(self.0.id, &rooms.names());
         Ok(())
     }
 
-    /// The rooms it is in, the one of its id not among them.
+    /// The rooms it is in, in the order of their names, the one of its id not among them.
     ///
     /// # Errors
     /// [`RoomError::NotOnServer`] on a client.
     pub fn rooms(&self) -> Result<Vec<RoomName>, RoomError> {
-        Ok(self.scope()?.adapter.rooms_of(self.0.id))
+        Ok(self.served()?.adapter.rooms_of(self.0.id))
     }
 
-    /// Ends this socket; the session and its other sockets go on.
-    pub fn disconnect(&self) {
-        if self.0.ended.set(DisconnectReason::Closed).is_ok() {
-            self.0.session.leave(self.0.client);
+    /// Ends this socket; the session and its other sockets go on. The peer gets the words as
+    /// [`DisconnectReason::Dismissed`]; without any it is `ClosedByPeer` there.
+    pub fn disconnect(&self, words: &str) {
+        if self.0.ended.set(DisconnectReason::dismissed(words)).is_ok() {
+            self.0.session.mailbox.ask_to_leave(self.0.id, words);
         }
     }
 
@@ -186,8 +306,80 @@ impl Socket {
         self.0.client
     }
 
-    pub(crate) fn scope(&self) -> Result<&Arc<Scope>, RoomError> {
-        self.0.scope.as_ref().ok_or(RoomError::NotOnServer)
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
+        &self.0.scope
+    }
+
+    pub(crate) fn served(&self) -> Result<&Served, RoomError> {
+        self.0.scope.served.as_ref().ok_or(RoomError::NotOnServer)
+    }
+
+    /// Its own listeners, if it has ever had one, or waited for an event.
+    pub(crate) fn own_emitter(&self) -> Option<&Emitter> {
+        self.0.own.get()?.emitter()
+    }
+
+    pub(crate) fn own(&self) -> &Own {
+        self.0.own.get_or_init(Box::default)
+    }
+
+    /// Counts something for the socket, for its namespace and for the whole.
+    pub(crate) fn count(
+        &self,
+        of_all: impl Fn(&Counters) -> &Counter,
+        of_one: impl Fn(&Tally) -> &Counter,
+    ) {
+        self.0.scope.counters.count(1, of_all);
+        of_one(&self.own().tally).add(1);
+    }
+
+    /// Counts something for its namespace and for the whole.
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.0.scope.counters
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakSocket {
+        WeakSocket(Arc::downgrade(&self.0))
+    }
+
+    /// Lets go of what may hold the socket itself: its listeners and its data.
+    pub(crate) fn clear_own(&self) {
+        if let Some(own) = self.0.own.get() {
+            own.clear();
+        }
+    }
+
+    fn wait_for(&self, name: &str) -> Result<(u64, oneshot::Receiver<ServedEvent>), WaitError> {
+        check_name(name)?;
+        if let Some(reason) = self.ended() {
+            return Err(WaitError::Closed { reason });
+        }
+        // Events are looked up there only if there is an emitter.
+        let (emitter, own, max) = (self.emitter(), self.own(), self.0.session.listeners_max);
+        if own.waiting() >= max {
+            return Err(ListenError::TooMany { max }.into());
+        }
+        let waiting = own.wait(name);
+        emitter.tell_changed();
+        Ok(waiting)
+    }
+
+    fn forget_wait(&self, number: u64) {
+        self.own().forget(number);
+    }
+
+    /// Tells whoever wants to know that the event goes out.
+    fn tell_outgoing(&self, event: &Event) {
+        self.0.scope.outgoing.tell(event);
+        if let Some(emitter) = self.own_emitter() {
+            emitter.outgoing().tell(event);
+        }
+    }
+
+    /// Whether somebody wants to know what goes out.
+    fn tells_outgoing(&self) -> bool {
+        let own = self.own_emitter().is_some_and(|emitter| !emitter.outgoing().is_empty());
+        own || !self.0.scope.outgoing.is_empty()
     }
 
     pub(crate) fn check_open(&self) -> Result<(), EmitError> {
@@ -198,18 +390,28 @@ impl Socket {
     }
 
     fn reach(&self) -> Broadcast {
-        match &self.0.scope {
-            Some(scope) => Broadcast::everyone(Arc::clone(scope)),
+        match &self.0.scope.served {
+            Some(_) => Broadcast::everyone(Arc::clone(&self.0.scope)),
             None => Broadcast::not_on_server(),
         }
     }
+}
+
+impl WeakSocket {
+    pub(crate) fn upgrade(&self) -> Option<Socket> {
+        self.0.upgrade().map(Socket)
+    }
+}
+
+fn downcast<T: Send + Sync + 'static>(value: Arc<dyn Any + Send + Sync>) -> Option<Arc<T>> {
+    value.downcast().ok()
 }
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket")
             .field("id", &self.0.id)
-            .field("namespace", &self.0.path)
+            .field("namespace", &self.0.scope.path)
             .finish_non_exhaustive()
     }
 }

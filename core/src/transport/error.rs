@@ -1,6 +1,7 @@
 //! What can go wrong with a wire.
 
-use crate::protocol::{DisconnectReason, Payload, PayloadError};
+use crate::protocol::{DisconnectReason, Payload};
+use serde::de::DeserializeOwned;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -84,11 +85,11 @@ pub enum ConnectError {
         /// What the largest event needs.
         needed: usize,
     },
-    /// The credentials cannot be encoded.
-    #[error("the credentials cannot be encoded")]
+    /// There are no credentials: they cannot be encoded, or who was asked for them failed.
+    #[error("there are no credentials to show")]
     Auth {
         /// Why.
-        source: PayloadError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The credentials are larger than the largest event.
     #[error("credentials of {bytes} bytes, at most {max} are allowed")]
@@ -104,6 +105,17 @@ pub enum ConnectError {
         /// How.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl ConnectError {
+    /// The data that the namespace refused with, if it is a `T`.
+    #[must_use]
+    pub fn refusal<T: DeserializeOwned>(&self) -> Option<T> {
+        match self {
+            Self::Refused { payload, .. } => payload.decode().ok(),
+            _ => None,
+        }
+    }
 }
 
 /// Why the wire's own handshake failed, at either end.

@@ -40,7 +40,9 @@ pub(crate) fn describe(packet: &Packet) -> String {
             .field("server", accept.server)
             .field("socket", accept.socket),
         Packet::Refuse(refuse) => text.field("client", refuse.client).payload(&refuse.payload),
-        Packet::Leave(leave) => text.field("client", leave.client),
+        Packet::Leave(leave) => {
+            text.field("client", leave.client).field("words", format!("{:?}", leave.words))
+        }
         Packet::Gap(gap) => text.field("count", gap.count).word(word(&gap.reason)),
         Packet::Hello(hello) => text
             .flag("resumes", hello.resumes)

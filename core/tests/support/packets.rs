@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use emitwire_core::protocol::{
     Accept, AckPacket, Attach, CLOSE_DETAIL_BYTES_MAX, Close, CloseCode, Connect, Credit, Drain,
-    EVENT_NAME_BYTES_MAX, EventName, EventPacket, EventRef, Fragment, Gap, Hello, Leave, Limits,
-    LossReason, Nak, NakPacket, NamespaceNumber, Native, Outcome, Packet, Payload, Position,
-    ProducerId, Refuse, SessionId, Shape, Skip, SocketId, Welcome,
+    EVENT_NAME_BYTES_MAX, EventName, EventPacket, EventRef, Fragment, Gap, Hello,
+    LEAVE_WORDS_BYTES_MAX, Leave, Limits, LossReason, Nak, NakPacket, NamespaceNumber, Native,
+    Outcome, Packet, Payload, Position, ProducerId, Refuse, SessionId, Shape, Skip, SocketId,
+    Welcome,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -38,7 +39,8 @@ pub(crate) fn counted() -> impl Strategy<Value = Packet> {
         }),
         (namespace(), payload())
             .prop_map(|(client, payload)| Packet::Refuse(Refuse { client, payload })),
-        namespace().prop_map(|client| Packet::Leave(Leave { client })),
+        (namespace(), text(LEAVE_WORDS_BYTES_MAX))
+            .prop_map(|(client, words)| Packet::Leave(Leave { client, words })),
         (number(), loss()).prop_map(|(count, reason)| Packet::Gap(Gap { count, reason })),
     ]
 }

@@ -1,13 +1,17 @@
 //! What waits in a mailbox, and the log of what was written.
 
-use crate::protocol::{Credit, Encoded, Frame, Outbound};
+use super::latest::{Latest, LatestKey};
+use super::terms::Queue;
+use crate::protocol::{Codec, Credit, Encoded, Frame, Gap, LossReason, Outbound, Packet};
 use std::collections::VecDeque;
 
 /// What a counted packet weighs in the windows of both directions.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Weight {
-    /// Spends the peer's window.
-    Event { event_bytes: u32 },
+    /// Spends the peer's window; one that is shared is a broadcast's.
+    Event { event_bytes: u32, wants_ack: bool, shared: bool },
+    /// Stands for events that were removed.
+    Gap { count: u32, reason: LossReason },
     /// Holds its event's slot in this side's own window until it is confirmed.
     Answer { event_bytes: u32 },
     /// Neither.
@@ -36,6 +40,8 @@ pub(super) struct Lanes {
     unbounded_bytes: usize,
     /// What the answers in the log hold of this side's window.
     unconfirmed_answers: Credit,
+    /// Waiting events of which only the newest matters.
+    latest: Option<Box<Latest>>,
 }
 
 impl Lanes {
@@ -70,8 +76,11 @@ impl Lanes {
         while !batch.is_full() && self.may_write_event(outbound, log_packets_max, log_bytes_max) {
             let Some(entry) = self.events.pop_front() else { break };
             match entry.weight {
-                Weight::Event { event_bytes } => outbound.hand_over_event(event_bytes as usize),
-                Weight::Answer { .. } | Weight::Control => outbound.hand_over(),
+                Weight::Event { event_bytes, .. } => {
+                    self.forget_latest(&entry.encoded);
+                    outbound.hand_over_event(event_bytes as usize)
+                }
+                _ => outbound.hand_over(),
             };
             self.write(entry, batch);
         }
@@ -93,7 +102,11 @@ impl Lanes {
         let log_has_room = self.log.is_empty()
             || (self.log.len() < log_packets_max && self.log_bytes < log_bytes_max);
         self.events.front().is_some_and(|entry| match entry.weight {
-            Weight::Event { event_bytes } => log_has_room && outbound.admits(event_bytes as usize),
+            Weight::Event { event_bytes, .. } => {
+                log_has_room && outbound.admits(event_bytes as usize)
+            }
+            // Where no event may go a gap waits, so that what is removed behind it joins it.
+            Weight::Gap { .. } => log_has_room && outbound.admits(0),
             Weight::Answer { .. } | Weight::Control => true,
         })
     }
@@ -116,8 +129,86 @@ impl Lanes {
         freed
     }
 
+    /// Where the oldest broadcast stands that was not written.
+    pub(super) fn oldest_shared(&self) -> Option<usize> {
+        let is_shared = |entry: &Entry| matches!(entry.weight, Weight::Event { shared: true, .. });
+        self.events.iter().position(is_shared)
+    }
+
+    pub(super) fn has_latest(&self, key: &LatestKey) -> bool {
+        self.latest.as_ref().is_some_and(|latest| latest.has(key))
+    }
+
+    /// The event waits under this key from now on; says where the older one stands.
+    pub(super) fn replace_latest(&mut self, key: &LatestKey, encoded: &Encoded) -> Option<usize> {
+        let older = self.latest.get_or_insert_default().insert(key, encoded)?;
+        self.events.iter().rposition(|entry| entry.encoded.address() == older.address())
+    }
+
+    /// Takes out an event that was not written, and leaves a gap in its place.
+    pub(super) fn remove_event(
+        &mut self,
+        place: usize,
+        reason: LossReason,
+        codec: &dyn Codec,
+    ) -> Option<Entry> {
+        let is_gap = |entry: Option<&Entry>| entry.is_some_and(|entry| entry.is_gap_of(reason));
+        let before = place.checked_sub(1).filter(|before| is_gap(self.events.get(*before)));
+        let beside = before.or(Some(place + 1).filter(|after| is_gap(self.events.get(*after))));
+        let removed = match beside {
+            Some(gap) => {
+                let gap = self.events.get_mut(gap)?;
+                self.waiting_bytes -= gap.encoded.len();
+                gap.grow(codec);
+                self.waiting_bytes += gap.encoded.len();
+                self.events.remove(place)?
+            }
+            None => {
+                let gap = Entry::gap(1, reason, codec);
+                self.waiting_bytes += gap.encoded.len();
+                std::mem::replace(self.events.get_mut(place)?, gap)
+            }
+        };
+        self.waiting_bytes -= removed.encoded.len();
+        self.forget_latest(&removed.encoded);
+        Some(removed)
+    }
+
+    /// Puts a gap behind everything that waits, or lets the one there grow.
+    pub(super) fn push_gap(&mut self, reason: LossReason, codec: &dyn Codec) {
+        match self.events.back_mut() {
+            Some(gap) if gap.is_gap_of(reason) => {
+                self.waiting_bytes -= gap.encoded.len();
+                gap.grow(codec);
+                self.waiting_bytes += gap.encoded.len();
+            }
+            _ => self.push_event(Entry::gap(1, reason, codec)),
+        }
+    }
+
+    fn forget_latest(&mut self, encoded: &Encoded) {
+        if let Some(latest) = &mut self.latest {
+            latest.remove(encoded);
+            if latest.is_empty() {
+                self.latest = None;
+            }
+        }
+    }
+
+    pub(super) fn queue(&self) -> Queue {
+        Queue {
+            waiting: self.control.len() + self.events.len(),
+            waiting_bytes: self.waiting_bytes,
+            unconfirmed: self.log.len(),
+            unconfirmed_bytes: self.log_bytes,
+            volatile: self.volatile.len(),
+            is_attached: false,
+        }
+    }
+
     /// Forgets the events that were never written; says how many.
     pub(super) fn drop_waiting_events(&mut self) -> u64 {
+        self.latest = None;
         let waiting = std::mem::take(&mut self.events);
         let events = count_events(&waiting);
         for entry in waiting {
@@ -235,12 +326,29 @@ impl Entry {
     fn is_event(&self) -> bool {
         matches!(self.weight, Weight::Event { .. })
     }
+
+    fn gap(count: u32, reason: LossReason, codec: &dyn Codec) -> Self {
+        let packet = Packet::Gap(Gap { count: count.into(), reason });
+        Self { encoded: codec.encode(&packet), weight: Weight::Gap { count, reason } }
+    }
+
+    fn is_gap_of(&self, reason: LossReason) -> bool {
+        matches!(self.weight, Weight::Gap { reason: own, .. } if own == reason)
+    }
+
+    /// One more was removed.
+    fn grow(&mut self, codec: &dyn Codec) {
+        if let Weight::Gap { count, reason } = self.weight {
+            *self = Self::gap(count.saturating_add(1), reason, codec);
+        }
+    }
 }
 
 /// The frames of one vectored write, up to a bound.
 pub(super) struct Batch<'a> {
     frames: &'a mut VecDeque<Frame>,
     bytes: usize,
+    bytes_before: usize,
     frames_max: usize,
     bytes_max: usize,
 }
@@ -252,12 +360,16 @@ impl<'a> Batch<'a> {
         bytes_max: usize,
     ) -> Self {
         let bytes = frames.iter().map(|frame| frame.body.len()).sum();
-        Self { frames, bytes, frames_max, bytes_max }
+        Self { frames, bytes, bytes_before: bytes, frames_max, bytes_max }
     }
 
     pub(super) fn extend(&mut self, encoded: &Encoded) {
         self.bytes += encoded.len();
         self.frames.extend(encoded.frames().iter().cloned());
+    }
+
+    pub(super) fn bytes_added(&self) -> usize {
+        self.bytes - self.bytes_before
     }
 
     pub(super) fn is_empty(&self) -> bool {

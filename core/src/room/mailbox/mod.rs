@@ -6,18 +6,21 @@
 //! driver, which is woken once. No lock is held during a write.
 
 mod lanes;
+mod latest;
+mod offer;
 mod terms;
 mod waiters;
 mod wire;
 
-pub use terms::{Bounds, Flush, News, NotAccepted};
+pub use latest::LatestKey;
+pub use terms::{Bounds, Flush, News, NotAccepted, Parcel, Queue, SlowPolicy, Taken};
 pub use waiters::Ticket;
 pub use wire::WireEnd;
 
 use super::Counters;
 use crate::protocol::{
-    Close, Codec, Credit, DisconnectReason, Drain, Encoded, Outbound, Packet, Position,
-    ProtocolError,
+    Close, Codec, Credit, DisconnectReason, Drain, Encoded, LossReason, Outbound, Packet, Position,
+    ProtocolError, SocketId,
 };
 use lanes::{Entry, Lanes, Weight};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,6 +74,19 @@ struct State {
     peer_waits: bool,
     /// Nothing has waited at least once since the link was attached.
     drained_once: bool,
+    /// What hardly any session has; without memory until it does.
+    asides: Option<Box<Asides>>,
+}
+
+/// What happens to a mailbox now and then.
+#[derive(Default)]
+struct Asides {
+    /// Sockets that were asked to end, with the words for their peer.
+    leaving: Vec<(SocketId, Box<str>)>,
+    /// Events that were removed before they were written, and whose answer is waited for.
+    removed: Vec<(Encoded, LossReason)>,
+    /// Who waits until nothing waits.
+    drain_waiters: Vec<Waker>,
 }
 
 /// The way out of one session.
@@ -109,6 +125,7 @@ impl Mailbox {
             told_stuck: false,
             peer_waits: false,
             drained_once: false,
+            asides: None,
         };
         Self { state: Mutex::new(state), codec, bounds, window, counters }
     }
@@ -117,97 +134,6 @@ impl Mailbox {
     #[must_use]
     pub fn codec(&self) -> &Arc<dyn Codec> {
         &self.codec
-    }
-
-    /// Appends an event of this side's own. While there is no room it waits, in the order of
-    /// asking.
-    ///
-    /// # Errors
-    /// Ready with [`NotAccepted`] other than `Full`.
-    ///
-    /// # Cancel safety
-    /// Nothing is appended before it is ready. Whoever stops polling calls
-    /// [`Mailbox::forget_ticket`].
-    pub fn poll_offer(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Option<Ticket>,
-        encoded: &Encoded,
-        event_bytes: usize,
-    ) -> Poll<Result<Flush, NotAccepted>> {
-        let mut state = self.lock();
-        if let Err(closed) = state.check_open() {
-            state.waiters.leave(ticket.take());
-            return Poll::Ready(Err(closed));
-        }
-        if !state.waiters.is_next(*ticket) || !state.has_room(&self.bounds) {
-            state.waiters.wait(ticket, cx.waker());
-            return Poll::Pending;
-        }
-        state.waiters.leave(ticket.take());
-        let flush = self.accept(&mut state, encoded.clone(), event_bytes);
-        self.counters.events_out.add(1);
-        if state.has_room(&self.bounds) {
-            state.waiters.wake_next();
-        }
-        Poll::Ready(Ok(flush))
-    }
-
-    /// Gives up the place in the queue.
-    pub fn forget_ticket(&self, ticket: &mut Option<Ticket>) {
-        if ticket.is_some() {
-            let mut state = self.lock();
-            state.waiters.leave(ticket.take());
-            if state.has_room(&self.bounds) {
-                state.waiters.wake_next();
-            }
-        }
-    }
-
-    /// Appends a member's share of a broadcast. It never waits: a member that reads too slowly is
-    /// closed as slow, so that a room never waits for one of its members.
-    ///
-    /// # Errors
-    /// [`NotAccepted`]. The broadcaster counts what was taken and what was not.
-    pub fn deliver(&self, encoded: &Encoded, event_bytes: usize) -> Result<Flush, NotAccepted> {
-        self.check_size(event_bytes)?;
-        let mut state = self.lock();
-        state.check_open()?;
-        let slow = if state.drained_once {
-            !state.has_room(&self.bounds)
-        } else {
-            // A member that has just come may first take in what its rooms say.
-            state.lanes.exceeds(self.bounds.log_packets_max, self.bounds.log_bytes_max)
-        };
-        if slow {
-            state.phase = Phase::Closed(DisconnectReason::Slow);
-            state.wake_all();
-            return Err(NotAccepted::Closed(DisconnectReason::Slow));
-        }
-        Ok(self.accept(&mut state, encoded.clone(), event_bytes))
-    }
-
-    /// Appends an event that may be missed: never waits, never numbered, dropped without a link
-    /// or above its own bound.
-    ///
-    /// # Errors
-    /// [`NotAccepted`]: the event was dropped. The caller counts what was taken and what was not.
-    pub fn offer_volatile(
-        &self,
-        encoded: &Encoded,
-        event_bytes: usize,
-    ) -> Result<Flush, NotAccepted> {
-        self.check_size(event_bytes)?;
-        let mut state = self.lock();
-        state.check_open()?;
-        let bytes = encoded.len();
-        if !state.wire.is_attached()
-            || state.lanes.volatile_bytes() + bytes > self.bounds.volatile_bytes_max
-        {
-            return Err(NotAccepted::Full);
-        }
-        state.lanes.push_volatile(encoded.clone());
-        Ok(state.appended(self))
     }
 
     /// Appends a counted packet that is no event: it overtakes waiting events.
@@ -243,6 +169,43 @@ impl Mailbox {
         self.lock().wake_driver();
     }
 
+    /// Has the driver end one socket of this session, with words for its peer.
+    pub fn ask_to_leave(&self, socket: SocketId, words: &str) {
+        let mut state = self.lock();
+        let leaving = &mut state.asides.get_or_insert_default().leaving;
+        if !leaving.iter().any(|(known, _)| *known == socket) {
+            leaving.push((socket, words.into()));
+        }
+        state.wake_driver();
+    }
+
+    /// Ready when nothing waits to be written any more.
+    ///
+    /// # Errors
+    /// [`NotAccepted::Closed`] when the session has ended before.
+    pub fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<Result<(), NotAccepted>> {
+        let mut state = self.lock();
+        if !state.lanes.has_waiting() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Phase::Closed(reason) = &state.phase {
+            return Poll::Ready(Err(NotAccepted::Closed(reason.clone())));
+        }
+        let waiters = &mut state.asides.get_or_insert_default().drain_waiters;
+        if !waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
+            waiters.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// What waits and what is kept, now.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        let state = self.lock();
+        let is_attached = state.wire.is_attached() && !matches!(state.phase, Phase::Closed(_));
+        Queue { is_attached, ..state.lanes.queue() }
+    }
+
     /// For the driver, at the beginning of its poll: it is awake, nobody need wake it.
     pub fn begin_poll(&self) {
         self.lock().driver = None;
@@ -253,7 +216,10 @@ impl Mailbox {
         let mut state = self.lock();
         state.notices.position.0 = received;
         state.news = false;
+        let asides = state.asides.as_deref_mut().map(Asides::take_news).unwrap_or_default();
         News {
+            leaving: asides.leaving,
+            removed: asides.removed,
             freed: std::mem::take(&mut state.freed),
             position_rode: std::mem::take(&mut state.notices.rode),
             is_closed: matches!(state.phase, Phase::Closed(_)),
@@ -334,8 +300,7 @@ impl Mailbox {
         // With its last position the peer knows what arrived.
         state.notices.position_due = true;
         state.notices.close = Some(Box::new(close));
-        state.waiters.wake_all();
-        state.wake_driver();
+        state.wake_all();
         state.appended(self)
     }
 
@@ -346,6 +311,7 @@ impl Mailbox {
             state.phase = Phase::Closed(reason.clone());
         }
         state.waiters.wake_all();
+        state.wake_drain_waiters();
     }
 
     /// The session is over: whatever was not confirmed is accounted for and let go.
@@ -417,20 +383,6 @@ impl Mailbox {
         state.appended(self)
     }
 
-    /// A broadcast may be larger than one of its members takes.
-    fn check_size(&self, event_bytes: usize) -> Result<(), NotAccepted> {
-        if event_bytes > self.bounds.event_bytes_max {
-            return Err(NotAccepted::TooLarge);
-        }
-        Ok(())
-    }
-
-    fn accept(&self, state: &mut State, encoded: Encoded, event_bytes: usize) -> Flush {
-        let weight = Weight::Event { event_bytes: event_bytes as u32 };
-        state.lanes.push_event(Entry { encoded, weight });
-        state.appended(self)
-    }
-
     fn account_for_waiting(&self, state: &mut State) {
         self.counters.lost.add(state.lanes.drop_waiting_events());
     }
@@ -485,7 +437,11 @@ impl State {
 
     /// After something left the lanes or the log.
     fn after_progress(&mut self, bounds: &Bounds) {
-        self.drained_once |= self.wire.is_idle() && !self.lanes.has_waiting();
+        let has_drained = !self.lanes.has_waiting();
+        self.drained_once |= self.wire.is_idle() && has_drained;
+        if has_drained {
+            self.wake_drain_waiters();
+        }
         if !self.waiters.is_empty() && self.has_room(bounds) {
             self.waiters.wake_next();
         }
@@ -501,7 +457,23 @@ impl State {
 
     fn wake_all(&mut self) {
         self.waiters.wake_all();
+        self.wake_drain_waiters();
         self.wake_driver();
+    }
+
+    fn wake_drain_waiters(&mut self) {
+        if let Some(asides) = &mut self.asides {
+            asides.drain_waiters.drain(..).for_each(Waker::wake);
+        }
+    }
+}
+
+impl Asides {
+    /// What the driver is to know; who waits goes on waiting.
+    fn take_news(&mut self) -> Self {
+        let (leaving, removed) =
+            (std::mem::take(&mut self.leaving), std::mem::take(&mut self.removed));
+        Self { leaving, removed, drain_waiters: Vec::new() }
     }
 }
 

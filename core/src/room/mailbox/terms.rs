@@ -1,6 +1,7 @@
 //! What a mailbox and its users say to each other.
 
-use crate::protocol::{Credit, DisconnectReason};
+use super::LatestKey;
+use crate::protocol::{Credit, DisconnectReason, Encoded, LossReason, SocketId};
 
 /// The bounds of one mailbox; `Config` holds their defaults and says what they are for.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,60 @@ pub struct Bounds {
     pub volatile_bytes_max: usize,
 }
 
+/// What becomes of broadcasts to a member that reads too slowly: see `Config::slow_policy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlowPolicy {
+    /// The member is let go as `Slow`; what it has not read is lost, and counted.
+    #[default]
+    Detach,
+    /// The oldest broadcast that waits makes way for the newest: for what is worth nothing when it
+    /// is old. Events emitted to the socket itself stay.
+    DropOldest,
+    /// The newest broadcast is dropped.
+    DropNewest,
+}
+
+/// An event on its way into a mailbox.
+#[derive(Clone, Copy, Debug)]
+pub struct Parcel<'a> {
+    /// Its packet.
+    pub encoded: &'a Encoded,
+    /// Bytes of its name and payload.
+    pub event_bytes: usize,
+    /// Whether somebody waits for its answer.
+    pub wants_ack: bool,
+    /// Which older event it makes needless.
+    pub latest: Option<&'a LatestKey>,
+}
+
+/// A mailbox took an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether the caller has to flush.
+    pub flush: Flush,
+    /// Events that made way for it.
+    pub removed: u64,
+}
+
+/// What waits in a mailbox, and what it keeps until the peer has confirmed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Queue {
+    /// Packets that wait to be written.
+    pub waiting: usize,
+    /// Their bytes.
+    pub waiting_bytes: usize,
+    /// Packets that were written and not confirmed yet.
+    pub unconfirmed: usize,
+    /// Their bytes.
+    pub unconfirmed_bytes: usize,
+    /// Volatile events that wait to be written.
+    pub volatile: usize,
+    /// Whether there is a link to write them on.
+    pub is_attached: bool,
+}
+
 /// Why a mailbox does not take an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotAccepted {
@@ -33,8 +88,12 @@ pub enum NotAccepted {
 }
 
 /// What the driver is told.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct News {
+    /// Sockets that are to end, with words for their peer.
+    pub leaving: Vec<(SocketId, Box<str>)>,
+    /// Events that were removed before they were written and whose answer is waited for.
+    pub removed: Vec<(Encoded, LossReason)>,
     /// Parts of this side's window that are free again.
     pub freed: Credit,
     /// A position went out with something else.

@@ -241,6 +241,7 @@ impl State {
         self.lanes.fill(&mut self.outbound, packets_max, bytes_max, &mut batch);
         self.ask_if_stuck(mailbox);
         self.fill_notices(codec, bounds, &mut batch);
+        mailbox.counters.bytes_out.add(batch.bytes_added() as u64);
     }
 
     /// Asks for the peer's position when its silence holds something up.

@@ -1,12 +1,13 @@
 //! The listeners of one event, called.
 
 use super::{Job, Lane};
-use crate::handler::{Refusal, Reply, nak_of, to_ack};
+use crate::handler::{Listeners, hears_any, nak_of, only_listener, to_ack};
 use crate::protocol::{Event, EventName, Nak};
 use crate::room::turn;
 use crate::run::answer::Owed;
 use crate::run::guard::catch_panic;
-use crate::socket::{Ack, Envelope};
+use crate::socket::{Ack, Refusal, Reply};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 use tower::ServiceExt;
@@ -19,7 +20,9 @@ impl Lane {
     pub(super) fn handle_in_place(&self, job: Job) -> Option<Job> {
         let Job::Event { event, mut owed, parked_until } = job else { return Some(job) };
         let only = match &self.mounted.inbound {
-            None if !self.is_over() => self.mounted.blueprint.emitter.find_only(&event.name),
+            None if !self.is_over() => {
+                only_listener(&self.mounted.blueprint.emitter, &self.socket, &event.name)
+            }
             _ => None,
         };
         let Some(handler) = only else {
@@ -27,7 +30,7 @@ impl Lane {
         };
         owed.begin();
         let name = event.name.clone();
-        let envelope = Envelope::new(self.socket.clone(), event);
+        let envelope = self.envelope(event);
         let poll = || {
             let mut call = handler(envelope);
             match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -52,12 +55,15 @@ impl Lane {
 
     /// Tells those who hear everything; what they reply does not matter.
     pub(super) async fn hear_any(&self, event: &Event) {
-        let Some(any) = self.mounted.blueprint.emitter.any() else { return };
+        let any = hears_any(&self.mounted.blueprint.emitter, &self.socket);
+        if any.is_empty() {
+            return;
+        }
         // Boxed, so that only who has such listeners pays for them.
         Box::pin(async {
-            for handler in any.iter() {
-                let envelope = Envelope::new(self.socket.clone(), event.clone());
-                let heard = catch_panic(async { handler(envelope).await }).await;
+            for handler in any {
+                let envelope = self.envelope(event.clone());
+                let heard = self.limited(async { handler(envelope).await }).await;
                 // What went wrong is logged and counted; the event itself goes on.
                 let _ = self.judge(&event.name, heard);
             }
@@ -70,23 +76,33 @@ impl Lane {
     pub(super) async fn call(&self, event: Event) -> Result<Result<Ack, Refusal>, Event> {
         let (emitter, name) = (&self.mounted.blueprint.emitter, event.name.clone());
         let called = if let Some(layers) = &self.mounted.inbound {
-            if !emitter.hears(&name) {
+            if !self.hears(&name) {
                 return Err(event);
             }
-            let envelope = Envelope::new(self.socket.clone(), event);
+            let envelope = self.envelope(event);
             let mut layers = layers.clone();
             // Boxed, so that an event without layers does not pay for their states.
             let call = Box::pin(async move {
                 let ready = layers.ready().await.map_err(nak_of)?;
                 ready.call(envelope).await.map_err(nak_of)
             });
-            catch_panic(call).await
+            self.limited(call).await
         } else {
-            let Some(listeners) = emitter.find(&name) else { return Err(event) };
-            let envelope = Envelope::new(self.socket.clone(), event);
-            catch_panic(listeners.call(envelope)).await
+            let listeners = Listeners::find(emitter, &self.socket, &name);
+            let Some(listeners) = listeners else { return Err(event) };
+            let envelope = self.envelope(event);
+            self.limited(listeners.call(envelope)).await
         };
         Ok(self.judge(&name, called))
+    }
+
+    /// Calls a handler, for as long as one may take; `None` when it panics.
+    pub(super) async fn limited<T>(
+        &self,
+        call: impl Future<Output = Result<T, Refusal>>,
+    ) -> Option<Result<T, Refusal>> {
+        let called = tokio::time::timeout(self.config.handler_timeout, catch_panic(call)).await;
+        called.unwrap_or_else(|_| Some(Err(Refusal::nak_only(Nak::Timeout))))
     }
 
     /// Turns a panic into a refusal; logs and counts what went wrong.
@@ -98,7 +114,7 @@ impl Lane {
         match called {
             Some(result) => result.inspect_err(|refusal| refusal.log(event)),
             None => {
-                self.socket.session().counters.panics.add(1);
+                self.socket.counters().count(1, |counters| &counters.panics);
                 tracing::error!(event, "handler panicked");
                 Err(Refusal::from(Nak::Failed))
             }

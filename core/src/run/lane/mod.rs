@@ -9,17 +9,20 @@
 //! | `mod.rs` | [`Lane`]: what comes in, how it begins and ends, its hooks |
 //! | `work.rs` | how its jobs run, and what is parked |
 //! | `call.rs` | the listeners of one event, called |
+//! | `serve.rs` | who awaits an event, served on its arrival |
 
 mod call;
+mod serve;
 mod work;
 
 use super::Config;
 use super::answer::Owed;
 use super::guard::catch_panic;
+use super::mounts::Place;
 use super::park::Park;
-use crate::handler::{Blueprint, Erased, Inbound, ReplyFuture};
+use crate::handler::{Blueprint, Hook, Inbound};
 use crate::protocol::{DisconnectReason, Event, EventId, EventName, Payload, ProducerId};
-use crate::socket::{Envelope, Scope, Socket};
+use crate::socket::{Envelope, Erased, ReplyFuture, Scope, Socket, States};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -32,8 +35,18 @@ use tokio::time::Instant;
 pub(crate) struct Mounted {
     pub(crate) blueprint: Arc<Blueprint>,
     pub(crate) inbound: Option<Inbound>,
-    /// On servers only.
-    pub(crate) scope: Option<Arc<Scope>>,
+    pub(crate) scope: Arc<Scope>,
+    /// What its handlers share.
+    pub(crate) states: Option<Arc<States>>,
+    /// How many handlers of one socket may run at once.
+    concurrent: usize,
+}
+
+impl Mounted {
+    pub(crate) fn new(blueprint: Arc<Blueprint>, inbound: Option<Inbound>, scope: Scope) -> Self {
+        let (states, concurrent) = (blueprint.states(), blueprint.concurrent());
+        Self { blueprint, inbound, scope: Arc::new(scope), states, concurrent }
+    }
 }
 
 /// One socket with what waits for its handlers.
@@ -46,12 +59,15 @@ pub(crate) struct Lane {
     state: Mutex<State>,
     idle: Notify,
     park: Park,
+    /// Keeps a namespace of a pattern there.
+    _place: Option<Place>,
 }
 
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    running: bool,
+    /// Jobs that are being done.
+    running: usize,
     tasks: Vec<AbortHandle>,
     volatile: VecDeque<Event>,
     volatile_running: bool,
@@ -85,9 +101,11 @@ impl Lane {
         mounted: Arc<Mounted>,
         config: Arc<Config>,
         peer_producer: ProducerId,
+        place: Option<Place>,
     ) -> Arc<Self> {
         let (state, idle, park) = (Mutex::default(), Notify::new(), Park::default());
-        Arc::new(Self { socket, mounted, config, peer_producer, state, idle, park })
+        let _place = place;
+        Arc::new(Self { socket, mounted, config, peer_producer, state, idle, park, _place })
     }
 
     /// Lets the socket begin, or not: `open` says.
@@ -97,16 +115,26 @@ impl Lane {
 
     /// Has a reliable event handled after those before it.
     pub(crate) fn handle(self: &Arc<Self>, event: Event) {
-        let owed = Owed::new(self.socket.session(), &event, self.peer_producer);
-        self.push(Job::Event { event, owed, parked_until: None });
+        self.socket.count(|counters| &counters.events_in, |tally| &tally.events_in);
+        let owed = Owed::new(&self.socket, &event, self.peer_producer);
+        if let Some(owed) = self.serve(&event, owed) {
+            self.push(Job::Event { event, owed, parked_until: None });
+        }
     }
 
     /// Has a volatile event handled; drops and counts it when too many wait.
     pub(crate) fn handle_volatile(self: &Arc<Self>, event: Event) {
+        self.socket.count(|counters| &counters.volatile_in, |tally| &tally.volatile_in);
+        if self.awaits(&event.name) {
+            self.socket.own().serve(&event, None);
+            if !self.hears(&event.name) {
+                return;
+            }
+        }
         let mut state = self.lock();
         if state.phase != Phase::Open || state.volatile.len() >= self.config.volatile_inbox_max {
-            self.socket.session().counters.volatile_missed.add(1);
-            return;
+            drop(state);
+            return self.miss_volatile(1);
         }
         let event = if state.volatile_running { event.detached() } else { event };
         state.volatile.push_back(event);
@@ -130,16 +158,15 @@ impl Lane {
     /// Whether nothing is being handled and nothing waits.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        !state.running && !state.volatile_running
+        state.running == 0 && !state.volatile_running
     }
 
     /// Ends the socket: lets what was received be handled, for a while, then runs the hooks of
     /// its end. Its holders see the end at once, and its rooms are silent for it at once.
     pub(crate) async fn end(self: Arc<Self>, reason: DisconnectReason) {
         self.socket.end(reason.clone());
-        let scope = self.mounted.scope.as_deref();
-        if let Some(scope) = scope {
-            scope.adapter.silence(self.socket.id());
+        if let Ok(served) = self.socket.served() {
+            served.adapter.silence(self.socket.id());
         }
         self.refuse_parked();
         let patience = self.config.disconnect_grace;
@@ -149,24 +176,31 @@ impl Lane {
         let has_begun = self.stop();
         let reason = self.socket.ended().unwrap_or(reason);
         let blueprint = &self.mounted.blueprint;
-        if let Some(hook) = blueprint.on_disconnecting().filter(|_| has_begun) {
+        if let Some(hook) = blueprint.hook(Hook::Disconnecting).filter(|_| has_begun) {
             self.run_hook("disconnecting", hook, Payload::empty(), Some(reason.clone())).await;
         }
-        if let Some(scope) = scope {
-            scope.adapter.remove(self.socket.id());
-        }
+        self.leave_rooms();
         if has_begun {
-            self.socket.session().counters.sockets.sub(1);
+            self.socket.counters().uncount(1, |counters| &counters.sockets);
         }
-        if let Some(hook) = blueprint.on_disconnect().filter(|_| has_begun) {
+        if let Some(hook) = blueprint.hook(Hook::Disconnect).filter(|_| has_begun) {
             self.run_hook("disconnect", hook, Payload::empty(), Some(reason)).await;
+        }
+        self.socket.clear_own();
+    }
+
+    /// The socket is in no room any more, and found nowhere.
+    pub(crate) fn leave_rooms(&self) {
+        if let Ok(served) = self.socket.served() {
+            served.adapter.remove(self.socket.id());
+            served.remove(self.socket.id());
         }
     }
 
     /// Handles nothing more: cancels what still runs, and lets go of what waits, which answers it.
     /// Says whether the socket had begun.
     fn stop(&self) -> bool {
-        let counters = &self.socket.session().counters;
+        let counters = self.socket.counters();
         let (left, has_begun) = {
             let mut state = self.lock();
             let has_begun = std::mem::take(&mut state.begun);
@@ -176,9 +210,9 @@ impl Lane {
         };
         for task in left.tasks.iter().filter(|task| !task.is_finished()) {
             task.abort();
-            counters.cancelled.add(1);
+            counters.count(1, |counters| &counters.cancelled);
         }
-        counters.volatile_missed.add(left.volatile.len() as u64);
+        self.miss_volatile(left.volatile.len());
         self.refuse_parked();
         has_begun
     }
@@ -186,7 +220,18 @@ impl Lane {
     /// Nobody will hear what is parked any more: who lets go of it answers it.
     pub(crate) fn refuse_parked(&self) {
         let parked = self.park.clear();
-        self.socket.session().counters.parked.sub(parked.len() as u64);
+        self.unpark(parked.len());
+    }
+
+    /// So many are parked no more.
+    fn unpark(&self, count: usize) {
+        self.socket.counters().uncount(count as u64, |counters| &counters.parked);
+        self.socket.own().tally.parked.sub(count as u64);
+    }
+
+    fn miss_volatile(&self, count: usize) {
+        self.socket.counters().count(count as u64, |counters| &counters.volatile_missed);
+        self.socket.own().tally.volatile_missed.add(count as u64);
     }
 
     /// Waits until nothing is being handled and nothing waits.
@@ -208,7 +253,7 @@ impl Lane {
             return false;
         }
         state.begun = true;
-        self.socket.session().counters.sockets.add(1);
+        self.socket.counters().count(1, |counters| &counters.sockets);
         true
     }
 
@@ -222,7 +267,7 @@ impl Lane {
     ) -> bool {
         let id = EventId { producer: self.peer_producer, number: 0 };
         let event = Event::new(id, EventName::from_static(name), payload);
-        let mut envelope = Envelope::new(self.socket.clone(), event);
+        let mut envelope = self.envelope(event);
         if let Some(reason) = reason {
             envelope = envelope.with_reason(reason);
         }
@@ -244,12 +289,12 @@ impl Lane {
         what: &'static str,
         call: impl Future<Output = T>,
     ) -> Option<T> {
-        let counters = &self.socket.session().counters;
+        let counters = self.socket.counters();
         let called = tokio::time::timeout(self.config.hook_timeout, catch_panic(call)).await;
         match called {
             Ok(Some(result)) => return Some(result),
-            Ok(None) => counters.panics.add(1),
-            Err(_) => counters.cancelled.add(1),
+            Ok(None) => counters.count(1, |counters| &counters.panics),
+            Err(_) => counters.count(1, |counters| &counters.cancelled),
         }
         tracing::error!(hook = what, "a hook panicked or took too long");
         None
@@ -261,16 +306,28 @@ impl Lane {
             drop(state);
             // Whoever lets go of an event answers it.
             drop(job);
-        } else if std::mem::replace(&mut state.running, true) {
+        } else if state.running >= state.running_max(self.mounted.concurrent) {
             state.jobs.push_back(job.detached());
         } else {
+            state.running += 1;
             drop(state);
             self.run(job);
         }
     }
 
+    fn envelope(&self, event: Event) -> Envelope {
+        Envelope::new(self.socket.clone(), event).with_states(self.mounted.states.clone())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Nothing runs beside the first hook.
+    fn running_max(&self, concurrent: usize) -> usize {
+        if self.phase == Phase::Opening { 1 } else { concurrent }
     }
 }
 

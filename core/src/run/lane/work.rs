@@ -1,17 +1,17 @@
 //! How the jobs of a lane run: in place as long as they are ready, then in a task.
 
 use super::{Job, Lane, Phase};
-use crate::handler::{Refusal, Unhandled};
+use crate::handler::Unhandled;
 use crate::protocol::{Event, Nak};
 use crate::run::answer::Owed;
-use crate::run::guard::{catch_panic, in_turn};
+use crate::run::guard::in_turn;
 use crate::run::park::{Due, ParkedEvent};
-use crate::socket::Ack;
+use crate::socket::{Ack, Refusal};
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 impl Lane {
@@ -47,7 +47,7 @@ impl Lane {
     fn spawn(&self, work: Pin<Box<impl Future<Output = ()> + Send + 'static>>) {
         let task = tokio::spawn(work).abort_handle();
         let mut state = self.lock();
-        if state.phase == Phase::Over && !state.running {
+        if state.phase == Phase::Over && state.running == 0 {
             // The lane was stopped between the poll and the spawn.
             task.abort();
         }
@@ -61,13 +61,16 @@ impl Lane {
             match job {
                 Job::Open(open) => {
                     let opened = open.await;
-                    let mut state = self.lock();
-                    if state.phase == Phase::Opening {
-                        state.phase = if opened { Phase::Open } else { Phase::Over };
+                    {
+                        let mut state = self.lock();
+                        if state.phase == Phase::Opening {
+                            state.phase = if opened { Phase::Open } else { Phase::Over };
+                        }
                     }
+                    self.spread();
                 }
                 Job::Begun { name, call, owed } => {
-                    let called = catch_panic(call).await;
+                    let called = self.limited(call).await;
                     self.answer(&name, called, owed);
                 }
                 Job::Event { owed, .. } if self.is_over() => drop(owed),
@@ -86,13 +89,32 @@ impl Lane {
         let mut state = self.lock();
         let next = state.jobs.pop_front();
         if next.is_none() {
-            state.running = false;
+            // A lane that was stopped meanwhile counts nothing any more.
+            state.running = state.running.saturating_sub(1);
             state.jobs = VecDeque::new();
             drop(state);
             self.idle.notify_waiters();
             self.socket.session().nudge_if_draining();
         }
         next
+    }
+
+    /// What waited for the first hook goes on beside each other, as far as it may.
+    fn spread(self: &Arc<Self>) {
+        loop {
+            let job = {
+                let mut state = self.lock();
+                let max = state.running_max(self.mounted.concurrent);
+                if state.running >= max || state.jobs.is_empty() {
+                    return;
+                }
+                state.running += 1;
+                state.jobs.pop_front()
+            };
+            if let Some(job) = job {
+                self.run(job);
+            }
+        }
     }
 
     pub(super) async fn work_volatile(self: Arc<Self>) {
@@ -114,7 +136,7 @@ impl Lane {
             self.hear_any(&event).await;
             // What a volatile event's handler says interests nobody.
             if self.call(event).await.is_err() {
-                self.socket.session().counters.volatile_missed.add(1);
+                self.miss_volatile(1);
             }
         }
     }
@@ -150,11 +172,10 @@ impl Lane {
     fn park(self: &Arc<Self>, mut parked: ParkedEvent) {
         let (events_max, bytes_max) = (self.config.parked_events_max, self.config.parked_bytes_max);
         let name = parked.event.name.clone();
-        let counter = &self.socket.session().counters.parked;
-        counter.add(1);
+        self.socket.count(|counters| &counters.parked, |tally| &tally.parked);
         parked.owed.release_window();
         if let Some(owed) = self.park.admit(parked, events_max, bytes_max) {
-            counter.sub(1);
+            self.unpark(1);
             return owed.answer(Err(Nak::NoHandler));
         }
         if self.is_over() {
@@ -163,7 +184,7 @@ impl Lane {
         }
         self.park
             .keep(|| tokio::spawn(in_turn(Arc::clone(self).look_after_parked())).abort_handle());
-        if self.mounted.blueprint.emitter.hears(&name) {
+        if self.hears(&name) || self.awaits(&name) {
             // The listener came between two looks; nobody will tell the keeper again.
             self.take_up_parked();
         }
@@ -172,22 +193,30 @@ impl Lane {
     /// Looks again whenever a listener is added or an event has waited long enough, until none is
     /// left.
     async fn look_after_parked(self: Arc<Self>) {
-        let mut changed = self.mounted.blueprint.emitter.changed();
+        let mut shared = self.mounted.blueprint.emitter.changed();
+        let mut own = self.socket.emitter().changed();
         while let Some(next) = self.take_up_parked() {
-            let _ = tokio::time::timeout_at(next, changed.changed()).await;
+            let (mut shared, mut own) = (pin!(shared.changed()), pin!(own.changed()));
+            let changed = poll_fn(|cx| match shared.as_mut().poll(cx) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => own.as_mut().poll(cx).map(|_| ()),
+            });
+            let _ = tokio::time::timeout_at(next, changed).await;
         }
     }
 
     /// Has parked events handled that are heard now, and answers those that have waited long
     /// enough; says when the next one has.
     fn take_up_parked(self: &Arc<Self>) -> Option<Instant> {
-        let emitter = &self.mounted.blueprint.emitter;
-        let (due, next) = self.park.take_due(Instant::now(), |name| emitter.hears(name));
-        self.socket.session().counters.parked.sub(due.len() as u64);
+        let is_heard = |name: &str| self.hears(name) || self.awaits(name);
+        let (due, next) = self.park.take_due(Instant::now(), is_heard);
+        self.unpark(due.len());
         for due in due {
             match due {
                 Due::Heard(ParkedEvent { event, owed, deadline }) => {
-                    self.push(Job::Event { event, owed, parked_until: Some(deadline) });
+                    if let Some(owed) = self.serve(&event, owed) {
+                        self.push(Job::Event { event, owed, parked_until: Some(deadline) });
+                    }
                 }
                 Due::Expired(owed) => owed.answer(Err(Nak::NoHandler)),
             }

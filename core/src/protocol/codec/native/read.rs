@@ -8,9 +8,9 @@ use super::source::Source;
 use super::{MAGIC, Native, PROTOCOL_VERSION, kind};
 use crate::protocol::{
     Accept, AckPacket, Attach, CLOSE_DETAIL_BYTES_MAX, Close, Connect, DecodeError, Drain,
-    EVENT_NAME_BYTES_MAX, EventPacket, Fragment, Gap, Hello, Leave, Limits, LossReason, Nak,
-    NakPacket, NamespaceNumber, Outcome, Packet, Payload, Position, ProducerId, Refuse, SessionId,
-    Shape, Skip, SocketId, Welcome,
+    EVENT_NAME_BYTES_MAX, EventPacket, Fragment, Gap, Hello, LEAVE_WORDS_BYTES_MAX, Leave, Limits,
+    LossReason, Nak, NakPacket, NamespaceNumber, Outcome, Packet, Payload, Position, ProducerId,
+    Refuse, SessionId, Shape, Skip, SocketId, Welcome,
 };
 use bytes::Bytes;
 
@@ -44,7 +44,10 @@ fn read_counted(byte: u8, source: &mut Source) -> Result<Packet> {
             socket: SocketId(source.id()?),
         }),
         kind::REFUSE => Packet::Refuse(read_refuse(source)?),
-        kind::LEAVE => Packet::Leave(Leave { client: source.namespace()? }),
+        kind::LEAVE => Packet::Leave(Leave {
+            client: source.namespace()?,
+            words: source.text(LEAVE_WORDS_BYTES_MAX)?,
+        }),
         kind::GAP => Packet::Gap(Gap { count: source.varint()?, reason: read_loss(source)? }),
         byte => return Err(DecodeError::UnknownKind { byte }),
     })

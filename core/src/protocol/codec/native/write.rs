@@ -21,7 +21,10 @@ pub(super) fn write(packet: &Packet, out: &mut impl Sink) {
         Packet::Connect(connect) => write_connect(connect, out),
         Packet::Accept(accept) => write_accept(accept, out),
         Packet::Refuse(refuse) => write_refuse(refuse, out),
-        Packet::Leave(leave) => out.namespace(leave.client),
+        Packet::Leave(leave) => {
+            out.namespace(leave.client);
+            out.sized(leave.words.as_bytes());
+        }
         Packet::Gap(gap) => {
             out.varint(gap.count);
             out.byte(code::of_loss(gap.reason));

@@ -1,0 +1,179 @@
+//! What comes in: events of this side's own, shares of broadcasts, volatile events.
+
+use super::lanes::{Entry, Weight};
+use super::{Flush, Mailbox, NotAccepted, Parcel, Phase, SlowPolicy, State, Taken, Ticket};
+use crate::protocol::{DisconnectReason, Encoded, LossReason};
+use std::task::{Context, Poll};
+
+impl Mailbox {
+    /// Appends an event of this side's own. While there is no room it waits, in the order of
+    /// asking.
+    ///
+    /// # Errors
+    /// Ready with [`NotAccepted`] other than `Full`.
+    ///
+    /// # Cancel safety
+    /// Nothing is appended before it is ready. Whoever stops polling calls
+    /// [`Mailbox::forget_ticket`].
+    pub fn poll_offer(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+        parcel: &Parcel<'_>,
+    ) -> Poll<Result<Taken, NotAccepted>> {
+        let mut state = self.lock();
+        if let Err(closed) = state.check_open() {
+            state.waiters.leave(ticket.take());
+            return Poll::Ready(Err(closed));
+        }
+        if !state.replaces(parcel)
+            && (!state.waiters.is_next(*ticket) || !state.has_room(&self.bounds))
+        {
+            state.waiters.wait(ticket, cx.waker());
+            return Poll::Pending;
+        }
+        state.waiters.leave(ticket.take());
+        let taken = self.take_in(&mut state, parcel, false);
+        if state.has_room(&self.bounds) {
+            state.waiters.wake_next();
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    /// As [`Mailbox::poll_offer`], without waiting.
+    ///
+    /// # Errors
+    /// [`NotAccepted`]; `Full` also when others wait for room.
+    pub fn try_offer(&self, parcel: &Parcel<'_>) -> Result<Taken, NotAccepted> {
+        let mut state = self.lock();
+        state.check_open()?;
+        if !state.replaces(parcel)
+            && (!state.waiters.is_next(None) || !state.has_room(&self.bounds))
+        {
+            return Err(NotAccepted::Full);
+        }
+        Ok(self.take_in(&mut state, parcel, false))
+    }
+
+    /// Gives up the place in the queue.
+    pub fn forget_ticket(&self, ticket: &mut Option<Ticket>) {
+        if ticket.is_some() {
+            let mut state = self.lock();
+            state.waiters.leave(ticket.take());
+            if state.has_room(&self.bounds) {
+                state.waiters.wake_next();
+            }
+        }
+    }
+
+    /// Appends a member's share of a broadcast. It never waits, so that a room never waits for one
+    /// of its members: `policy` says what becomes of it at one that reads too slowly.
+    ///
+    /// # Errors
+    /// [`NotAccepted`]. The broadcaster counts what was taken and what was not.
+    pub fn deliver(&self, parcel: &Parcel<'_>, policy: SlowPolicy) -> Result<Taken, NotAccepted> {
+        self.check_size(parcel.event_bytes)?;
+        let mut state = self.lock();
+        state.check_open()?;
+        if !state.is_slow(self) {
+            return Ok(self.take_in(&mut state, parcel, true));
+        }
+        match policy {
+            SlowPolicy::Detach => {
+                state.phase = Phase::Closed(DisconnectReason::Slow);
+                state.wake_all();
+                Err(NotAccepted::Closed(DisconnectReason::Slow))
+            }
+            SlowPolicy::DropOldest => match state.lanes.oldest_shared() {
+                Some(place) => {
+                    let mut taken = Taken { flush: Flush::Pending, removed: 1 };
+                    self.remove(&mut state, place, LossReason::Overflow);
+                    taken.flush = self.take_in(&mut state, parcel, true).flush;
+                    Ok(taken)
+                }
+                None => Err(self.drop_newest(&mut state)),
+            },
+            SlowPolicy::DropNewest => Err(self.drop_newest(&mut state)),
+        }
+    }
+
+    /// Appends an event that may be missed: never waits, never numbered, dropped without a link
+    /// or above its own bound.
+    ///
+    /// # Errors
+    /// [`NotAccepted`]: the event was dropped. The caller counts what was taken and what was not.
+    pub fn offer_volatile(
+        &self,
+        encoded: &Encoded,
+        event_bytes: usize,
+    ) -> Result<Flush, NotAccepted> {
+        self.check_size(event_bytes)?;
+        let mut state = self.lock();
+        state.check_open()?;
+        let bytes = encoded.len();
+        if !state.wire.is_attached()
+            || state.lanes.volatile_bytes() + bytes > self.bounds.volatile_bytes_max
+        {
+            return Err(NotAccepted::Full);
+        }
+        state.lanes.push_volatile(encoded.clone());
+        Ok(state.appended(self))
+    }
+
+    /// A broadcast may be larger than one of its members takes.
+    fn check_size(&self, event_bytes: usize) -> Result<(), NotAccepted> {
+        if event_bytes > self.bounds.event_bytes_max {
+            return Err(NotAccepted::TooLarge);
+        }
+        Ok(())
+    }
+
+    fn take_in(&self, state: &mut State, parcel: &Parcel<'_>, shared: bool) -> Taken {
+        let older = parcel.latest.and_then(|key| state.lanes.replace_latest(key, parcel.encoded));
+        if let Some(place) = older {
+            self.remove(state, place, LossReason::Superseded);
+        }
+        let weight = Weight::Event {
+            event_bytes: parcel.event_bytes as u32,
+            wants_ack: parcel.wants_ack,
+            shared,
+        };
+        state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
+        Taken { flush: state.appended(self), removed: older.is_some().into() }
+    }
+
+    /// The newest is not taken in; its receiver is told that there was one.
+    fn drop_newest(&self, state: &mut State) -> NotAccepted {
+        state.lanes.push_gap(LossReason::Overflow, &*self.codec);
+        NotAccepted::Full
+    }
+
+    /// Takes out an event that was not written, and leaves a gap in its place.
+    fn remove(&self, state: &mut State, place: usize, reason: LossReason) {
+        let Some(entry) = state.lanes.remove_event(place, reason, &*self.codec) else { return };
+        if matches!(entry.weight, Weight::Event { wants_ack: true, .. }) {
+            let removed = &mut state.asides.get_or_insert_default().removed;
+            // Of more than that the driver is not told: their answers end by their deadlines.
+            if removed.len() < self.bounds.unwritten_packets_max {
+                removed.push((entry.encoded, reason));
+                state.wake_driver();
+            }
+        }
+    }
+}
+
+impl State {
+    /// Whether an older event makes room for this one.
+    fn replaces(&self, parcel: &Parcel<'_>) -> bool {
+        parcel.latest.is_some_and(|key| self.lanes.has_latest(key))
+    }
+
+    /// Whether a broadcast has to make way, or go: what waits has reached its bound.
+    fn is_slow(&self, mailbox: &Mailbox) -> bool {
+        if self.drained_once {
+            return !self.has_room(&mailbox.bounds);
+        }
+        // A member that has just come may first take in what its rooms say.
+        self.lanes.exceeds(mailbox.bounds.log_packets_max, mailbox.bounds.log_bytes_max)
+    }
+}

@@ -1,0 +1,42 @@
+//! Events that somebody awaits: served on arrival, ahead of the lane.
+
+use super::{Job, Lane};
+use crate::handler::hears;
+use crate::protocol::Event;
+use crate::run::answer::Owed;
+use crate::socket::Ack;
+use std::sync::Arc;
+
+impl Lane {
+    /// Gives the event to whoever awaits it. What it is owed comes back when there are listeners
+    /// too, or nobody awaits it.
+    pub(super) fn serve(self: &Arc<Self>, event: &Event, owed: Owed) -> Option<Owed> {
+        if !self.awaits(&event.name) || self.is_over() {
+            return Some(owed);
+        }
+        let own = self.socket.own();
+        if self.hears(&event.name) {
+            own.serve(event, None);
+            return Some(owed);
+        }
+        let (lane, untaken) = (Arc::clone(self), event.detached());
+        let done = move |taken| match taken {
+            true => owed.answer(Ok(Ack::empty())),
+            // As if nobody had awaited it.
+            false => lane.push(Job::Event { event: untaken, owed, parked_until: None }),
+        };
+        own.serve(event, Some(Box::new(done)));
+        None
+    }
+
+    /// Whether somebody awaits an event of this name.
+    pub(super) fn awaits(&self, name: &str) -> bool {
+        // Who awaits an event has seen to it that there is an emitter: see `Socket::wait_for`.
+        self.socket.own_emitter().is_some() && self.socket.own().awaits(name)
+    }
+
+    /// Whether events of this name have a listener.
+    pub(super) fn hears(&self, name: &str) -> bool {
+        hears(&self.mounted.blueprint.emitter, &self.socket, name)
+    }
+}

@@ -1,0 +1,252 @@
+//! The namespaces of a server: paths, patterns of paths, and what these have brought about.
+
+use super::Config;
+use super::lane::Mounted;
+use crate::handler::{Blueprint, Inbound, MountError, Namespace, Pattern};
+use crate::protocol::NamespaceNumber;
+use crate::protocol::SocketId;
+use crate::room::{AckTable, Adapter, Counters, LocalAdapter, RoomEvents};
+use crate::socket::{Broadcast, Producer, Scope, Served, Socket};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Makes the adapter of a namespace, by its path, around the one of this process.
+type MakeAdapter = Arc<dyn Fn(&str, LocalAdapter) -> Arc<dyn Adapter> + Send + Sync>;
+
+pub(crate) struct Mounts {
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    producer: Arc<Producer>,
+    acks: Arc<AckTable>,
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    fixed: HashMap<Arc<str>, Arc<Mounted>>,
+    patterns: Vec<Template>,
+    /// What patterns have brought about, for as long as a socket is in it.
+    born: HashMap<Arc<str>, Born>,
+    make_adapter: Option<MakeAdapter>,
+    /// No number is used twice: an event of an older namespace may still be on its way.
+    next_number: u32,
+}
+
+/// What a pattern makes namespaces of.
+struct Template {
+    pattern: Pattern,
+    blueprint: Arc<Blueprint>,
+    inbound: Option<Inbound>,
+}
+
+struct Born {
+    mounted: Arc<Mounted>,
+    places: usize,
+}
+
+/// A socket's place in a namespace. A namespace of a pattern ends with the last of them.
+pub(crate) struct Place {
+    mounts: Arc<Mounts>,
+    pub(crate) mounted: Arc<Mounted>,
+}
+
+/// Why there is no place.
+pub(crate) enum NoPlace {
+    /// Nothing of this path is mounted.
+    Unknown,
+    /// Patterns have brought about as many namespaces as there may be.
+    Full,
+}
+
+impl Mounts {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        counters: Arc<Counters>,
+        producer: Arc<Producer>,
+    ) -> Self {
+        let (acks, table) = (Arc::default(), RwLock::default());
+        Self { config, counters, producer, acks, table }
+    }
+
+    /// Makes the adapters of what is mounted from now on.
+    pub(crate) fn set_adapter(&self, make: MakeAdapter) {
+        self.write().make_adapter = Some(make);
+    }
+
+    pub(crate) fn mount(&self, namespace: &Namespace) -> Result<(), MountError> {
+        let (blueprint, pattern) = namespace.blueprint(self.config.listeners_max)?;
+        let mut table = self.write();
+        let path = Arc::clone(blueprint.path());
+        let is_known = |template: &Template| Some(&template.pattern) == pattern.as_ref();
+        if table.fixed.contains_key(&path) || table.patterns.iter().any(is_known) {
+            return Err(MountError::Duplicate { path: (*path).into() });
+        }
+        let inbound = blueprint.inbound();
+        match pattern {
+            Some(pattern) => table.patterns.push(Template { pattern, blueprint, inbound }),
+            None => {
+                // A server that has brought about four billion namespaces before is none.
+                let number = table.number().unwrap_or(NamespaceNumber(u32::MAX));
+                let plan = Plan { path: Arc::clone(&path), captures: Box::default(), number };
+                let mounted = self.build(&table, plan, blueprint, inbound);
+                table.fixed.insert(path, Arc::new(mounted));
+            }
+        }
+        Ok(())
+    }
+
+    /// A place for a socket in the namespace of this path.
+    pub(crate) fn enter(self: &Arc<Self>, path: &str) -> Result<Place, NoPlace> {
+        if let Some(mounted) = self.read().fixed.get(path) {
+            return Ok(self.place(mounted));
+        }
+        let mut table = self.write();
+        if let Some(born) = table.born.get_mut(path) {
+            born.places += 1;
+            return Ok(self.place(&born.mounted));
+        }
+        let found = table.patterns.iter().find_map(|template| {
+            let captures = template.pattern.captures(path)?;
+            Some((captures, Arc::clone(&template.blueprint), template.inbound.clone()))
+        });
+        let (captures, blueprint, inbound) = found.ok_or(NoPlace::Unknown)?;
+        if table.born.len() >= self.config.namespaces_max {
+            return Err(NoPlace::Full);
+        }
+        let number = table.number().ok_or(NoPlace::Full)?;
+        let path: Arc<str> = path.into();
+        let plan = Plan { path: Arc::clone(&path), captures, number };
+        let mounted = Arc::new(self.build(&table, plan, blueprint, inbound));
+        let place = self.place(&mounted);
+        table.born.insert(path, Born { mounted, places: 1 });
+        Ok(place)
+    }
+
+    /// Everyone in a namespace; in all that a pattern has brought about, if this is one.
+    pub(crate) fn reach(&self, path: &str) -> Broadcast {
+        let table = self.read();
+        if let Some(mounted) = table.get(path) {
+            return Broadcast::everyone(Arc::clone(&mounted.scope));
+        }
+        let is_path = |template: &&Template| **template.blueprint.path() == *path;
+        if let Some(template) = table.patterns.iter().find(is_path) {
+            let of_it = |born: &&Born| Arc::ptr_eq(&born.mounted.blueprint, &template.blueprint);
+            let scopes = table.born.values().filter(of_it);
+            let scopes = scopes.map(|born| Arc::clone(&born.mounted.scope)).collect();
+            return Broadcast::everyone_in(scopes);
+        }
+        match table.patterns.iter().any(|template| template.pattern.captures(path).is_some()) {
+            // Nobody is in it, so it is not there yet.
+            true => Broadcast::everyone_in(Vec::new()),
+            false => Broadcast::not_mounted(path),
+        }
+    }
+
+    pub(crate) fn socket(&self, path: &str, id: SocketId) -> Option<Socket> {
+        self.read().get(path)?.scope.served.as_ref()?.socket(id)
+    }
+
+    pub(crate) fn counters(&self, path: &str) -> Option<Arc<Counters>> {
+        Some(Arc::clone(&self.read().get(path)?.scope.counters))
+    }
+
+    /// The paths of all namespaces that there are now, in their order.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let table = self.read();
+        let paths = table.fixed.keys().chain(table.born.keys());
+        let mut paths: Vec<_> = paths.map(ToString::to_string).collect();
+        paths.sort_unstable();
+        paths
+    }
+
+    fn place(self: &Arc<Self>, mounted: &Arc<Mounted>) -> Place {
+        Place { mounts: Arc::clone(self), mounted: Arc::clone(mounted) }
+    }
+
+    fn build(
+        &self,
+        table: &Table,
+        plan: Plan,
+        blueprint: Arc<Blueprint>,
+        inbound: Option<Inbound>,
+    ) -> Mounted {
+        let config = &self.config;
+        let counters = Arc::new(Counters::part_of(Arc::clone(&self.counters)));
+        let mut local = LocalAdapter::new(config.rooms_per_socket_max, Arc::clone(&counters));
+        local.room_name_bytes_max = config.room_name_bytes_max;
+        local.slow_policy = blueprint.slow_policy().unwrap_or(config.slow_policy);
+        local.number = plan.number;
+        local.producer = self.producer.id;
+        local.acks = Arc::clone(&self.acks);
+        local.events =
+            blueprint.on_room().map(|tell| RoomEvents::new(tell, config.room_events_max));
+        let adapter: Arc<dyn Adapter> = match &table.make_adapter {
+            Some(make) => make(&plan.path, local),
+            None => Arc::new(local),
+        };
+        let served = Served {
+            number: plan.number,
+            adapter,
+            producer: Arc::clone(&self.producer),
+            acks: Arc::clone(&self.acks),
+            event_bytes_max: config.event_bytes_max,
+            ack_timeout: config.ack_timeout,
+            sockets: RwLock::default(),
+        };
+        let scope = Scope {
+            path: plan.path,
+            captures: plan.captures,
+            counters,
+            outgoing: Arc::clone(blueprint.emitter.outgoing()),
+            states: blueprint.state_types(),
+            served: Some(served),
+        };
+        Mounted::new(blueprint, inbound, scope)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What makes a namespace of a blueprint.
+struct Plan {
+    path: Arc<str>,
+    captures: Box<[(Box<str>, Box<str>)]>,
+    number: NamespaceNumber,
+}
+
+impl Table {
+    fn get(&self, path: &str) -> Option<&Arc<Mounted>> {
+        self.fixed.get(path).or_else(|| Some(&self.born.get(path)?.mounted))
+    }
+
+    fn number(&mut self) -> Option<NamespaceNumber> {
+        let number = NamespaceNumber(self.next_number);
+        self.next_number = self.next_number.checked_add(1)?;
+        Some(number)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let path = &self.mounted.scope.path;
+        // Most namespaces are no pattern's, and stay.
+        if !self.mounts.read().born.contains_key(path) {
+            return;
+        }
+        let mut table = self.mounts.write();
+        let Some(born) = table.born.get_mut(path) else { return };
+        born.places -= 1;
+        if born.places == 0 {
+            let ended = table.born.remove(path);
+            // What an adapter keeps is not dropped under the lock.
+            drop(table);
+            drop(ended);
+        }
+    }
+}

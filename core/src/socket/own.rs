@@ -1,0 +1,196 @@
+//! What one socket has of its own: listeners, data, counters. Without memory until it is used.
+
+use super::Emitter;
+use crate::protocol::{Event, EventName};
+use crate::room::{Counter, Queue};
+use std::any::{Any, TypeId};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::sync::oneshot;
+
+#[derive(Default)]
+pub(crate) struct Own {
+    emitter: OnceLock<Emitter>,
+    waiters: Mutex<Vec<Waiter>>,
+    data: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
+    pub(crate) tally: Tally,
+}
+
+/// Somebody who awaits one event.
+struct Waiter {
+    number: u64,
+    name: EventName,
+    sender: oneshot::Sender<Served>,
+}
+
+/// An event in the hands of somebody who awaited it.
+pub(crate) struct Served {
+    event: Event,
+    claim: Option<Arc<Claim>>,
+}
+
+/// Says whether an event was taken by any of those it was given to, when the last has let go.
+pub(crate) struct Claim {
+    done: Mutex<Option<Done>>,
+    taken: OnceLock<()>,
+}
+
+type Done = Box<dyn FnOnce(bool) + Send>;
+
+impl Own {
+    /// Its listeners, if it has ever had one.
+    pub(crate) fn emitter(&self) -> Option<&Emitter> {
+        self.emitter.get()
+    }
+
+    pub(super) fn emitter_or_new(&self, new: impl FnOnce() -> Emitter) -> &Emitter {
+        self.emitter.get_or_init(new)
+    }
+
+    /// Waits for the next event of this name.
+    pub(super) fn wait(&self, name: &str) -> (u64, oneshot::Receiver<Served>) {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.waiters).push(Waiter { number, name: EventName::from(name), sender });
+        (number, receiver)
+    }
+
+    /// Waits no more.
+    pub(super) fn forget(&self, number: u64) {
+        lock(&self.waiters).retain(|waiter| waiter.number != number);
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.waiters).len()
+    }
+
+    /// Whether somebody awaits an event of this name.
+    pub(crate) fn awaits(&self, name: &str) -> bool {
+        lock(&self.waiters).iter().any(|waiter| waiter.name == *name)
+    }
+
+    /// Gives an event to all who await it. With `done` it is theirs alone: that is told whether any
+    /// of them has taken it.
+    pub(crate) fn serve(&self, event: &Event, done: Option<Done>) {
+        let mut served = Vec::new();
+        {
+            let mut waiters = lock(&self.waiters);
+            let mut place = 0;
+            while let Some(waiter) = waiters.get(place) {
+                if waiter.name == event.name {
+                    served.push(waiters.remove(place).sender);
+                } else {
+                    place += 1;
+                }
+            }
+        }
+        let claim = done
+            .map(|done| Arc::new(Claim { done: Mutex::new(Some(done)), taken: OnceLock::new() }));
+        for sender in served {
+            // Who has lost interest lets go of it at once.
+            let _ = sender.send(Served { event: event.detached(), claim: claim.clone() });
+        }
+    }
+
+    pub(super) fn set_data(&self, id: TypeId, value: Arc<dyn Any + Send + Sync>) {
+        let mut data = lock(&self.data);
+        let old = data.iter().position(|(known, _)| *known == id);
+        let old = old.map(|place| data.swap_remove(place));
+        data.push((id, value));
+        // What an application keeps is not dropped under the lock.
+        drop(data);
+        drop(old);
+    }
+
+    pub(super) fn data(&self, id: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
+        let data = lock(&self.data);
+        data.iter().find(|(known, _)| *known == id).map(|(_, value)| Arc::clone(value))
+    }
+
+    pub(super) fn take_data(&self, id: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
+        let mut data = lock(&self.data);
+        let place = data.iter().position(|(known, _)| *known == id)?;
+        Some(data.swap_remove(place).1)
+    }
+
+    /// Lets go of all that may hold its socket.
+    pub(crate) fn clear(&self) {
+        if let Some(emitter) = self.emitter() {
+            emitter.close();
+        }
+        let waiters = std::mem::take(&mut *lock(&self.waiters));
+        let data = std::mem::take(&mut *lock(&self.data));
+        drop((waiters, data));
+    }
+}
+
+impl Served {
+    /// Takes the event: it is handled.
+    pub(super) fn take(self) -> Event {
+        if let Some(claim) = &self.claim {
+            let _ = claim.taken.set(());
+        }
+        self.event
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let taken = self.taken.get().is_some();
+        if let Some(done) = lock(&self.done).take() {
+            done(taken);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+macro_rules! tally {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// The live counters of one socket.
+        #[derive(Debug, Default)]
+        pub(crate) struct Tally {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        /// What was counted of one socket, and what waits in its session now.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct SocketStats {
+            $($(#[$doc])* pub $name: u64,)*
+            /// What waits to be written, of all sockets of its session, and what is not confirmed.
+            pub queue: Queue,
+        }
+
+        impl Tally {
+            pub(super) fn snapshot(&self) -> SocketStats {
+                SocketStats { $($name: self.$name.get(),)* queue: Queue::default() }
+            }
+        }
+    };
+}
+
+tally! {
+    /// Reliable events that arrived.
+    events_in,
+    /// Reliable events that were accepted from it, broadcasts not among them.
+    events_out,
+    /// Volatile events that arrived.
+    volatile_in,
+    /// Volatile events that were accepted from it.
+    volatile_out,
+    /// Volatile events of this side that were dropped.
+    volatile_dropped,
+    /// Volatile events that arrived and were not handled.
+    volatile_missed,
+    /// Reliable events answered with an ack, or handled without one being asked for.
+    handled,
+    /// Reliable events answered with a nak, by this side.
+    refused,
+    /// Events that wait for a listener now.
+    parked,
+}
