@@ -36,7 +36,7 @@ pub use emitwire_core::protocol::{
 pub use emitwire_core::room::{
     Adapter, Fanout, LocalAdapter, RoomError, RoomEvent, RoomName, Rooms, SlowPolicy, Stats,
 };
-pub use emitwire_core::run::{Client, Config, Listening, NamespaceError, Server, Session};
+pub use emitwire_core::run::{Client, Config, Listening, NamespaceError, Server, Session, testing};
 pub use emitwire_core::socket::{
     Ack, AckError, Answers, Broadcast, Emit, EmitError, Emitter, Envelope, ListenError, ListenerId,
     Needs, Once, Refusal, Reply, Socket, SocketStats, WaitError,

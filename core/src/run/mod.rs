@@ -14,6 +14,7 @@ mod reception;
 mod server;
 mod session;
 mod sockets;
+pub mod testing;
 
 pub use client::Client;
 pub use config::Config;
