@@ -70,6 +70,12 @@ impl AckSet {
         was_expected
     }
 
+    /// Who has not answered yet, in no order: what a node tells the one that waits.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<SocketId> {
+        self.lock().waiting.iter().copied().collect()
+    }
+
     /// Keeps the set open for more members.
     #[must_use]
     pub fn hold(self: &Arc<Self>) -> Held {

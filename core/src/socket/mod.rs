@@ -39,6 +39,7 @@ use crate::transport::{Capabilities, Peer};
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::oneshot;
 
@@ -119,6 +120,21 @@ impl Socket {
     #[must_use]
     pub fn ended(&self) -> Option<DisconnectReason> {
         self.0.ended.get().cloned().or_else(|| self.0.session.mailbox.closed())
+    }
+
+    /// Waits until the socket has ended; says why. Its last hooks may still be running.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn closed(&self) -> DisconnectReason {
+        loop {
+            let mut closed = pin!(self.own().closed.notified());
+            closed.as_mut().enable();
+            if let Some(reason) = self.0.ended.get() {
+                return reason.clone();
+            }
+            closed.await;
+        }
     }
 
     /// Says something to the peer: see [`Emit`] for what can be chosen before `.await`.
@@ -284,14 +300,18 @@ impl Socket {
     /// Ends this socket; the session and its other sockets go on. The peer gets the words as
     /// [`DisconnectReason::Dismissed`]; without any it is `ClosedByPeer` there.
     pub fn disconnect(&self, words: &str) {
-        if self.0.ended.set(DisconnectReason::dismissed(words)).is_ok() {
+        if self.end(DisconnectReason::dismissed(words)) {
             self.0.session.mailbox.ask_to_leave(self.0.id, words);
         }
     }
 
     /// Ends the socket for its holders; says whether this call did it.
     pub(crate) fn end(&self, reason: DisconnectReason) -> bool {
-        self.0.ended.set(reason).is_ok()
+        let is_first = self.0.ended.set(reason).is_ok();
+        if let Some(own) = self.0.own.get().filter(|_| is_first) {
+            own.closed.notify_waiters();
+        }
+        is_first
     }
 
     pub(crate) fn session(&self) -> &Arc<SessionCore> {

@@ -6,7 +6,7 @@ use crate::room::{Counter, Queue};
 use std::any::{Any, TypeId};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 #[derive(Default)]
 pub(crate) struct Own {
@@ -14,6 +14,8 @@ pub(crate) struct Own {
     waiters: Mutex<Vec<Waiter>>,
     data: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
     pub(crate) tally: Tally,
+    /// Told when the socket has ended.
+    pub(super) closed: Notify,
 }
 
 /// Somebody who awaits one event.
