@@ -182,14 +182,14 @@ impl Mailbox {
     /// Ready when nothing waits to be written any more.
     ///
     /// # Errors
-    /// [`NotAccepted::Closed`] when the session has ended before.
+    /// [`NotAccepted::Closed`] when the session has ended.
     pub fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<Result<(), NotAccepted>> {
         let mut state = self.lock();
-        if !state.lanes.has_waiting() {
-            return Poll::Ready(Ok(()));
-        }
         if let Phase::Closed(reason) = &state.phase {
             return Poll::Ready(Err(NotAccepted::Closed(reason.clone())));
+        }
+        if !state.lanes.has_waiting() {
+            return Poll::Ready(Ok(()));
         }
         let waiters = &mut state.asides.get_or_insert_default().drain_waiters;
         if !waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
