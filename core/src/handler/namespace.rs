@@ -327,6 +327,8 @@ impl Namespace {
 
     fn note<R>(&self, listened: Result<R, ListenError>) -> Self {
         if let Err(mistake) = listened {
+            // Of a namespace that is mounted already nobody else will hear of it.
+            tracing::warn!(namespace = self.path(), error = %mistake, "a listener was not added");
             self.0.settings().mistake.get_or_insert(mistake.into());
         }
         self.clone()

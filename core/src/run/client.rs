@@ -137,7 +137,7 @@ impl Client {
         let after = self.config.connect_timeout;
         let dialer = self.into_dialer()?;
         let attempt = async {
-            let driver = dialer.dial().await?;
+            let driver = dialer.dial().await.inspect_err(|error| dialer.failed(error))?;
             let session = Session::begin(dialer.supervised(&driver));
             tokio::spawn(supervise(dialer, session.supervised(), driver));
             session.settled().await?;
@@ -241,7 +241,7 @@ impl Dialer {
     /// Tells whoever wants to know that there is no session yet.
     fn failed(&self, error: &ConnectError) {
         let endpoint = self.transport.endpoint();
-        tracing::debug!(%error, endpoint, "reconnecting failed");
+        tracing::debug!(%error, endpoint, "connecting failed");
         self.reception.tell_connect_error(error);
     }
 

@@ -116,6 +116,7 @@ impl Driver {
             ack_timeout: config.ack_timeout,
             listeners_max: config.listeners_max,
             draining: AtomicBool::new(false),
+            resumes: AtomicBool::new(false),
         });
         let (delay, timeout) = (config.position_delay, config.liveness_timeout);
         let inbound = Inbound::new(link.ours, link.theirs, delay, timeout, Duration::ZERO);
@@ -209,6 +210,10 @@ impl Driver {
         self.inbound.handle_finished(news.freed, now);
         self.sockets.leave(news.leaving);
         self.sockets.handle_removed(news.removed);
+        if self.core.resumes.load(Ordering::Acquire) {
+            self.core.resumes.store(false, Ordering::Release);
+            self.sockets.resume();
+        }
         self.poll_drain(cx);
         if news.is_closed && now >= *self.give_up.get_or_insert(now + self.config.close_timeout) {
             let reason = DisconnectReason::LinkLost;

@@ -108,7 +108,8 @@ impl Server {
     }
 
     /// Has what is mounted from now on use adapters for many nodes: `make` gets the path of each
-    /// namespace, and the adapter that keeps its members in this process.
+    /// namespace, and the adapter that keeps its members in this process. It must not ask this
+    /// server for anything.
     ///
     /// ```
     /// use emitwire_core::room::{Adapter, LocalAdapter};

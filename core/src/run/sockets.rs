@@ -249,6 +249,13 @@ impl Sockets {
         }
     }
 
+    /// Has lanes handle what came back to them.
+    pub(crate) fn resume(&self) {
+        for joined in &self.joined {
+            joined.lane.spread();
+        }
+    }
+
     /// A drain does not wait for listeners that may never come.
     pub(crate) fn refuse_parked(&self) {
         for joined in &self.joined {
@@ -277,9 +284,6 @@ impl Sockets {
     fn end_one(&mut self, lane: Arc<Lane>, reason: DisconnectReason) {
         if let Role::Client(reception) = &self.role {
             reception.set(lane.socket.client(), Standing::Ended(Some(reason.clone())));
-        }
-        if let Ok(served) = lane.socket.served() {
-            served.acks.ended(lane.socket.id());
         }
         self.ending.spawn(lane.end(reason));
     }

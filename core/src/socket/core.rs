@@ -45,9 +45,17 @@ pub(crate) struct SessionCore {
     pub(crate) listeners_max: usize,
     /// This side drains the session.
     pub(crate) draining: AtomicBool,
+    /// A lane has an event to handle that did not come by the driver.
+    pub(crate) resumes: AtomicBool,
 }
 
 impl SessionCore {
+    /// Has the driver look after its lanes.
+    pub(crate) fn resume(&self) {
+        self.resumes.store(true, Ordering::Release);
+        self.mailbox.nudge();
+    }
+
     /// Something has finished: a drain may have waited for it.
     pub(crate) fn nudge_if_draining(&self) {
         if self.draining.load(Ordering::Acquire) {

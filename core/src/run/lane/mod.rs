@@ -167,6 +167,8 @@ impl Lane {
         self.socket.end(reason.clone());
         if let Ok(served) = self.socket.served() {
             served.adapter.silence(self.socket.id());
+            // No broadcast asks it any more, and none that has will be answered.
+            served.acks.ended(self.socket.id());
         }
         self.refuse_parked();
         let patience = self.config.disconnect_grace;

@@ -1,6 +1,6 @@
 //! Events that somebody awaits: served on arrival, ahead of the lane.
 
-use super::{Job, Lane};
+use super::{Job, Lane, Phase};
 use crate::handler::hears;
 use crate::protocol::Event;
 use crate::run::answer::Owed;
@@ -22,11 +22,24 @@ impl Lane {
         let (lane, untaken) = (Arc::clone(self), event.detached());
         let done = move |taken| match taken {
             true => owed.answer(Ok(Ack::empty())),
-            // As if nobody had awaited it.
-            false => lane.push(Job::Event { event: untaken, owed, parked_until: None }),
+            false => lane.give_back(Job::Event { event: untaken, owed, parked_until: None }),
         };
         own.serve(event, Some(Box::new(done)));
         None
+    }
+
+    /// An event that nobody has taken is handled as if nobody had awaited it, ahead of those that
+    /// came later. Whoever let go of it may be anywhere, also outside of the runtime, so that its
+    /// handler is begun by the driver.
+    fn give_back(&self, job: Job) {
+        let mut state = self.lock();
+        if state.phase == Phase::Over {
+            drop(state);
+            return drop(job);
+        }
+        state.jobs.push_front(job);
+        drop(state);
+        self.socket.session().resume();
     }
 
     /// Whether somebody awaits an event of this name.

@@ -99,8 +99,8 @@ impl Lane {
         next
     }
 
-    /// What waited for the first hook goes on beside each other, as far as it may.
-    fn spread(self: &Arc<Self>) {
+    /// What waits goes on beside each other, as far as it may.
+    pub(crate) fn spread(self: &Arc<Self>) {
         loop {
             let job = {
                 let mut state = self.lock();
