@@ -68,7 +68,7 @@ impl Cluster {
         for guest in &mut self.guests {
             let mut names = Vec::new();
             loop {
-                match guest.next().await.name.to_string() {
+                match guest.next_event().await.name.to_string() {
                     name if name == "stop" => break,
                     name => names.push(name),
                 }
@@ -116,7 +116,7 @@ async fn whoever_speaks_to_a_room_of_both_nodes_does_not_hear_itself() {
     }
     within(cluster.guests[3].emit("say", "red").ack::<()>()).await.unwrap();
     // It has to come through before the fence of the other node does.
-    let before = cluster.guests[0].next().await;
+    let before = cluster.guests[0].next_event().await;
     assert_eq!(before.name, "said");
     assert_eq!(cluster.heard().await, said([0, 1, 1, 0]));
 }

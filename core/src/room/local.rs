@@ -246,12 +246,18 @@ impl Adapter for LocalAdapter {
     }
 
     fn disconnect_all(&self, selection: &Selection, words: &str) -> Fanout {
-        let mut fanout = Fanout::default();
-        self.read().for_each(selection, |id, mailbox| {
-            mailbox.ask_to_leave(id, words);
-            fanout.accepted += 1;
+        let mut selected = Vec::new();
+        self.read().for_each(selection, |id, mailbox| selected.push((id, Arc::clone(mailbox))));
+        // They hear nothing more at once, whenever their drivers get to it.
+        self.change(|members, heard| {
+            for (id, _) in &selected {
+                members.silence(*id, heard);
+            }
         });
-        fanout
+        for (id, mailbox) in &selected {
+            mailbox.ask_to_leave(*id, words);
+        }
+        Fanout { accepted: selected.len(), dropped: 0 }
     }
 
     async fn rooms(&self, selection: &Selection) -> Result<Vec<(RoomName, usize)>, RoomError> {

@@ -53,6 +53,18 @@ impl From<SocketId> for RoomName {
     }
 }
 
+impl From<&&str> for RoomName {
+    fn from(name: &&str) -> Self {
+        Self((*name).into())
+    }
+}
+
+impl From<&SocketId> for RoomName {
+    fn from(id: &SocketId) -> Self {
+        Self::from(*id)
+    }
+}
+
 impl From<&RoomName> for RoomName {
     fn from(name: &RoomName) -> Self {
         name.clone()
@@ -78,6 +90,24 @@ impl<T: Into<RoomName>> Rooms for T {
 impl<T: Into<RoomName>, const N: usize> Rooms for [T; N] {
     fn names(self) -> Vec<RoomName> {
         self.into_iter().map(Into::into).collect()
+    }
+}
+
+impl<'a, T, const N: usize> Rooms for &'a [T; N]
+where
+    &'a T: Into<RoomName>,
+{
+    fn names(self) -> Vec<RoomName> {
+        self.as_slice().names()
+    }
+}
+
+impl<'a, T> Rooms for &'a Vec<T>
+where
+    &'a T: Into<RoomName>,
+{
+    fn names(self) -> Vec<RoomName> {
+        self.as_slice().names()
     }
 }
 

@@ -309,6 +309,7 @@ fn is_final(reason: &DisconnectReason) -> bool {
         reason,
         DisconnectReason::Closed
             | DisconnectReason::ClosedByPeer
+            | DisconnectReason::DismissedByPeer(_)
             | DisconnectReason::Replaced
             | DisconnectReason::Version
             | DisconnectReason::Protocol(ProtocolError::Decode(DecodeError::Version { .. }))

@@ -242,7 +242,7 @@ pub(crate) fn unexpected(packet: &Packet) -> DisconnectReason {
 /// What the peer is told; `None` when the link is beyond that, or the peer ended it itself.
 pub(crate) fn goodbye(reason: &DisconnectReason) -> Option<Close> {
     let code = match reason {
-        DisconnectReason::Closed => CloseCode::Normal,
+        DisconnectReason::Closed | DisconnectReason::Dismissed(_) => CloseCode::Normal,
         DisconnectReason::HeartbeatTimeout => CloseCode::HeartbeatTimeout,
         DisconnectReason::HandshakeTimeout => CloseCode::HandshakeTimeout,
         DisconnectReason::Protocol(ProtocolError::Decode(DecodeError::Version { .. })) => {
@@ -265,7 +265,7 @@ pub(crate) fn goodbye(reason: &DisconnectReason) -> Option<Close> {
 impl From<Close> for DisconnectReason {
     fn from(close: Close) -> Self {
         match close.code {
-            CloseCode::Normal => Self::ClosedByPeer,
+            CloseCode::Normal => Self::dismissed_by_peer(&close.detail),
             CloseCode::Protocol => Self::Accused(close.detail.as_str().into()),
             CloseCode::Version => Self::Version,
             CloseCode::HandshakeTimeout => Self::HandshakeTimeout,

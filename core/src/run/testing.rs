@@ -126,7 +126,7 @@ impl Guest {
     /// # Panics
     /// When there is none in time, or the socket has ended.
     #[track_caller]
-    pub fn next(&mut self) -> impl Future<Output = Event> {
+    pub fn next_event(&mut self) -> impl Future<Output = Event> {
         let place = Location::caller();
         async move {
             loop {
@@ -147,7 +147,7 @@ impl Guest {
     #[track_caller]
     pub fn expect<T: DeserializeOwned>(&mut self, name: &str) -> impl Future<Output = T> {
         let place = Location::caller();
-        let next = self.next();
+        let next = self.next_event();
         async move {
             let event = next.await;
             assert!(event.name == *name, "heard `{}` instead of `{name}`, {place}", event.name);
@@ -168,7 +168,7 @@ impl Guest {
         async move {
             let mut events = Vec::new();
             for name in names {
-                let event = self.next().await;
+                let event = self.next_event().await;
                 let so_far: Vec<_> = events.iter().map(|event: &Event| &*event.name).collect();
                 let is_it = event.name == **name;
                 assert!(is_it, "heard `{}` behind {so_far:?}, not `{name}`, {place}", event.name);
@@ -187,7 +187,7 @@ impl Guest {
         let place = Location::caller();
         async move {
             loop {
-                let event = self.next().await;
+                let event = self.next_event().await;
                 if event.name == *name {
                     let value = event.payload.decode();
                     return value.unwrap_or_else(|error| panic!("`{name}`: {error:?}, {place}"));

@@ -2,7 +2,7 @@
 
 use super::core::pack;
 use super::{Answers, EmitBroadcastWithAck, EmitError, Scope, Served, Socket};
-use crate::protocol::{EventId, Packet, SocketId, ToPayload};
+use crate::protocol::{EventId, NamespaceNumber, Packet, ProducerId, SocketId, ToPayload};
 use crate::room::{AckSet, Adapter, Fanout, RoomError, RoomName, Rooms, Selection, Shared};
 use serde::de::DeserializeOwned;
 use std::future::{IntoFuture, Ready, ready};
@@ -239,17 +239,24 @@ impl<'a, T: ?Sized> EmitBroadcast<'a, T> {
         self
     }
 
-    /// Asks each member for its answer.
+    /// Asks each member for its answer; such an event is not volatile.
     pub fn ack<R: DeserializeOwned>(self) -> EmitBroadcastWithAck<'a, T, R> {
         EmitBroadcastWithAck::new(self)
     }
 }
 
 impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
+    /// What can never be said is an error also where nobody hears it.
+    fn check(&self) -> Result<(), EmitError> {
+        let (nowhere, nobody) = (NamespaceNumber(0), ProducerId(0));
+        let id = EventId { producer: nobody, number: 0 };
+        pack(self.name, self.value, nowhere, id, nobody, usize::MAX).map(|_| ())
+    }
+
     fn send(&self) -> Result<Fanout, EmitError> {
         let scopes = self.broadcast.scopes()?;
         let Some(served) = scopes.iter().find_map(|scope| scope.served.as_ref()) else {
-            return Ok(Fanout::default());
+            return self.check().map(|()| Fanout::default());
         };
         let id = served.producer.mint();
         scopes.iter().map(|scope| self.send_in(scope, id, None)).sum()
@@ -259,7 +266,7 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
     pub(super) fn send_for_answers<R>(&self) -> Result<Answers<R>, EmitError> {
         let scopes = self.broadcast.scopes()?;
         let Some(served) = scopes.iter().find_map(|scope| scope.served.as_ref()) else {
-            return Ok(Answers::none());
+            return self.check().map(|()| Answers::none());
         };
         let id = served.producer.mint();
         let after = self.timeout.unwrap_or(served.ack_timeout);

@@ -33,7 +33,10 @@ pub(crate) use states::States;
 
 use self::emitter::check_name;
 use self::own::Served as ServedEvent;
-use crate::protocol::{DisconnectReason, Event, NamespaceNumber, SessionId, SocketId, ToPayload};
+use crate::protocol::{
+    CLOSE_DETAIL_BYTES_MAX, Close, CloseCode, DisconnectReason, Event, EventName, NamespaceNumber,
+    SessionId, SocketId, ToPayload,
+};
 use crate::room::{Counter, Counters, RoomError, RoomName, Rooms};
 use crate::transport::{Capabilities, Peer};
 use std::any::{Any, TypeId};
@@ -301,8 +304,21 @@ impl Socket {
     /// [`DisconnectReason::Dismissed`]; without any it is `ClosedByPeer` there.
     pub fn disconnect(&self, words: &str) {
         if self.end(DisconnectReason::dismissed(words)) {
+            if let Ok(served) = self.served() {
+                served.adapter.silence(self.0.id);
+            }
             self.0.session.mailbox.ask_to_leave(self.0.id, words);
         }
+    }
+
+    /// Ends the session of this socket, with all its sockets, behind what may still be written. A
+    /// client does not come back by itself. Its reason is [`DisconnectReason::DismissedByPeer`], or
+    /// `ClosedByPeer` without words.
+    pub fn close_session(&self, words: &str) {
+        let detail = EventName::truncated(words, CLOSE_DETAIL_BYTES_MAX);
+        let (mailbox, close) = (&self.0.session.mailbox, Close { code: CloseCode::Normal, detail });
+        let flush = mailbox.begin_close(DisconnectReason::dismissed(words), close, false);
+        mailbox.flush_in_turn(flush);
     }
 
     /// Ends the socket for its holders; says whether this call did it.
@@ -364,9 +380,7 @@ impl Socket {
 
     /// Lets go of what may hold the socket itself: its listeners and its data.
     pub(crate) fn clear_own(&self) {
-        if let Some(own) = self.0.own.get() {
-            own.clear();
-        }
+        self.own().clear();
     }
 
     fn wait_for(&self, name: &str) -> Result<(u64, oneshot::Receiver<ServedEvent>), WaitError> {
@@ -379,7 +393,7 @@ impl Socket {
         if own.waiting() >= max {
             return Err(ListenError::TooMany { max }.into());
         }
-        let waiting = own.wait(name);
+        let waiting = own.wait(name).ok_or(ListenError::Closed)?;
         emitter.tell_changed();
         Ok(waiting)
     }

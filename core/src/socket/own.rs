@@ -4,7 +4,7 @@ use super::Emitter;
 use crate::protocol::{Event, EventName};
 use crate::room::{Counter, Queue};
 use std::any::{Any, TypeId};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
@@ -14,6 +14,8 @@ pub(crate) struct Own {
     waiters: Mutex<Vec<Waiter>>,
     data: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
     pub(crate) tally: Tally,
+    /// Nothing is kept any more.
+    is_over: AtomicBool,
     /// Told when the socket has ended.
     pub(super) closed: Notify,
 }
@@ -46,16 +48,24 @@ impl Own {
     }
 
     pub(super) fn emitter_or_new(&self, new: impl FnOnce() -> Emitter) -> &Emitter {
-        self.emitter.get_or_init(new)
+        let emitter = self.emitter.get_or_init(new);
+        if self.is_over() {
+            emitter.close();
+        }
+        emitter
     }
 
-    /// Waits for the next event of this name.
-    pub(super) fn wait(&self, name: &str) -> (u64, oneshot::Receiver<Served>) {
+    /// Waits for the next event of this name, unless it is over.
+    pub(super) fn wait(&self, name: &str) -> Option<(u64, oneshot::Receiver<Served>)> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, receiver) = oneshot::channel();
-        lock(&self.waiters).push(Waiter { number, name: EventName::from(name), sender });
-        (number, receiver)
+        let mut waiters = lock(&self.waiters);
+        if self.is_over() {
+            return None;
+        }
+        waiters.push(Waiter { number, name: EventName::from(name), sender });
+        Some((number, receiver))
     }
 
     /// Waits no more.
@@ -98,6 +108,9 @@ impl Own {
 
     pub(super) fn set_data(&self, id: TypeId, value: Arc<dyn Any + Send + Sync>) {
         let mut data = lock(&self.data);
+        if self.is_over() {
+            return;
+        }
         let old = data.iter().position(|(known, _)| *known == id);
         let old = old.map(|place| data.swap_remove(place));
         data.push((id, value));
@@ -117,14 +130,20 @@ impl Own {
         Some(data.swap_remove(place).1)
     }
 
-    /// Lets go of all that may hold its socket.
+    /// Lets go of all that may hold its socket, for good.
     pub(crate) fn clear(&self) {
+        // Whoever locks behind this sees it, and what came before is taken.
+        self.is_over.store(true, Ordering::SeqCst);
         if let Some(emitter) = self.emitter() {
             emitter.close();
         }
         let waiters = std::mem::take(&mut *lock(&self.waiters));
         let data = std::mem::take(&mut *lock(&self.data));
         drop((waiters, data));
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::SeqCst)
     }
 }
 

@@ -91,6 +91,8 @@ enum Job {
     Open(Pin<Box<dyn Future<Output = bool> + Send>>),
     /// Has an event handled; one that was parked may be parked again until its time is up.
     Event { event: Event, owed: Owed, parked_until: Option<Instant> },
+    /// Tells those who hear everything of an event that somebody awaited and nobody else hears.
+    Overheard { event: Event },
     /// Waits for a handler that was not ready in place.
     Begun { name: EventName, call: ReplyFuture, owed: Owed },
 }
@@ -128,7 +130,7 @@ impl Lane {
         if self.awaits(&event.name) {
             self.socket.own().serve(&event, None);
             if !self.hears(&event.name) {
-                return;
+                return self.overhear(&event);
             }
         }
         let mut state = self.lock();
@@ -340,6 +342,7 @@ impl Job {
             Self::Event { event, owed, parked_until } => {
                 Self::Event { event: event.detached(), owed, parked_until }
             }
+            Self::Overheard { event } => Self::Overheard { event: event.detached() },
             Self::Open(_) | Self::Begun { .. } => self,
         }
     }

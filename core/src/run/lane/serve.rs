@@ -1,11 +1,12 @@
 //! Events that somebody awaits: served on arrival, ahead of the lane.
 
 use super::{Job, Lane, Phase};
-use crate::handler::hears;
+use crate::handler::{Unhandled, hears, hears_any};
 use crate::protocol::Event;
 use crate::run::answer::Owed;
 use crate::socket::Ack;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 impl Lane {
     /// Gives the event to whoever awaits it. What it is owed comes back when there are listeners
@@ -19,13 +20,31 @@ impl Lane {
             own.serve(event, None);
             return Some(owed);
         }
+        self.overhear(event);
         let (lane, untaken) = (Arc::clone(self), event.detached());
+        // Who hears everything has heard it already.
+        let parked_until = Some(lane.parks_until());
         let done = move |taken| match taken {
             true => owed.answer(Ok(Ack::empty())),
-            false => lane.give_back(Job::Event { event: untaken, owed, parked_until: None }),
+            false => lane.give_back(Job::Event { event: untaken, owed, parked_until }),
         };
         own.serve(event, Some(Box::new(done)));
         None
+    }
+
+    /// Tells those who hear everything, if anybody does.
+    pub(super) fn overhear(self: &Arc<Self>, event: &Event) {
+        if !hears_any(&self.mounted.blueprint.emitter, &self.socket).is_empty() {
+            self.push(Job::Overheard { event: event.clone() });
+        }
+    }
+
+    /// Until when an event that nobody hears now waits for a listener.
+    pub(super) fn parks_until(&self) -> Instant {
+        match self.mounted.blueprint.unhandled() {
+            Unhandled::Park { ttl } => Instant::now() + ttl,
+            _ => Instant::now(),
+        }
     }
 
     /// An event that nobody has taken is handled as if nobody had awaited it, ahead of those that

@@ -73,6 +73,7 @@ impl Lane {
                     let called = self.limited(call).await;
                     self.answer(&name, called, owed);
                 }
+                Job::Overheard { event } => self.hear_any(&event).await,
                 Job::Event { owed, .. } if self.is_over() => drop(owed),
                 Job::Event { event, owed, parked_until } => {
                     self.handle_now(event, owed, parked_until).await;
@@ -158,8 +159,8 @@ impl Lane {
         };
         owed.unbegin();
         match self.mounted.blueprint.unhandled() {
-            Unhandled::Park { ttl } => {
-                let deadline = parked_until.unwrap_or_else(|| Instant::now() + ttl);
+            Unhandled::Park { .. } => {
+                let deadline = parked_until.unwrap_or_else(|| self.parks_until());
                 self.park(ParkedEvent { event: event.detached(), owed, deadline });
             }
             Unhandled::Nak => owed.answer(Err(Nak::NoHandler)),
