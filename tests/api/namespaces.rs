@@ -46,10 +46,10 @@ async fn a_namespace_of_a_pattern_goes_with_its_last_socket() {
     let is_there = |server: &Server| server.namespaces().len() == 2;
     ann.disconnect("");
     within(ann.closed()).await;
-    until(|| !(server.namespace_stats("/org-7").unwrap().sockets == 2)).await;
+    until(|| server.namespace_stats("/org-7").unwrap().sockets < 2).await;
     assert!(is_there(&server));
     bob.disconnect("");
-    until(|| !(is_there(&server))).await;
+    until(|| !is_there(&server)).await;
     let fanout = within(server.of("/org-7").emit("x", &())).await.unwrap();
     assert_eq!(fanout.accepted, 0, "nobody is there, which is no error");
     let nowhere = within(server.of("/organ").emit("x", &())).await;
@@ -102,7 +102,7 @@ async fn patterns_bring_about_as_many_namespaces_as_there_may_be() {
     let error = testing::try_connect(&server, "/org-3", &()).await.unwrap_err();
     assert_eq!(error.refusal::<String>().as_deref(), Some("there are too many namespaces"));
     one.disconnect("");
-    until(|| !(server.namespaces().len() == 2)).await;
+    until(|| server.namespaces().len() < 2).await;
     let _three = testing::connect(&server, "/org-3").await;
 }
 
@@ -114,5 +114,5 @@ async fn a_refused_namespace_of_a_pattern_leaves_nothing_behind() {
         let error = testing::try_connect(&server, "/org-1", &()).await.unwrap_err();
         assert_eq!(error.refusal::<String>().as_deref(), Some("no"));
     }
-    until(|| !(!server.namespaces().is_empty())).await;
+    until(|| server.namespaces().is_empty()).await;
 }

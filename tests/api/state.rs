@@ -80,8 +80,8 @@ async fn a_socket_keeps_a_value_of_each_type_until_its_last_hook_has_run() {
     assert_eq!(ann.data::<Name>(), None, "it is this side's");
     ann.disconnect("");
     within(socket.closed()).await;
-    until(|| !(notes.take() != ["Ann"])).await;
-    until(|| !(socket.data::<Name>().is_some())).await;
+    until(|| notes.take() == ["Ann"]).await;
+    until(|| socket.data::<Name>().is_none()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,5 +60,5 @@ pub(crate) fn nak_of(error: BoxError) -> Refusal {
     if error.is::<Overloaded>() {
         return Refusal::nak_only(Nak::Busy { retry_after: RETRY_AFTER_OVERLOAD });
     }
-    Refusal::boxed(error)
+    Refusal::failed(error)
 }

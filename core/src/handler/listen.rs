@@ -1,6 +1,6 @@
 //! Listening: handlers into the tables of emitters.
 
-use super::{Handler, erase};
+use super::{FromEvent, Handler, IntoReply, erase, needs_of};
 use crate::protocol::Event;
 use crate::socket::{Emitter, ListenError, ListenerId, Once, Socket, Topic};
 use std::sync::Arc;
@@ -10,7 +10,11 @@ impl Emitter {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn on<T>(&self, name: &str, handler: impl Handler<T>) -> Result<ListenerId, ListenError> {
+    pub fn on<T: FromEvent>(
+        &self,
+        name: &str,
+        handler: impl Handler<T, Output: IntoReply>,
+    ) -> Result<ListenerId, ListenError> {
         self.add(&Topic::Named { name, once: false }, handler)
     }
 
@@ -18,7 +22,11 @@ impl Emitter {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn once<T>(&self, name: &str, handler: impl Handler<T>) -> Result<ListenerId, ListenError> {
+    pub fn once<T: FromEvent>(
+        &self,
+        name: &str,
+        handler: impl Handler<T, Output: IntoReply>,
+    ) -> Result<ListenerId, ListenError> {
         self.add(&Topic::Named { name, once: true }, handler)
     }
 
@@ -26,7 +34,10 @@ impl Emitter {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn on_any<T>(&self, handler: impl Handler<T>) -> Result<ListenerId, ListenError> {
+    pub fn on_any<T: FromEvent>(
+        &self,
+        handler: impl Handler<T, Output: IntoReply>,
+    ) -> Result<ListenerId, ListenError> {
         self.add(&Topic::Any, handler)
     }
 
@@ -47,17 +58,20 @@ impl Emitter {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn set_fallback<T, H: Handler<T>>(&self, handler: H) -> Result<(), ListenError> {
-        self.need(H::needs())?;
+    pub fn set_fallback<T: FromEvent>(
+        &self,
+        handler: impl Handler<T, Output: IntoReply>,
+    ) -> Result<(), ListenError> {
+        self.need(needs_of::<T>())?;
         self.fall_back_on(erase(handler))
     }
 
-    fn add<T, H: Handler<T>>(
+    fn add<T: FromEvent>(
         &self,
         topic: &Topic<'_>,
-        handler: H,
+        handler: impl Handler<T, Output: IntoReply>,
     ) -> Result<ListenerId, ListenError> {
-        self.need(H::needs())?;
+        self.need(needs_of::<T>())?;
         self.listen(topic, erase(handler))
     }
 }
@@ -78,7 +92,11 @@ impl Socket {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn on<T>(&self, name: &str, handler: impl Handler<T>) -> Result<ListenerId, ListenError> {
+    pub fn on<T: FromEvent>(
+        &self,
+        name: &str,
+        handler: impl Handler<T, Output: IntoReply>,
+    ) -> Result<ListenerId, ListenError> {
         self.emitter().on(name, handler)
     }
 
@@ -86,7 +104,10 @@ impl Socket {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn on_any<T>(&self, handler: impl Handler<T>) -> Result<ListenerId, ListenError> {
+    pub fn on_any<T: FromEvent>(
+        &self,
+        handler: impl Handler<T, Output: IntoReply>,
+    ) -> Result<ListenerId, ListenError> {
         self.emitter().on_any(handler)
     }
 
@@ -108,7 +129,10 @@ impl Once<'_> {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn then<T>(self, handler: impl Handler<T>) -> Result<ListenerId, ListenError> {
+    pub fn then<T: FromEvent>(
+        self,
+        handler: impl Handler<T, Output: IntoReply>,
+    ) -> Result<ListenerId, ListenError> {
         let (socket, name) = self.into_parts();
         socket.emitter().once(name, handler)
     }

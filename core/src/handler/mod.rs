@@ -26,7 +26,7 @@ pub(crate) use pattern::Pattern;
 pub use reply::IntoReply;
 pub use request::ConnectRequest;
 
-use crate::socket::{Envelope, Erased, Needs, Reply};
+use crate::socket::{Erased, Needs};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -51,42 +51,53 @@ use std::sync::Arc;
     note = "its arguments implement `FromEvent`, its result `IntoReply`, and its future is `Send`"
 )]
 pub trait Handler<T>: Send + Sync + 'static {
-    /// Extracts the arguments and runs the function.
-    fn call(&self, envelope: Envelope) -> impl Future<Output = Reply> + Send + 'static;
+    /// What the function returns when it has finished.
+    type Output;
 
-    /// What its arguments ask of their namespace.
-    fn needs() -> Needs;
+    /// Runs the function.
+    fn call(&self, arguments: T) -> impl Future<Output = Self::Output> + Send + 'static;
 }
 
-pub(crate) fn erase<T>(handler: impl Handler<T>) -> Erased {
-    Arc::new(move |envelope| Box::pin(handler.call(envelope)))
+/// The handler as all of them are kept: its arguments come out of the event, and what it returns
+/// becomes the reply.
+pub(crate) fn erase<T, H>(handler: H) -> Erased
+where
+    T: FromEvent,
+    H: Handler<T, Output: IntoReply>,
+{
+    Arc::new(move |envelope| {
+        let called = T::from_event(&envelope).map(|arguments| handler.call(arguments));
+        Box::pin(async move {
+            match called {
+                Ok(future) => future.await.into_reply(),
+                Err(refusal) => Err(refusal),
+            }
+        })
+    })
+}
+
+/// What the arguments of a handler ask of their namespace.
+pub(crate) fn needs_of<T: FromEvent>() -> Needs {
+    let mut needs = Needs::default();
+    T::needs(&mut needs);
+    needs
 }
 
 macro_rules! handlers {
     ($(($($argument:ident),*)),*) => {$(
-        impl<F, Fut, R, $($argument),*> Handler<($($argument,)*)> for F
+        impl<F, Fut, $($argument),*> Handler<($($argument,)*)> for F
         where
             F: Fn($($argument),*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output = R> + Send + 'static,
-            R: IntoReply,
-            $($argument: FromEvent,)*
+            Fut: Future + Send + 'static,
         {
-            fn call(&self, envelope: Envelope) -> impl Future<Output = Reply> + Send + 'static {
-                let arguments = <($($argument,)*)>::from_event(&envelope);
-                #[allow(non_snake_case)] // one macro for any number of arguments
-                let called = arguments.map(|($($argument,)*)| self($($argument),*));
-                async move {
-                    match called {
-                        Ok(future) => future.await.into_reply(),
-                        Err(refusal) => Err(refusal),
-                    }
-                }
-            }
+            type Output = Fut::Output;
 
-            fn needs() -> Needs {
-                let mut needs = Needs::default();
-                <($($argument,)*)>::needs(&mut needs);
-                needs
+            #[allow(non_snake_case)] // one macro for any number of arguments
+            fn call(
+                &self,
+                ($($argument,)*): ($($argument,)*),
+            ) -> impl Future<Output = Fut::Output> + Send + 'static {
+                self($($argument),*)
             }
         }
     )*};

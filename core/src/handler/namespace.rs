@@ -1,12 +1,12 @@
 //! The namespace: the blueprint of handlers, hooks and layers under one path.
 
 use super::layers::{Dispatch, Inbound};
-use super::{BoxError, ConnectRequest, Handler, MountError, Pattern, erase};
+use super::{
+    BoxError, ConnectRequest, FromEvent, Handler, IntoReply, MountError, Pattern, erase, needs_of,
+};
 use crate::protocol::{EVENT_NAME_BYTES_MAX, Event, Payload};
 use crate::room::{OnRoom, RoomEvent, SlowPolicy, shielded};
-use crate::socket::{
-    Ack, Emitter, Envelope, Erased, ListenError, ListenerId, Needs, Refusal, States,
-};
+use crate::socket::{Ack, Emitter, Envelope, Erased, ListenError, ListenerId, Refusal, States};
 use crate::transport::ConnectError;
 use std::any::TypeId;
 use std::future::Future;
@@ -141,21 +141,25 @@ impl Namespace {
     }
 
     /// Adds a listener for `name`, behind those that it has. What cannot be listened to is reported
-    /// when the namespace is mounted.
+    /// when the namespace is mounted; of one that is in use [`Emitter::on`] reports it at once.
     #[must_use = "a namespace does nothing until it is mounted"]
-    pub fn on<T>(self, name: &str, handler: impl Handler<T>) -> Self {
+    pub fn on<T: FromEvent>(self, name: &str, handler: impl Handler<T, Output: IntoReply>) -> Self {
         self.note(self.0.emitter.on(name, handler))
     }
 
     /// Adds a listener for the first event of that name on any of its sockets.
     #[must_use = "a namespace does nothing until it is mounted"]
-    pub fn once<T>(self, name: &str, handler: impl Handler<T>) -> Self {
+    pub fn once<T: FromEvent>(
+        self,
+        name: &str,
+        handler: impl Handler<T, Output: IntoReply>,
+    ) -> Self {
         self.note(self.0.emitter.once(name, handler))
     }
 
     /// Adds a listener that hears every event, before the others; its reply does not matter.
     #[must_use = "a namespace does nothing until it is mounted"]
-    pub fn on_any<T>(self, handler: impl Handler<T>) -> Self {
+    pub fn on_any<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
         self.note(self.0.emitter.on_any(handler))
     }
 
@@ -167,7 +171,7 @@ impl Namespace {
 
     /// Sets who answers whatever no `on` matches.
     #[must_use = "a namespace does nothing until it is mounted"]
-    pub fn fallback<T>(self, handler: impl Handler<T>) -> Self {
+    pub fn fallback<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
         self.note(self.0.emitter.set_fallback(handler))
     }
 
@@ -212,7 +216,7 @@ impl Namespace {
     /// Sets what runs when a socket begins, before any of its events. If it fails, the socket
     /// ends with `HookFailed`.
     #[must_use = "a namespace does nothing until it is mounted"]
-    pub fn on_connect<T>(self, handler: impl Handler<T>) -> Self {
+    pub fn on_connect<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
         self.hook(Hook::Connect, handler)
     }
 
@@ -227,14 +231,17 @@ impl Namespace {
     /// Sets what runs once when a socket ends, before `on_disconnect`, while its rooms are still
     /// there. Nothing can be emitted to the socket itself any more.
     #[must_use = "a namespace does nothing until it is mounted"]
-    pub fn on_disconnecting<T>(self, handler: impl Handler<T>) -> Self {
+    pub fn on_disconnecting<T: FromEvent>(
+        self,
+        handler: impl Handler<T, Output: IntoReply>,
+    ) -> Self {
         self.hook(Hook::Disconnecting, handler)
     }
 
     /// Sets what runs once when a socket has ended, with the `DisconnectReason` as a possible
     /// argument. The socket has left its rooms by then.
     #[must_use = "a namespace does nothing until it is mounted"]
-    pub fn on_disconnect<T>(self, handler: impl Handler<T>) -> Self {
+    pub fn on_disconnect<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
         self.hook(Hook::Disconnect, handler)
     }
 
@@ -316,13 +323,9 @@ impl Namespace {
         Ok((Arc::clone(&self.0), pattern))
     }
 
-    fn hook<T, H: Handler<T>>(self, hook: Hook, handler: H) -> Self {
+    fn hook<T: FromEvent>(self, hook: Hook, handler: impl Handler<T, Output: IntoReply>) -> Self {
         self.0.settings().hooks[hook as usize] = Some(erase(handler));
-        self.need(H::needs())
-    }
-
-    fn need(self, needs: Needs) -> Self {
-        self.note(self.0.emitter.need(needs))
+        self.note(self.0.emitter.need(needs_of::<T>()))
     }
 
     fn note<R>(&self, listened: Result<R, ListenError>) -> Self {

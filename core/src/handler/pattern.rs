@@ -51,6 +51,14 @@ impl Pattern {
         (!has_stray).then(|| Self { start: start.into(), names })
     }
 
+    /// Whether two patterns stand for the same paths, whatever their names are.
+    pub(crate) fn catches_the_same_as(&self, other: &Self) -> bool {
+        let behind = |pattern: &Self| {
+            pattern.names.iter().map(|(_, behind)| behind.clone()).collect::<Vec<_>>()
+        };
+        self.start == other.start && behind(self) == behind(other)
+    }
+
     /// What the names stand for, if this path is one of the pattern's. A name ends where what
     /// stands behind it is found first; the last one ends where the path does.
     pub(crate) fn captures(&self, path: &str) -> Option<Captures> {

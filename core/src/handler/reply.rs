@@ -15,7 +15,8 @@ use serde::Serialize;
     message = "a handler cannot return `{Self}`",
     note = "return `()`, a number, text, bytes, a `Vec`, `Option` or tuple of serde values, or \
             `Data(value)` for a type of your own",
-    note = "or a `Result` of these, whose error is any `std::error::Error` or a `Refusal`"
+    note = "or a `Result` of these, whose error is any `std::error::Error` or a `Refusal`; of a \
+            boxed error `Refusal::failed` makes one"
 )]
 pub trait IntoReply {
     /// The reply.

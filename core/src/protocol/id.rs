@@ -1,6 +1,11 @@
 //! Identities that travel: who emits, which event, which session, which socket.
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 /// The instance that mints event ids: one server or one client process.
 ///
@@ -48,6 +53,29 @@ macro_rules! hexadecimal {
         impl fmt::Debug for $id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!(stringify!($id), "({:032x})"), self.0)
+            }
+        }
+
+        impl FromStr for $id {
+            type Err = ParseIntError;
+
+            /// Reads what `Display` writes.
+            fn from_str(text: &str) -> Result<Self, ParseIntError> {
+                u128::from_str_radix(text, 16).map(Self)
+            }
+        }
+
+        impl Serialize for $id {
+            /// As text, as `Display` has it.
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $id {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(D::Error::custom)
             }
         }
     )*};

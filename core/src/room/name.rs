@@ -53,12 +53,6 @@ impl From<SocketId> for RoomName {
     }
 }
 
-impl From<&&str> for RoomName {
-    fn from(name: &&str) -> Self {
-        Self((*name).into())
-    }
-}
-
 impl From<&SocketId> for RoomName {
     fn from(id: &SocketId) -> Self {
         Self::from(*id)
@@ -81,6 +75,7 @@ pub trait Rooms {
     fn names(self) -> Vec<RoomName>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Into<RoomName>> Rooms for T {
     fn names(self) -> Vec<RoomName> {
         vec![self.into()]
@@ -93,19 +88,13 @@ impl<T: Into<RoomName>, const N: usize> Rooms for [T; N] {
     }
 }
 
-impl<'a, T, const N: usize> Rooms for &'a [T; N]
-where
-    &'a T: Into<RoomName>,
-{
+impl<T: Clone + Into<RoomName>, const N: usize> Rooms for &[T; N] {
     fn names(self) -> Vec<RoomName> {
         self.as_slice().names()
     }
 }
 
-impl<'a, T> Rooms for &'a Vec<T>
-where
-    &'a T: Into<RoomName>,
-{
+impl<T: Clone + Into<RoomName>> Rooms for &Vec<T> {
     fn names(self) -> Vec<RoomName> {
         self.as_slice().names()
     }
@@ -117,11 +106,8 @@ impl<T: Into<RoomName>> Rooms for Vec<T> {
     }
 }
 
-impl<'a, T> Rooms for &'a [T]
-where
-    &'a T: Into<RoomName>,
-{
+impl<T: Clone + Into<RoomName>> Rooms for &[T] {
     fn names(self) -> Vec<RoomName> {
-        self.iter().map(Into::into).collect()
+        self.iter().cloned().map(Into::into).collect()
     }
 }

@@ -77,7 +77,9 @@ impl Mounts {
         let (blueprint, pattern) = namespace.blueprint(self.config.listeners_max)?;
         let mut table = self.write();
         let path = Arc::clone(blueprint.path());
-        let is_known = |template: &Template| Some(&template.pattern) == pattern.as_ref();
+        let is_known = |template: &Template| {
+            pattern.as_ref().is_some_and(|pattern| template.pattern.catches_the_same_as(pattern))
+        };
         if table.fixed.contains_key(&path) || table.patterns.iter().any(is_known) {
             return Err(MountError::Duplicate { path: (*path).into() });
         }
@@ -97,6 +99,10 @@ impl Mounts {
 
     /// A place for a socket in the namespace of this path.
     pub(crate) fn enter(self: &Arc<Self>, path: &str) -> Result<Place, NoPlace> {
+        // A pattern would catch itself, and whoever joined that would stand for all of it.
+        if path.contains(['{', '}']) {
+            return Err(NoPlace::Unknown);
+        }
         if let Some(mounted) = self.read().fixed.get(path) {
             return Ok(self.place(mounted));
         }

@@ -338,7 +338,7 @@ async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
         // Who cannot be decided about is not let in.
         if let Err(payload) = decided.unwrap_or_else(|| Err(Payload::empty())) {
             socket.end(DisconnectReason::Refused);
-            socket.clear_own();
+            lane.let_go();
             refuse(core, socket.client(), payload);
             return false;
         }

@@ -60,7 +60,8 @@ pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
     }
 }
 
-/// Connects a guest to a namespace of this server, in memory.
+/// Connects a guest to a namespace of this server, in memory, and waits until `on_connect` has
+/// returned there.
 ///
 /// # Panics
 /// When the namespace refuses, or is not there.
@@ -99,6 +100,9 @@ pub fn try_connect<A: ToPayload + ?Sized>(
         listening.close().await;
         let session = connected?;
         let socket = session.of(&path).map_err(|_| ConnectError::Timeout { after: DEADLINE })?;
+        if let Some(served) = server.socket(&path, socket.id()) {
+            served.begun().await;
+        }
         Ok(Guest { server, path, session, socket, heard })
     }
 }

@@ -72,6 +72,8 @@ struct Inner {
     client: NamespaceNumber,
     session: Arc<SessionCore>,
     scope: Arc<Scope>,
+    /// Its first hook has returned.
+    begun: OnceLock<()>,
     ended: OnceLock<DisconnectReason>,
     own: OnceLock<Box<Own>>,
 }
@@ -85,8 +87,8 @@ impl Socket {
         session: Arc<SessionCore>,
         scope: Arc<Scope>,
     ) -> Self {
-        let (ended, own) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { id, number, client, session, scope, ended, own }))
+        let (begun, ended, own) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { id, number, client, session, scope, begun, ended, own }))
     }
 
     /// Its id, the same on both ends; on a server also the name of a room with one member.
@@ -130,14 +132,7 @@ impl Socket {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn closed(&self) -> DisconnectReason {
-        loop {
-            let mut closed = pin!(self.own().closed.notified());
-            closed.as_mut().enable();
-            if let Some(reason) = self.0.ended.get() {
-                return reason.clone();
-            }
-            closed.await;
-        }
+        self.until(|socket| socket.0.ended.get().cloned()).await
     }
 
     /// Says something to the peer: see [`Emit`] for what can be chosen before `.await`.
@@ -325,9 +320,37 @@ impl Socket {
     pub(crate) fn end(&self, reason: DisconnectReason) -> bool {
         let is_first = self.0.ended.set(reason).is_ok();
         if let Some(own) = self.0.own.get().filter(|_| is_first) {
-            own.closed.notify_waiters();
+            own.changed.notify_waiters();
         }
         is_first
+    }
+
+    /// Its events are handled from now on.
+    pub(crate) fn begin(&self) {
+        let _ = self.0.begun.set(());
+        if let Some(own) = self.0.own.get() {
+            own.changed.notify_waiters();
+        }
+    }
+
+    /// Waits until its events are handled, or never will be.
+    pub(crate) async fn begun(&self) {
+        self.until(|socket| {
+            let is_over = socket.0.ended.get().is_some();
+            socket.0.begun.get().copied().or(is_over.then_some(()))
+        })
+        .await;
+    }
+
+    async fn until<T>(&self, look: impl Fn(&Self) -> Option<T>) -> T {
+        loop {
+            let mut changed = pin!(self.own().changed.notified());
+            changed.as_mut().enable();
+            if let Some(seen) = look(self) {
+                return seen;
+            }
+            changed.await;
+        }
     }
 
     pub(crate) fn session(&self) -> &Arc<SessionCore> {

@@ -16,8 +16,8 @@ pub(crate) struct Own {
     pub(crate) tally: Tally,
     /// Nothing is kept any more.
     is_over: AtomicBool,
-    /// Told when the socket has ended.
-    pub(super) closed: Notify,
+    /// Told when the socket has begun, and when it has ended.
+    pub(super) changed: Notify,
 }
 
 /// Somebody who awaits one event.

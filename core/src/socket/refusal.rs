@@ -63,8 +63,11 @@ impl Refusal {
         Self { nak, source: None }
     }
 
-    pub(crate) fn boxed(source: Box<dyn Error + Send + Sync>) -> Self {
-        Self { nak: Nak::Failed, source: Some(source) }
+    /// Fails with an error of whatever type: for those that are boxed, and so no `Error`
+    /// themselves. Its text stays on this side, in the log.
+    #[must_use]
+    pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { nak: Nak::Failed, source: Some(source.into()) }
     }
 
     /// What stays on this side stays in its log.
@@ -92,7 +95,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for Refusal {
         let error: Box<dyn Error + Send + Sync> = Box::new(error);
         match error.downcast::<Nak>() {
             Ok(nak) => Self::nak_only(*nak),
-            Err(error) => Self::boxed(error),
+            Err(error) => Self::failed(error),
         }
     }
 }

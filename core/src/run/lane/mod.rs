@@ -59,8 +59,8 @@ pub(crate) struct Lane {
     state: Mutex<State>,
     idle: Notify,
     park: Park,
-    /// Keeps a namespace of a pattern there.
-    _place: Option<Place>,
+    /// Keeps a namespace of a pattern there, until the socket is refused or over.
+    place: Mutex<Option<Place>>,
 }
 
 #[derive(Default)]
@@ -106,8 +106,8 @@ impl Lane {
         place: Option<Place>,
     ) -> Arc<Self> {
         let (state, idle, park) = (Mutex::default(), Notify::new(), Park::default());
-        let _place = place;
-        Arc::new(Self { socket, mounted, config, peer_producer, state, idle, park, _place })
+        let place = Mutex::new(place);
+        Arc::new(Self { socket, mounted, config, peer_producer, state, idle, park, place })
     }
 
     /// Lets the socket begin, or not: `open` says.
@@ -190,7 +190,13 @@ impl Lane {
         if let Some(hook) = blueprint.hook(Hook::Disconnect).filter(|_| has_begun) {
             self.run_hook("disconnect", hook, Payload::empty(), Some(reason)).await;
         }
+        self.let_go();
+    }
+
+    /// The socket is over: it keeps nothing, and its namespace not either.
+    pub(crate) fn let_go(&self) {
         self.socket.clear_own();
+        drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// The socket is in no room any more, and found nowhere.

@@ -67,6 +67,9 @@ impl Lane {
                             state.phase = if opened { Phase::Open } else { Phase::Over };
                         }
                     }
+                    if opened {
+                        self.socket.begin();
+                    }
                     self.spread();
                 }
                 Job::Begun { name, call, owed } => {
