@@ -1,8 +1,10 @@
 //! The page about listening, at both ends: whatever a server's socket can do, a client's can.
 
 use crate::stage::{HELLO, Member, Stage, hello, on_each_wire, quiet};
-use crate::support::{poll_once, within};
-use emitwire::{AckError, Config, Data, Event, ListenError, Nak, Namespace, Socket, WaitError};
+use crate::support::{becomes, poll_once, within};
+use emitwire::{
+    AckError, Config, Data, Event, ListenError, Nak, Namespace, Socket, Unhandled, WaitError,
+};
 use std::future::{IntoFuture, Ready, ready};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -225,7 +227,7 @@ async fn on_any_outgoing_of_a_namespace_is_told_of_each_broadcast_once() {
 #[tokio::test]
 async fn a_fallback_answers_what_nobody_listens_to() {
     on_each_wire(async |wire| {
-        let nak = || Namespace::new("/").unhandled(emitwire::Unhandled::Nak);
+        let nak = || Namespace::new("/").unhandled(Unhandled::Nak);
         let stage = Stage::with(wire, Config::default(), [nak()]).await;
         let ann = stage.enter_as(nak()).await;
         for (listening, speaking) in both_ways(&ann) {
@@ -268,6 +270,31 @@ async fn once_can_be_awaited() {
     .await;
 }
 
+/// It can be awaited where a socket begins too, before any other of its events is handled.
+#[tokio::test]
+async fn once_can_be_awaited_in_on_connect() {
+    on_each_wire(async |wire| {
+        let heard = Heard::default();
+        let begun = heard.by("begun");
+        let greet = move |socket: Socket| {
+            let begun = begun.clone();
+            async move {
+                let name = socket.once("name").await?;
+                begun(name).await;
+                Ok::<_, WaitError>(())
+            }
+        };
+        let namespace = quiet("/").on_connect(greet).on("hello", heard.by("heard"));
+        let stage = Stage::with(wire, Config::default(), [namespace]).await;
+        let ann = stage.enter().await;
+        within(ann.there.emit("hello", "world")).await.unwrap();
+        say(&ann.there, "name").await;
+        say(&ann.there, "hello").await;
+        assert_eq!(heard.take(), ["begun name", "heard hello", "heard hello"]);
+    })
+    .await;
+}
+
 /// Whoever awaits it gets it, and that is its answer.
 async fn say_and_be_awaited(
     speaking: &Socket,
@@ -296,7 +323,7 @@ async fn the_listeners_of_a_socket_end_with_it() {
             socket.on_any(hold).unwrap();
         }
         within(ann.session.close()).await;
-        crate::support::becomes(|| Arc::strong_count(&kept), 1).await;
+        becomes(|| Arc::strong_count(&kept), 1).await;
         for socket in [&ann.here, &ann.there] {
             assert_eq!(socket.on("details", || async {}), Err(ListenError::Closed));
             assert_eq!(socket.emitter().listener_count("details"), 0);

@@ -5,7 +5,7 @@ use crate::stage::{HELLO, Member, Stage, hello, on_each_wire, quiet, quiet_root}
 use crate::support::{becomes, endpoint, rooms, within};
 use emitwire::{
     AckError, Client, Config, ConnectError, ConnectRequest, DisconnectReason, EmitError,
-    ListenError, MountError, Namespace, Refusal, Server, Socket, WaitError,
+    ListenError, MountError, Namespace, NamespaceError, Refusal, Server, Socket, WaitError,
 };
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -151,6 +151,28 @@ async fn connect_error_is_reserved_and_there_is_on_connect_error() {
         let [ann, bob] = stage.enter_all(quiet_root).await;
         is_reserved(&stage, [&ann, &bob], "connect_error").await;
         assert_eq!(notes.now(), ["not you", "begun", "begun"]);
+    })
+    .await;
+}
+
+/// What Socket.IO calls "Invalid namespace": it is told of that namespace, and the others connect.
+#[tokio::test]
+async fn a_namespace_that_is_not_there_is_told_to_on_connect_error() {
+    on_each_wire(async |wire| {
+        let (stage, [ann]) = Stage::new(wire).await;
+        let notes = Notes::default();
+        let told = notes.clone();
+        let tell = move |error: &ConnectError| told.add(error.refusal::<String>().unwrap());
+        let client = Client::new(endpoint(&stage.url)).mount(quiet("/"));
+        let client = client.mount(quiet("/nowhere").on_connect_error(tell));
+        let session = within(client.connect()).await.unwrap();
+        assert_eq!(notes.now(), ["no such namespace"]);
+        match session.of("/nowhere") {
+            Err(NamespaceError::Refused { path, .. }) => assert_eq!(&*path, "/nowhere"),
+            other => panic!("{other:?}"),
+        }
+        within(session.of("/").unwrap().emit("hello", "world").ack::<()>()).await.unwrap();
+        assert_eq!(stage.heard(&ann).await, [""; 0]);
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, Wire, on_each_wire, quiet, quiet_root};
 use crate::support::{becomes, within};
-use emitwire::{Config, RoomEvent};
+use emitwire::{Config, RoomEvent, Socket};
 use std::sync::{Arc, Mutex};
 
 /// What was told so far, of one kind.
@@ -87,7 +87,7 @@ async fn a_join_of_a_room_is_told_with_the_socket_and_once() {
         within(ann.here.join("room1")).await.unwrap();
         within(stage.everyone().join_all("room1")).await.unwrap();
         let news = told.of(|event| matches!(event, RoomEvent::Joined(..)));
-        let joined = |socket: &emitwire::Socket| RoomEvent::Joined(socket.id(), "room1".into());
+        let joined = |socket: &Socket| RoomEvent::Joined(socket.id(), "room1".into());
         assert_eq!(news, [joined(&ann.here), joined(&bob.here)]);
     })
     .await;
@@ -101,8 +101,7 @@ async fn a_leave_of_a_room_is_told_with_the_socket_and_once() {
         let [ann, bob] = stage.enter_all(quiet_root).await;
         within(stage.everyone().join_all(["room1", "room2"])).await.unwrap();
         let news = || told.of(|event| matches!(event, RoomEvent::Left(..)));
-        let left =
-            |socket: &emitwire::Socket, room: &str| RoomEvent::Left(socket.id(), room.into());
+        let left = |socket: &Socket, room: &str| RoomEvent::Left(socket.id(), room.into());
         within(ann.here.leave(["room1", "never joined"])).await.unwrap();
         within(ann.here.leave("room1")).await.unwrap();
         let mut wanted = vec![left(&ann.here, "room1")];

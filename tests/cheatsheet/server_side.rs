@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, hello, on_each_wire, quiet, quiet_root};
 use crate::support::{becomes, within};
-use emitwire::{AckError, Config, Data, Namespace, Refusal, Socket, SocketId};
+use emitwire::{AckError, Config, Data, Nak, Namespace, Refusal, Socket, SocketId};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -240,6 +240,34 @@ async fn some_clients_did_not_acknowledge_in_the_given_delay() {
         }
         assert!(within(answers.next()).await.is_none());
         assert_eq!(stage.hellos([&ann, &bob]).await, [1, 1]);
+    })
+    .await;
+}
+
+/// The same without waiting for the delay: whoever leaves will not answer, and nobody need not.
+#[tokio::test]
+async fn clients_that_leave_are_not_waited_for() {
+    on_each_wire(async |wire| {
+        let stage = Stage::with(wire, Config::default(), [quiet("/")]).await;
+        let [ann, bob] = stage.enter_all(silent).await;
+        let long = stage.everyone().timeout(Duration::from_secs(3600));
+        let nobody = long.clone().to("nobody");
+        let answers = within(nobody.emit("hello", "world").ack::<u32>()).await.unwrap();
+        assert_eq!(within(answers.all()).await.len(), 0);
+        let mut answers = within(long.emit("hello", "world").ack::<u32>()).await.unwrap();
+        assert_eq!(stage.hellos([&ann, &bob]).await, [1, 1]);
+        let (first, second) = (ann.here.id(), bob.here.id());
+        ann.there.disconnect("");
+        for (id, leave) in [(first, None), (second, Some(bob.session))] {
+            drop(leave);
+            let (member, answer) = within(answers.next()).await.unwrap();
+            assert_eq!(member, id);
+            match answer {
+                Err(AckError::Closed | AckError::Refused(Nak::Closed)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(within(answers.next()).await.is_none());
     })
     .await;
 }

@@ -3,7 +3,7 @@
 
 use crate::stage::{Member, Stage, hello, on_each_wire};
 use crate::support::{at_once, becomes, rooms, sockets, within};
-use emitwire::{DisconnectReason, Fanout, NamespaceError, SocketId};
+use emitwire::{DisconnectReason, Fanout, NamespaceError, Socket, SocketId};
 
 fn reached(fanout: Fanout) -> (usize, usize) {
     (fanout.accepted, fanout.dropped)
@@ -122,7 +122,7 @@ async fn fetch_sockets_returns_the_selected_sockets() {
             let ids = at_once(selection.sockets()).unwrap();
             assert_eq!(who(&ids, members), wanted, "row {row}");
             let held = within(selection.local_sockets()).await.unwrap();
-            let held: Vec<_> = held.iter().map(emitwire::Socket::id).collect();
+            let held: Vec<_> = held.iter().map(Socket::id).collect();
             assert_eq!(held, ids, "row {row}");
         }
     })
