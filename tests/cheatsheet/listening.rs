@@ -318,7 +318,10 @@ async fn the_listeners_of_a_socket_end_with_it() {
         let kept = Arc::new(());
         for socket in [&ann.here, &ann.there] {
             let keeps = Arc::clone(&kept);
-            let hold = move || ready(drop(Arc::clone(&keeps)));
+            let hold = move || {
+                let _keeps = &keeps;
+                ready(())
+            };
             socket.on("details", hold.clone()).unwrap();
             socket.on_any(hold).unwrap();
         }
