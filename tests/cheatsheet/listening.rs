@@ -336,3 +336,38 @@ async fn the_listeners_of_a_socket_end_with_it() {
     })
     .await;
 }
+
+/// "`socket.onAny(listener)` adds a listener that will be fired when any event is emitted": also
+/// one that somebody awaits
+#[tokio::test]
+async fn on_any_hears_an_event_that_is_awaited() {
+    on_each_wire(async |wire| {
+        let (_stage, [ann]) = Stage::new(wire).await;
+        for (listening, speaking) in both_ways(&ann) {
+            let heard = Heard::default();
+            listening.on_any(heard.by("any")).unwrap();
+            let waiting = listening.once("details").into_future();
+            say_and_be_awaited(speaking, waiting).await;
+            assert_eq!(heard.take(), ["any details"]);
+        }
+    })
+    .await;
+}
+
+/// None can be added behind the end either where none was before: nobody would let go of it.
+#[tokio::test]
+async fn nobody_listens_to_a_socket_that_has_ended() {
+    on_each_wire(async |wire| {
+        let (stage, [ann]) = Stage::new(wire).await;
+        within(ann.session.close()).await;
+        becomes(|| stage.server.stats().sessions, 0).await;
+        for socket in [&ann.here, &ann.there] {
+            assert!(socket.ended().is_some());
+            assert_eq!(socket.on("details", || async {}), Err(ListenError::Closed));
+            assert_eq!(socket.on_any(|| async {}), Err(ListenError::Closed));
+            assert_eq!(socket.on_any_outgoing(|_| {}), Err(ListenError::Closed));
+            assert_eq!(socket.once("details").then(|| async {}), Err(ListenError::Closed));
+        }
+    })
+    .await;
+}

@@ -307,3 +307,18 @@ async fn remove_listener_is_reserved_and_there_is_on_listener_removed() {
     })
     .await;
 }
+
+/// Whether anybody is there makes no difference: a pattern has no namespaces before its sockets.
+#[tokio::test]
+async fn a_reserved_name_is_refused_also_where_nobody_is_yet() {
+    on_each_wire(async |wire| {
+        let stage = Stage::with(wire, Config::default(), [quiet("/org-{id}")]).await;
+        for path in ["/org-{id}", "/org-7"] {
+            match within(stage.server.of(path).emit("connect", "world")).await {
+                Err(EmitError::Reserved { name }) => assert_eq!(&*name, "connect"),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    })
+    .await;
+}

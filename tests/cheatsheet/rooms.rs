@@ -1,7 +1,7 @@
 //! The page about rooms.
 
 use crate::stage::{Member, Stage, hello, on_each_wire, quiet, quiet_root};
-use crate::support::{becomes, rooms, sockets, within};
+use crate::support::{at_once, becomes, rooms, sockets, within};
 use emitwire::{Config, DisconnectReason, RoomError, RoomName, Server, Socket};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -261,6 +261,34 @@ async fn a_socket_that_the_server_disconnects_hears_why() {
         ];
         assert_eq!(ends, wanted);
         assert_eq!(all_rooms(&stage.server), []);
+    })
+    .await;
+}
+
+/// "Upon disconnection, sockets `leave` all the channels": whoever has disconnected a socket and
+/// then speaks to the others does not reach it
+#[tokio::test]
+async fn a_socket_that_was_disconnected_hears_nothing_that_is_said_behind_it() {
+    type Dismiss = fn(&Stage, &Member);
+    let ways: [Dismiss; 2] = [
+        |_, ann| ann.here.disconnect("bye"),
+        |stage, ann| {
+            let one = stage.everyone().to(ann.here.id());
+            assert_eq!(at_once(one.disconnect_all("bye")).unwrap().accepted, 1);
+        },
+    ];
+    on_each_wire(async |wire| {
+        for dismiss in ways {
+            let (stage, [ann, bob]) = Stage::new(wire).await;
+            within(ann.here.join("room1")).await.unwrap();
+            dismiss(&stage, &ann);
+            assert_eq!(hello(&stage.everyone()).await, 1);
+            assert_eq!(hello(&stage.everyone().to("room1")).await, 0);
+            assert_eq!(sockets(&stage.everyone()), [bob.here.id()]);
+            assert_eq!(within(ann.here.join("room2")).await, Err(RoomError::Closed));
+            becomes(|| ann.there.ended().is_some(), true).await;
+            assert_eq!(stage.heard_before_its_end(&ann), [""; 0]);
+        }
     })
     .await;
 }

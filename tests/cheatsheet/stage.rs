@@ -153,6 +153,11 @@ impl Stage {
         self.at_clients.take(&member.there)
     }
 
+    /// What a member whose socket has ended had heard since the last look.
+    pub(crate) fn heard_before_its_end(&self, member: &Member) -> Vec<String> {
+        self.at_clients.take(&member.there)
+    }
+
     /// What this member has said to the server since the last look.
     pub(crate) async fn heard_from(&self, member: &Member) -> Vec<String> {
         within(member.there.emit(FENCE, &()).ack::<()>()).await.unwrap();
