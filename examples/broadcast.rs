@@ -39,7 +39,7 @@ async fn juror(name: &'static str, votes: Namespace, gone: &Gone) -> Result<Sess
     Ok(session)
 }
 
-/// Answers come as they are given, each with whose it is, and at the deadline those that never came.
+/// Answers come as they are given, each with whose it is, and at the deadline those that are late.
 async fn ballot(server: &Server, jury: &Broadcast) -> Result<(), BoxError> {
     let mut answers = jury.emit("vote", "guilty?").ack::<bool>().timeout(DEADLINE).await?;
     assert_eq!((answers.fanout().accepted, answers.fanout().dropped), (3, 0));

@@ -1,5 +1,5 @@
-//! What the compiler says to whoever makes a usual mistake, in our own words. Its words are its own,
-//! and no test holds them.
+//! What the compiler says to whoever makes a usual mistake, in our own words. Its words are its
+//! own, and no test holds them.
 //!
 //! All snippets are checked by one cargo, as programs of a package that is made for it. It has a
 //! folder of its own to build into, because the lock on the usual one may be taken.
