@@ -58,3 +58,7 @@ pub use endpoint::{Endpoint, EndpointError, schemes};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/FROM_SOCKETIO.md")]
+struct FromSocketIo;
