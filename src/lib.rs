@@ -26,8 +26,8 @@ mod endpoint;
 
 pub use async_trait::async_trait; // transports are written with it
 pub use emitwire_core::handler::{
-    Auth, BoxError, ConnectRequest, Data, FromEvent, Handler, IntoReply, MountError, Namespace,
-    Path, State, Unhandled,
+    Auth, BoxError, ConnectRequest, Data, EventService, FromEvent, Handler, IntoReply, MountError,
+    Namespace, Path, State, Unhandled,
 };
 pub use emitwire_core::protocol::{
     Args, DisconnectReason, Event, EventId, EventName, LossReason, Nak, Payload, PayloadError,

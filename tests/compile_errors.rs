@@ -36,7 +36,7 @@ const MISTAKES: [Mistake; 6] = [
                fn chat() -> Namespace { Namespace::new(\"/\").on(\"say\", say) }",
         wrong: "String",
         right: "Data<String>",
-        told: &["is no handler", "its arguments implement `FromEvent`"],
+        told: &["a handler cannot ask for `String`", "ask for `Socket`, `Data<T>`"],
     },
     Mistake {
         name: "a_result_that_is_no_reply",
@@ -45,7 +45,7 @@ const MISTAKES: [Mistake; 6] = [
                fn chat() -> Namespace { Namespace::new(\"/\").on(\"say\", say) }",
         wrong: "Own",
         right: "u8",
-        told: &["is no handler", "its result `IntoReply`, and its future is `Send`"],
+        told: &["a handler cannot return", "or `Data(value)` for a type of your own"],
     },
     Mistake {
         name: "a_value_where_a_handler_is_wanted",
@@ -72,8 +72,8 @@ const MISTAKES: [Mistake; 6] = [
     Mistake {
         name: "something_that_names_no_room",
         code: "fn red(socket: &Socket) -> Broadcast { socket.to(HERE) }",
-        wrong: "vec![7]",
-        right: "vec![\"red\"]",
+        wrong: "7",
+        right: "\"red\"",
         told: &["names no room", "pass a name, a socket id, or an array, slice or `Vec` of these"],
     },
     Mistake {
@@ -97,8 +97,7 @@ const MISTAKES: [Mistake; 6] = [
                fn chat() -> Namespace { Namespace::new(\"/\").layer(Around) }",
         wrong: "Debug",
         right: "Clone",
-        // A bound on a type of the layer's has no sentence of ours; where it stands is said.
-        told: &["Namespace::layer"],
+        told: &["cannot stand around handlers", "a stack of layers is cloned for each event"],
     },
 ];
 

@@ -30,7 +30,7 @@ async fn an_event_may_be_awaited_before_the_connect_hook_has_returned() {
         Ok::<_, emitwire::Refusal>(())
     });
     let server = Server::new().mount(namespace).unwrap();
-    let mut ann = testing::connect(&server, "/").await;
+    let mut ann = testing::connect_early(&server, "/").await;
     within(ann.emit("name", "Ann").ack::<()>()).await.unwrap();
     assert_eq!(ann.expect::<String>("welcome").await, "Ann");
 }

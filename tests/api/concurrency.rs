@@ -64,7 +64,8 @@ async fn events_that_waited_for_the_connect_hook_run_beside_each_other() {
         let held = Arc::clone(&waits);
         async move { held.acquire().await.unwrap().forget() }
     });
-    let (_server, ann, _socket) = one(namespace).await;
+    let server = Server::new().mount(namespace).unwrap();
+    let ann = testing::connect_early(&server, "/").await;
     for number in 0..3 {
         within(ann.emit("work", &number)).await.unwrap();
     }

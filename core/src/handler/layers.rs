@@ -21,6 +21,32 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What ends at the listeners, with all layers around it.
 pub(crate) type Inbound = BoxCloneSyncService<Envelope, Ack, BoxError>;
 
+/// What a layer makes of the services inside it, so that it can stand around handlers. Nobody
+/// implements it by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand around handlers",
+    note = "a layer's service is a `tower_service::Service<Envelope, Response = Ack>` whose future \
+            is `Send`",
+    note = "it is `Clone`, `Send` and `Sync`: a stack of layers is cloned for each event"
+)]
+pub trait EventService:
+    Service<Envelope, Response = Ack, Error: Into<BoxError>, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+#[diagnostic::do_not_recommend]
+impl<S> EventService for S
+where
+    S: Service<Envelope, Response = Ack> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+}
+
 /// The innermost service: calls the listeners. Always ready.
 #[derive(Clone)]
 pub(super) struct Dispatch(pub(super) Emitter);

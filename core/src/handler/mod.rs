@@ -16,7 +16,7 @@ mod request;
 
 pub use error::MountError;
 pub use extract::{Auth, Data, FromEvent, State};
-pub use layers::BoxError;
+pub use layers::{BoxError, EventService};
 pub(crate) use layers::{Inbound, nak_of};
 pub(crate) use listeners::{Listeners, hears, hears_any, only_listener, to_ack};
 pub(crate) use namespace::{Blueprint, Hook};

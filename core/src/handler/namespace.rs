@@ -2,7 +2,8 @@
 
 use super::layers::{Dispatch, Inbound};
 use super::{
-    BoxError, ConnectRequest, FromEvent, Handler, IntoReply, MountError, Pattern, erase, needs_of,
+    BoxError, ConnectRequest, EventService, FromEvent, Handler, IntoReply, MountError, Pattern,
+    erase, needs_of,
 };
 use crate::protocol::{EVENT_NAME_BYTES_MAX, Event, Payload};
 use crate::room::{OnRoom, RoomEvent, SlowPolicy, shielded};
@@ -287,10 +288,7 @@ impl Namespace {
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn layer<L>(self, layer: L) -> Self
     where
-        L: Layer<Inbound> + Send + Sync + 'static,
-        L::Service: Service<Envelope, Response = Ack> + Clone + Send + Sync + 'static,
-        <L::Service as Service<Envelope>>::Error: Into<BoxError>,
-        <L::Service as Service<Envelope>>::Future: Send + 'static,
+        L: Layer<Inbound, Service: EventService> + Send + Sync + 'static,
     {
         self.0
             .settings()

@@ -77,11 +77,39 @@ pub fn connect(server: &Server, path: &str) -> impl Future<Output = Guest> {
     }
 }
 
+/// As [`connect`], without waiting for `on_connect`: for one that itself awaits its client.
+///
+/// # Panics
+/// When the namespace refuses, or is not there.
+#[track_caller]
+pub fn connect_early(server: &Server, path: &str) -> impl Future<Output = Guest> {
+    let place = Location::caller();
+    let connecting = come_in(server, path, &());
+    async move {
+        match connecting.await {
+            Ok(guest) => guest,
+            Err(error) => panic!("{error}, connected at {place}"),
+        }
+    }
+}
+
 /// As [`connect`], with something to show to `authorize`.
 ///
 /// # Errors
 /// As [`Client::connect`].
-pub fn try_connect<A: ToPayload + ?Sized>(
+pub async fn try_connect<A: ToPayload + ?Sized>(
+    server: &Server,
+    path: &str,
+    auth: &A,
+) -> Result<Guest, ConnectError> {
+    let guest = come_in(server, path, auth).await?;
+    if let Some(served) = server.socket(path, guest.id()) {
+        served.begun().await;
+    }
+    Ok(guest)
+}
+
+fn come_in<A: ToPayload + ?Sized>(
     server: &Server,
     path: &str,
     auth: &A,
@@ -100,9 +128,6 @@ pub fn try_connect<A: ToPayload + ?Sized>(
         listening.close().await;
         let session = connected?;
         let socket = session.of(&path).map_err(|_| ConnectError::Timeout { after: DEADLINE })?;
-        if let Some(served) = server.socket(&path, socket.id()) {
-            served.begun().await;
-        }
         Ok(Guest { server, path, session, socket, heard })
     }
 }

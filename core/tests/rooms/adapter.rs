@@ -370,6 +370,6 @@ fn threads_that_join_leave_and_say_something_leave_the_rooms_whole() {
             });
         }
     });
-    assert_eq!(all_rooms(&adapter), []);
-    assert_eq!(sockets(&adapter, &Selection::default()), []);
+    assert_eq!(all_rooms(adapter), []);
+    assert_eq!(sockets(adapter, &Selection::default()), []);
 }
