@@ -14,6 +14,7 @@ mod deadline;
 mod garbage;
 mod handshake;
 mod hooks;
+mod loose_ends;
 mod namespaces;
 mod order;
 mod payloads;
