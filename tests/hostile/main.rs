@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod answers;
+mod api;
 mod bounds;
 mod client_side;
 mod crowds;
@@ -12,6 +14,8 @@ mod deadline;
 mod garbage;
 mod handshake;
 mod hooks;
+mod loose_ends;
+mod namespaces;
 mod order;
 mod payloads;
 mod slow;

@@ -8,7 +8,7 @@ use emitwire::{
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
@@ -20,13 +20,25 @@ const PACE: Duration = Duration::from_millis(5);
 /// How many rounds follow whatever happened.
 const ROUNDS_AFTER: u64 = 3;
 
+/// From how many answers it is told how long the ten wait for one.
+const WAITS_MIN: usize = 500;
+
+/// So much longer than before, and so much besides, the ten may wait while somebody misbehaves.
+/// The machine is shared; what blocks a worker or holds a lock for long is far above it.
+const WAIT_FACTOR: u32 = 10;
+const WAIT_SLACK: Duration = Duration::from_millis(250);
+
 /// A server with the room `lobby` in `/chat`, and ten clients that talk in it.
 pub(crate) struct Chat {
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
     members: Vec<Member>,
     stop: Arc<AtomicBool>,
+    waits: Waits,
 }
+
+/// How long each answer took, since somebody last looked.
+type Waits = Arc<Mutex<Vec<Duration>>>;
 
 struct Member {
     session: Session,
@@ -57,7 +69,7 @@ impl Chat {
         }
         let tcp = super::listen(&server, "tcp://127.0.0.1:0").await;
         let address = tcp.endpoint().trim_start_matches("tcp://").parse().unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, waits) = (Arc::new(AtomicBool::new(false)), Waits::default());
         let mut members = Vec::new();
         for me in 0..MEMBERS {
             let ear = Arc::new(Ear::default());
@@ -72,10 +84,12 @@ impl Chat {
         let members = members.into_iter().map(|(me, ear, session)| {
             let said = Arc::new(AtomicU64::new(0));
             let socket = session.of("/chat").unwrap();
-            let talk = tokio::spawn(talk(me, socket, Arc::clone(&said), Arc::clone(&stop)));
+            let rounds = Rounds { said: Arc::clone(&said), waits: Arc::clone(&waits) };
+            let talk = tokio::spawn(talk(me, socket, rounds, Arc::clone(&stop)));
             Member { session, talk, said, ear }
         });
-        Self { server, address, members: members.collect(), stop }
+        let members = members.collect();
+        Self { server, address, members, stop, waits }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -101,6 +115,31 @@ impl Chat {
 
     fn noises(&self) -> Vec<u64> {
         self.members.iter().map(|member| member.ear.noise.load(Ordering::Acquire)).collect()
+    }
+
+    /// Whoever asked at whatever moment since the last look had, 99 of 100 times, its answer after
+    /// this. A member that waits asks nothing, so a long wait stands for all that it would have
+    /// asked meanwhile.
+    pub(crate) async fn wait_p99(&self) -> Duration {
+        becomes(|| self.waits.lock().unwrap().len() >= WAITS_MIN, true).await;
+        let waits = std::mem::take(&mut *self.waits.lock().unwrap());
+        let since = |wait: Duration| {
+            let steps = (wait.as_nanos() / PACE.as_nanos()) as u32;
+            (0..=steps).map(move |step| wait - PACE * step)
+        };
+        let mut waits: Vec<_> = waits.into_iter().flat_map(since).collect();
+        waits.sort_unstable();
+        waits[waits.len() * 99 / 100]
+    }
+
+    /// The ten have not waited much longer for their answers since the last look than before.
+    #[track_caller]
+    pub(crate) fn is_undisturbed(&self, before: Duration) -> impl Future<Output = ()> {
+        let place = std::panic::Location::caller();
+        async move {
+            let (now, most) = (self.wait_p99().await, before * WAIT_FACTOR + WAIT_SLACK);
+            assert!(now <= most, "the ten wait {now:?}, {before:?} before, at {place}");
+        }
     }
 
     /// A few more rounds; then nobody has missed or doubled anything, nobody was disconnected, and
@@ -190,15 +229,23 @@ impl Ear {
     }
 }
 
-async fn talk(me: usize, socket: Socket, said: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> u64 {
+/// What a member tells of its rounds.
+struct Rounds {
+    said: Arc<AtomicU64>,
+    waits: Waits,
+}
+
+async fn talk(me: usize, socket: Socket, rounds: Rounds, stop: Arc<AtomicBool>) -> u64 {
     let mut pace = interval(PACE);
     let mut number = 0;
     while !stop.load(Ordering::Acquire) {
         pace.tick().await;
         number += 1;
+        let began = Instant::now();
         let heard: u64 = within(socket.emit("say", &(me, number)).ack()).await.unwrap();
         assert_eq!(heard, number, "the answer is to this event");
-        said.store(number, Ordering::Release);
+        rounds.waits.lock().unwrap().push(began.elapsed());
+        rounds.said.store(number, Ordering::Release);
     }
     number
 }
