@@ -26,7 +26,7 @@ const WAITS_MIN: usize = 500;
 /// So much longer than before, and so much besides, the ten may wait while somebody misbehaves.
 /// The machine is shared; what blocks a worker or holds a lock for long is far above it.
 const WAIT_FACTOR: u32 = 10;
-const WAIT_SLACK: Duration = Duration::from_millis(250);
+const WAIT_SLACK: Duration = Duration::from_millis(750);
 
 /// A server with the room `lobby` in `/chat`, and ten clients that talk in it.
 pub(crate) struct Chat {

@@ -131,7 +131,7 @@ pub enum ProtocolError {
         number: u32,
     },
     /// More namespaces than allowed, or a number used twice.
-    #[error("namespace number {number} is not the next one, or one too many")]
+    #[error("namespace number {number} is not the next one, or unknown")]
     NamespaceNumber {
         /// The number asked for.
         number: u32,

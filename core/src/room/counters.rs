@@ -161,7 +161,7 @@ counters! {
     unheard,
     /// Events of this side that the peer answered with a nak.
     refused_by_peer,
-    /// Answers of peers that nobody waited for: late, repeated, or never asked for.
+    /// Acks of peers that nobody waited for: late, repeated, or never asked for.
     unasked,
     /// Events that wait for a listener now.
     parked,

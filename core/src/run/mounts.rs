@@ -247,6 +247,10 @@ impl Drop for Place {
         }
         let mut table = self.mounts.write();
         let Some(born) = table.born.get_mut(path) else { return };
+        // It may be mounted as it is, too, and this was a place there.
+        if !Arc::ptr_eq(&born.mounted, &self.mounted) {
+            return;
+        }
         born.places -= 1;
         if born.places == 0 {
             let ended = table.born.remove(path);

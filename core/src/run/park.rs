@@ -1,7 +1,7 @@
 //! Parked events: they arrived before anybody listened.
 
 use super::answer::Owed;
-use crate::protocol::Event;
+use crate::protocol::{Event, EventName};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
@@ -71,12 +71,18 @@ impl Park {
         parked.events
     }
 
+    /// Whether an event of this name is parked.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        let parked = self.lock();
+        parked.as_ref().is_some_and(|it| it.events.iter().any(|it| it.event.name == *name))
+    }
+
     /// Takes out what is heard now or has waited long enough; says when the next one has. With
     /// the last event its keeper is forgotten.
     pub(super) fn take_due(
         &self,
         now: Instant,
-        hears: impl Fn(&str) -> bool,
+        mut hears: impl FnMut(&EventName) -> bool,
     ) -> (Vec<Due>, Option<Instant>) {
         let mut parked = self.lock();
         let Some(place) = &mut *parked else { return (Vec::new(), None) };

@@ -133,10 +133,14 @@ impl Sockets {
         let number = connect.number;
         let open = self.joined.len() + self.ending.len();
         let full = open >= self.config.namespaces_per_session_max;
-        if number.0 != self.asked || full {
+        if number.0 != self.asked {
             return Err(ProtocolError::NamespaceNumber { number: number.0 });
         }
         self.asked += 1;
+        if full {
+            refuse(&self.core, number, words("too many namespaces in one session"));
+            return Ok(());
+        }
         let place = match mounts.enter(&connect.path) {
             Ok(place) => place,
             Err(NoPlace::Unknown) => {
@@ -232,7 +236,10 @@ impl Sockets {
                 }
             }
         }
-        self.core.counters.unasked.add(1);
+        // A nak comes also where no answer was asked for.
+        if answer.is_ok() {
+            self.core.counters.unasked.add(1);
+        }
     }
 
     /// Events that were removed before they were written are answered as lost.

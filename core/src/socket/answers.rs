@@ -65,7 +65,8 @@ impl<T: ToPayload + ?Sized, R> IntoFuture for EmitBroadcastWithAck<'_, T, R> {
 /// ```
 #[must_use = "answers are lost unless they are looked at"]
 pub struct Answers<R> {
-    gathering: Option<Gathering>,
+    /// Of one namespace, or of several that a pattern has brought about.
+    gatherings: Vec<Gathering>,
     fanout: Fanout,
     after: Duration,
     until: Instant,
@@ -77,22 +78,19 @@ pub struct Answers<R> {
 
 impl<R> Answers<R> {
     pub(super) fn new(
-        gathering: Gathering,
+        gatherings: Vec<Gathering>,
         fanout: Fanout,
         after: Duration,
         event_bytes_max: usize,
     ) -> Self {
-        let gathering = Some(gathering);
         let until = super::core::after(after);
         let (deadline, late, decoded) = (None, Vec::new(), PhantomData);
-        Self { gathering, fanout, after, until, deadline, late, event_bytes_max, decoded }
+        Self { gatherings, fanout, after, until, deadline, late, event_bytes_max, decoded }
     }
 
     /// There was nobody to ask.
     pub(super) fn none() -> Self {
-        let (until, after, decoded) = (Instant::now(), Duration::ZERO, PhantomData);
-        let (deadline, late, fanout) = (None, Vec::new(), Fanout::default());
-        Self { gathering: None, fanout, after, until, deadline, late, event_bytes_max: 0, decoded }
+        Self::new(Vec::new(), Fanout::default(), Duration::ZERO, 0)
     }
 
     /// How many mailboxes took the event.
@@ -124,26 +122,26 @@ impl<R: DeserializeOwned> Answers<R> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketId, Result<R, AckError>)>> {
-        let Some(gathering) = &mut self.gathering else { return Poll::Ready(None) };
         loop {
-            match gathering.poll_next(cx) {
-                Poll::Ready(Some((member, answer))) => {
-                    let answer = AckError::judge(answer, self.event_bytes_max);
-                    return Poll::Ready(Some((member, answer)));
-                }
-                Poll::Ready(None) => {
-                    let late = self.late.pop();
-                    let timeout = Err(AckError::Timeout { after: self.after });
-                    return Poll::Ready(late.map(|member| (member, timeout)));
-                }
-                Poll::Pending => {
-                    let until = self.until;
-                    let deadline =
-                        self.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
-                    ready!(deadline.as_mut().poll(cx));
-                    self.late = gathering.give_up();
+            let mut place = 0;
+            while let Some(gathering) = self.gatherings.get_mut(place) {
+                match gathering.poll_next(cx) {
+                    Poll::Ready(Some((member, answer))) => {
+                        let answer = AckError::judge(answer, self.event_bytes_max);
+                        return Poll::Ready(Some((member, answer)));
+                    }
+                    Poll::Ready(None) => drop(self.gatherings.swap_remove(place)),
+                    Poll::Pending => place += 1,
                 }
             }
+            if self.gatherings.is_empty() {
+                let timeout = Err(AckError::Timeout { after: self.after });
+                return Poll::Ready(self.late.pop().map(|member| (member, timeout)));
+            }
+            let until = self.until;
+            let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            ready!(deadline.as_mut().poll(cx));
+            self.late = self.gatherings.iter_mut().flat_map(Gathering::give_up).collect();
         }
     }
 }

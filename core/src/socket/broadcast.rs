@@ -161,10 +161,10 @@ impl Broadcast {
     /// [`RoomError::NotOnServer`], [`RoomError::NotMounted`].
     ///
     /// # Cancel safety
-    /// It is done at its first poll or not at all.
+    /// It is done when it is ready, or not at all.
     pub async fn join_all(&self, rooms: impl Rooms) -> Result<Fanout, RoomError> {
         let rooms = rooms.names();
-        self.all(|adapter| adapter.join_all(&self.selection, &rooms))
+        cooperative(async { self.all(|adapter| adapter.join_all(&self.selection, &rooms)) }).await
     }
 
     /// Has each of them leave these rooms.
@@ -173,10 +173,10 @@ impl Broadcast {
     /// [`RoomError::NotOnServer`], [`RoomError::NotMounted`].
     ///
     /// # Cancel safety
-    /// It is done at its first poll or not at all.
+    /// It is done when it is ready, or not at all.
     pub async fn leave_all(&self, rooms: impl Rooms) -> Result<Fanout, RoomError> {
         let rooms = rooms.names();
-        self.all(|adapter| adapter.leave_all(&self.selection, &rooms))
+        cooperative(async { self.all(|adapter| adapter.leave_all(&self.selection, &rooms)) }).await
     }
 
     /// Has each of them end, with words for its peer: see [`Socket::disconnect`].
@@ -185,9 +185,10 @@ impl Broadcast {
     /// [`RoomError::NotOnServer`], [`RoomError::NotMounted`].
     ///
     /// # Cancel safety
-    /// It is done at its first poll or not at all.
+    /// It is done when it is ready, or not at all.
     pub async fn disconnect_all(&self, words: &str) -> Result<Fanout, RoomError> {
-        self.all(|adapter| adapter.disconnect_all(&self.selection, words))
+        cooperative(async { self.all(|adapter| adapter.disconnect_all(&self.selection, words)) })
+            .await
     }
 
     fn all(&self, verb: impl Fn(&dyn Adapter) -> Fanout) -> Result<Fanout, RoomError> {
@@ -258,8 +259,7 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
         let Some(served) = scopes.iter().find_map(|scope| scope.served.as_ref()) else {
             return self.check().map(|()| Fanout::default());
         };
-        let id = served.producer.mint();
-        scopes.iter().map(|scope| self.send_in(scope, id, None)).sum()
+        scopes.iter().map(|scope| self.send_in(scope, served.producer.mint(), None)).sum()
     }
 
     /// Sends it, and begins to wait for the answers.
@@ -268,12 +268,17 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
         let Some(served) = scopes.iter().find_map(|scope| scope.served.as_ref()) else {
             return self.check().map(|()| Answers::none());
         };
-        let id = served.producer.mint();
         let after = self.timeout.unwrap_or(served.ack_timeout);
-        let (open, gathering) = served.acks.open(id);
-        let send = |scope: &Arc<Scope>| self.send_in(scope, id, Some(open.set()));
-        let fanout = scopes.iter().map(send).sum::<Result<Fanout, EmitError>>()?;
-        Ok(Answers::new(gathering, fanout, after, served.event_bytes_max))
+        // In each namespace it is an event of its own: a session may be in several of them.
+        let (mut gatherings, mut fanouts) = (Vec::new(), Vec::new());
+        for scope in scopes {
+            let id = served.producer.mint();
+            let (open, gathering) = served.acks.open(id);
+            fanouts.push(self.send_in(scope, id, Some(open.set()))?);
+            gatherings.push(gathering);
+        }
+        let fanout = fanouts.into_iter().sum();
+        Ok(Answers::new(gatherings, fanout, after, served.event_bytes_max))
     }
 
     fn send_in(

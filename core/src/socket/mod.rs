@@ -45,6 +45,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::oneshot;
+use tokio::task::coop::cooperative;
 
 /// One session in one namespace: what handlers hold. Cheap to clone; the same on both ends.
 ///
@@ -270,9 +271,11 @@ impl Socket {
     /// [`RoomError::TooManyRooms`].
     ///
     /// # Cancel safety
-    /// It is done at its first poll or not at all.
+    /// It is done when it is ready, or not at all.
     pub async fn join(&self, rooms: impl Rooms) -> Result<(), RoomError> {
-        self.served()?.adapter.join(self.0.id, &rooms.names())
+        let (served, rooms) = (self.served()?, rooms.names());
+        // A loop that only joins lets others run now and then.
+        cooperative(async { served.adapter.join(self.0.id, &rooms) }).await
     }
 
     /// Leaves rooms; those it is not in do not matter. Ending leaves all of them by itself.
@@ -281,9 +284,10 @@ impl Socket {
     /// [`RoomError::NotOnServer`] on a client.
     ///
     /// # Cancel safety
-    /// It is done at its first poll or not at all.
+    /// It is done when it is ready, or not at all.
     pub async fn leave(&self, rooms: impl Rooms) -> Result<(), RoomError> {
-        self.served()?.adapter.leave(self.0.id, &rooms.names());
+        let (served, rooms) = (self.served()?, rooms.names());
+        cooperative(async { served.adapter.leave(self.0.id, &rooms) }).await;
         Ok(())
     }
 
@@ -320,6 +324,7 @@ impl Socket {
     pub(crate) fn end(&self, reason: DisconnectReason) -> bool {
         let is_first = self.0.ended.set(reason).is_ok();
         if let Some(own) = self.0.own.get().filter(|_| is_first) {
+            own.end_waits();
             own.changed.notify_waiters();
         }
         is_first
@@ -416,7 +421,13 @@ impl Socket {
         if own.waiting() >= max {
             return Err(ListenError::TooMany { max }.into());
         }
-        let waiting = own.wait(name).ok_or(ListenError::Closed)?;
+        let closed =
+            || WaitError::Closed { reason: self.ended().unwrap_or(DisconnectReason::Closed) };
+        let waiting = own.wait(name).ok_or_else(closed)?;
+        if self.0.ended.get().is_some() {
+            // Its end may have found nobody who waits, just before.
+            own.end_waits();
+        }
         emitter.tell_changed();
         Ok(waiting)
     }

@@ -4,14 +4,15 @@ use super::Emitter;
 use crate::protocol::{Event, EventName};
 use crate::room::{Counter, Queue};
 use std::any::{Any, TypeId};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 #[derive(Default)]
 pub(crate) struct Own {
     emitter: OnceLock<Emitter>,
-    waiters: Mutex<Vec<Waiter>>,
+    waiters: Mutex<Waiters>,
     data: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
     pub(crate) tally: Tally,
     /// Nothing is kept any more.
@@ -20,11 +21,15 @@ pub(crate) struct Own {
     pub(super) changed: Notify,
 }
 
-/// Somebody who awaits one event.
-struct Waiter {
-    number: u64,
-    name: EventName,
-    sender: oneshot::Sender<Served>,
+type Waiting = BTreeMap<u64, (EventName, oneshot::Sender<Served>)>;
+
+/// Those who await an event, in the order in which they began to.
+#[derive(Default)]
+struct Waiters {
+    waiting: Waiting,
+    last: u64,
+    /// The socket has ended.
+    is_over: bool,
 }
 
 /// An event in the hands of somebody who awaited it.
@@ -57,50 +62,57 @@ impl Own {
 
     /// Waits for the next event of this name, unless it is over.
     pub(super) fn wait(&self, name: &str) -> Option<(u64, oneshot::Receiver<Served>)> {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, receiver) = oneshot::channel();
         let mut waiters = lock(&self.waiters);
-        if self.is_over() {
+        if waiters.is_over {
             return None;
         }
-        waiters.push(Waiter { number, name: EventName::from(name), sender });
+        waiters.last += 1;
+        let number = waiters.last;
+        waiters.waiting.insert(number, (EventName::from(name), sender));
         Some((number, receiver))
     }
 
     /// Waits no more.
     pub(super) fn forget(&self, number: u64) {
-        lock(&self.waiters).retain(|waiter| waiter.number != number);
+        let waiter = lock(&self.waiters).waiting.remove(&number);
+        // What it was served with is not let go of under the lock.
+        drop(waiter);
     }
 
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
-        lock(&self.waiters).len()
+        lock(&self.waiters).waiting.len()
+    }
+
+    /// The socket has ended: whoever waits is told so.
+    pub(super) fn end_waits(&self) {
+        let waiting = {
+            let mut waiters = lock(&self.waiters);
+            waiters.is_over = true;
+            std::mem::take(&mut waiters.waiting)
+        };
+        drop(waiting);
     }
 
     /// Whether somebody awaits an event of this name.
     pub(crate) fn awaits(&self, name: &str) -> bool {
-        lock(&self.waiters).iter().any(|waiter| waiter.name == *name)
+        lock(&self.waiters).waiting.values().any(|(awaited, _)| *awaited == *name)
     }
 
     /// Gives an event to all who await it. With `done` it is theirs alone: that is told whether any
     /// of them has taken it.
     pub(crate) fn serve(&self, event: &Event, done: Option<Done>) {
-        let mut served = Vec::new();
-        {
-            let mut waiters = lock(&self.waiters);
-            let mut place = 0;
-            while let Some(waiter) = waiters.get(place) {
-                if waiter.name == event.name {
-                    served.push(waiters.remove(place).sender);
-                } else {
-                    place += 1;
-                }
-            }
-        }
+        let served: Waiting = {
+            let waiting = &mut lock(&self.waiters).waiting;
+            let (served, others) =
+                std::mem::take(waiting).into_iter().partition(|(_, (name, _))| *name == event.name);
+            *waiting = others;
+            served
+        };
         let claim = done
             .map(|done| Arc::new(Claim { done: Mutex::new(Some(done)), taken: OnceLock::new() }));
-        for sender in served {
+        for (_, sender) in served.into_values() {
             // Who has lost interest lets go of it at once.
             let _ = sender.send(Served { event: event.detached(), claim: claim.clone() });
         }
@@ -137,9 +149,9 @@ impl Own {
         if let Some(emitter) = self.emitter() {
             emitter.close();
         }
-        let waiters = std::mem::take(&mut *lock(&self.waiters));
+        self.end_waits();
         let data = std::mem::take(&mut *lock(&self.data));
-        drop((waiters, data));
+        drop(data);
     }
 
     fn is_over(&self) -> bool {

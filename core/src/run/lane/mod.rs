@@ -119,7 +119,13 @@ impl Lane {
     pub(crate) fn handle(self: &Arc<Self>, event: Event) {
         self.socket.count(|counters| &counters.events_in, |tally| &tally.events_in);
         let owed = Owed::new(&self.socket, &event, self.peer_producer);
-        if let Some(owed) = self.serve(&event, owed) {
+        // One that is parked and awaited too goes first.
+        let owed = if self.awaits(&event.name) && !self.park.holds(&event.name) {
+            self.serve(&event, owed)
+        } else {
+            Some(owed)
+        };
+        if let Some(owed) = owed {
             self.push(Job::Event { event, owed, parked_until: None });
         }
     }

@@ -2,12 +2,12 @@
 
 use super::{Job, Lane, Phase};
 use crate::handler::Unhandled;
-use crate::protocol::{Event, Nak};
+use crate::protocol::{Event, EventName, Nak};
 use crate::run::answer::Owed;
 use crate::run::guard::in_turn;
 use crate::run::park::{Due, ParkedEvent};
 use crate::socket::{Ack, Refusal};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -212,7 +212,11 @@ impl Lane {
     /// Has parked events handled that are heard now, and answers those that have waited long
     /// enough; says when the next one has.
     fn take_up_parked(self: &Arc<Self>) -> Option<Instant> {
-        let is_heard = |name: &str| self.hears(name) || self.awaits(name);
+        // Of those that are only awaited the oldest is served.
+        let mut served = HashSet::new();
+        let is_heard = |name: &EventName| {
+            self.hears(name) || (self.awaits(name) && served.insert(name.clone()))
+        };
         let (due, next) = self.park.take_due(Instant::now(), is_heard);
         self.unpark(due.len());
         for due in due {
