@@ -107,3 +107,24 @@ async fn a_broadcast_that_makes_way_at_a_slow_member_is_answered_as_lost() {
     assert!(server.stats().overflowed > 0);
     assert!(guest.is_attached(), "it was not let go");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_in_two_namespaces_of_a_pattern_answers_in_each_for_itself() {
+    let server = Server::new().mount(Namespace::new("/org-{id}")).unwrap();
+    let _l = server.listen(emitwire::Memory::new("two of a pattern")).await.unwrap();
+    let slow = Namespace::new("/org-1").on("q", || async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        1u8
+    });
+    let quick = Namespace::new("/org-2").on("q", || async { 2u8 });
+    let session = Client::new(emitwire::Memory::new("two of a pattern"))
+        .mount(slow)
+        .mount(quick)
+        .connect()
+        .await
+        .unwrap();
+    let (one, two) = (session.of("/org-1").unwrap().id(), session.of("/org-2").unwrap().id());
+    let all = server.of("/org-{id}").emit("q", &()).ack::<u8>().await.unwrap().all().await;
+    let of = |id| all.iter().find(|(s, _)| *s == id).unwrap().1.as_ref().unwrap();
+    assert_eq!((of(one), of(two)), (&1, &2));
+}

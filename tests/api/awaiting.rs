@@ -95,3 +95,11 @@ async fn whoever_awaits_an_event_is_told_when_the_socket_ends() {
     assert_eq!(within(awaited).await.unwrap_err(), WaitError::Closed { reason: reason.clone() });
     assert_eq!(within(socket.once("x")).await.unwrap_err(), WaitError::Closed { reason });
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_may_be_parked_for_longer_than_any_clock_runs() {
+    let ns = Namespace::new("/").unhandled(Unhandled::Park { ttl: Duration::MAX });
+    let (_s, ann, _socket) = one(ns).await;
+    let r = ann.emit("x", &()).ack::<()>().await;
+    assert!(matches!(r, Err(AckError::Timeout { .. })), "{r:?}");
+}

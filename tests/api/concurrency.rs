@@ -107,3 +107,26 @@ async fn a_handler_that_takes_too_long_is_cancelled_and_the_next_event_is_handle
     assert_eq!(fine.unwrap(), 1);
     assert_eq!(server.stats().timed_out, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_when_it_is_cancelled_holds_up_nobody() {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("in drop")
+            }
+        }
+    }
+    let ns = Namespace::new("/")
+        .on("bad", || async {
+            let _b = Bad;
+            pending::<()>().await
+        })
+        .on("ok", || async { 1u8 });
+    let (_s, ann, _socket) = one(ns).await;
+    let bad = ann.emit("bad", &()).ack::<()>().timeout(Duration::from_secs(100)).await;
+    assert!(matches!(bad, Err(AckError::Refused(Nak::Timeout))), "{bad:?}");
+    let r = ann.emit("ok", &()).ack::<u8>().timeout(Duration::from_secs(100)).await;
+    assert_eq!(r.unwrap(), 1);
+}

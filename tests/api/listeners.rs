@@ -186,3 +186,28 @@ async fn a_socket_that_its_own_listener_and_data_hold_is_let_go_when_it_has_ende
     }
     assert_eq!(socket.on("x", || async {}).unwrap_err(), ListenError::Closed);
 }
+
+#[test]
+fn what_a_listener_holds_may_ask_its_emitter_when_it_is_let_go() {
+    struct Guard(emitwire::Emitter);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            let _ = self.0.listener_count("x");
+        }
+    }
+    let (tx, rx) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let ns = Namespace::new("/");
+        let guard = Guard(ns.emitter().clone());
+        let id = ns
+            .emitter()
+            .on("x", move || {
+                let _ = &guard;
+                async {}
+            })
+            .unwrap();
+        ns.off(id);
+        let _ = tx.send(());
+    });
+    rx.recv_timeout(Duration::from_secs(3)).expect("deadlock");
+}

@@ -9,6 +9,7 @@ mod awaiting;
 mod concurrency;
 mod counting;
 mod emitting;
+mod in_line;
 mod listeners;
 mod namespaces;
 mod room_events;

@@ -116,3 +116,31 @@ async fn a_refused_namespace_of_a_pattern_leaves_nothing_behind() {
     }
     until(|| server.namespaces().is_empty()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_selection_that_is_kept_finds_its_namespace_when_that_comes_again() {
+    let server = Server::new().mount(Namespace::new("/org-{id}")).unwrap();
+    let before = server.of("/org-7");
+    let guest = testing::connect(&server, "/org-7").await;
+    let kept = server.of("/org-7");
+    assert_eq!(kept.emit("x", &()).await.unwrap().accepted, 1);
+    let a = before.emit("x", &()).await.unwrap().accepted;
+    drop(guest);
+    until(|| server.namespaces().is_empty()).await;
+    let _guest = testing::connect(&server, "/org-7").await;
+    let b = kept.emit("x", &()).await.unwrap().accepted;
+    assert_eq!((a, b), (1, 1), "said Ok and reached nobody");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_is_mounted_beside_its_pattern_takes_nobody_out_of_it() {
+    let server = Server::new().mount(Namespace::new("/org-{id}")).unwrap();
+    let _ann = testing::connect(&server, "/org-7").await;
+    let server = server.mount(Namespace::new("/org-7")).unwrap();
+    assert_eq!(server.of("/org-{id}").sockets().await.unwrap().len(), 1);
+    let bob = testing::connect(&server, "/org-7").await;
+    bob.session().of("/org-7").unwrap();
+    drop(bob);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(server.of("/org-{id}").sockets().await.unwrap().len(), 1, "Ann is still in it");
+}

@@ -117,3 +117,18 @@ async fn a_room_name_has_a_bound() {
     assert_eq!(socket.rooms().unwrap(), []);
     assert_eq!(server.of("/").join_all("large").await.unwrap().dropped, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn all_that_one_verb_does_is_told_whatever_its_bound() {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let h = heard.clone();
+    let ns = Namespace::new("/").on_room(move |_| {
+        h.fetch_add(1, Ordering::SeqCst);
+    });
+    let mut config = Config::default();
+    config.room_events_max = 8;
+    let (_s, _ann, socket) = one_with(config, ns).await;
+    let rooms: Vec<String> = (0..10).map(|n| format!("r{n}")).collect();
+    socket.join(rooms).await.unwrap();
+    assert_eq!(heard.load(Ordering::SeqCst), 20);
+}

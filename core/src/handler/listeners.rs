@@ -37,8 +37,8 @@ impl Listeners {
 /// The usual case: one listener, which is the namespace's and stays.
 pub(crate) fn only_listener(shared: &Emitter, socket: &Socket, name: &str) -> Option<Erased> {
     match socket.own_emitter() {
-        None => shared.find_only(name),
-        Some(_) => None,
+        Some(own) if !own.is_deaf_to(name) => None,
+        _ => shared.find_only(name),
     }
 }
 

@@ -322,7 +322,9 @@ impl Namespace {
     }
 
     fn hook<T: FromEvent>(self, hook: Hook, handler: impl Handler<T, Output: IntoReply>) -> Self {
-        self.0.settings().hooks[hook as usize] = Some(erase(handler));
+        let before = self.0.settings().hooks[hook as usize].replace(erase(handler));
+        // What it keeps is the application's, and not let go of under the lock.
+        drop(before);
         self.note(self.0.emitter.need(needs_of::<T>()))
     }
 

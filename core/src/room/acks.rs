@@ -63,8 +63,9 @@ impl AckSet {
         let mut state = self.lock();
         let was_expected = state.waiting.remove(&member);
         if let Some(answers) = state.answers.as_ref().filter(|_| was_expected) {
-            // Whoever asked may have lost interest. No more wait here than there are members.
-            let _ = answers.send((member, answer));
+            // Whoever asked may have lost interest. No more wait here than there are members, and
+            // none keeps alive what it was read with.
+            let _ = answers.send((member, answer.map(|payload| payload.detached())));
         }
         state.end_if_complete();
         was_expected
@@ -190,6 +191,9 @@ impl Gathering {
 
 impl Drop for Gathering {
     fn drop(&mut self) {
-        self.table.lock().remove(&self.set.id);
+        let mut sets = self.table.lock();
+        if sets.get(&self.set.id).is_some_and(|set| Arc::ptr_eq(set, &self.set)) {
+            sets.remove(&self.set.id);
+        }
     }
 }

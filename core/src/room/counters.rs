@@ -73,9 +73,11 @@ macro_rules! counters {
 
             /// So many less, for gauges.
             pub fn uncount(&self, count: u64, which: impl Fn(&Self) -> &Counter) {
-                which(self).sub(count);
-                if let Some(whole) = &self.whole {
-                    which(whole).sub(count);
+                if count > 0 {
+                    which(self).sub(count);
+                    if let Some(whole) = &self.whole {
+                        which(whole).sub(count);
+                    }
                 }
             }
 

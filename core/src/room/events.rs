@@ -42,15 +42,19 @@ impl RoomEvents {
         Self { tell, waiting_max, state: Mutex::default() }
     }
 
+    /// Whether the hook keeps up, so that what happens now may wait for it.
+    pub(super) fn keeps_up(&self) -> bool {
+        let keeps_up = self.lock().waiting.len() < self.waiting_max;
+        if !keeps_up {
+            tracing::warn!("the hook of rooms is too slow: it misses something");
+        }
+        keeps_up
+    }
+
     /// Puts one more behind the others. Whoever holds the lock on the rooms calls this, and
     /// [`RoomEvents::tell`] when it does not hold it any more.
     pub(super) fn push(&self, event: RoomEvent) {
-        let mut state = self.lock();
-        if state.waiting.len() < self.waiting_max {
-            state.waiting.push_back(event);
-        } else {
-            tracing::warn!(?event, "the hook of rooms is too slow: it misses something");
-        }
+        self.lock().waiting.push_back(event);
     }
 
     /// Tells what waits, unless somebody does.

@@ -96,8 +96,9 @@ impl LocalAdapter {
     fn change<R>(&self, change: impl FnOnce(&mut Members, &mut Hears<'_>) -> R) -> R {
         let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
         let before = members.room_count() as u64;
+        let told = self.events.as_ref().filter(|events| events.keeps_up());
         let result = change(&mut members, &mut |event| {
-            if let Some(events) = &self.events {
+            if let Some(events) = told {
                 events.push(event());
             }
         });

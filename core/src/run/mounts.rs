@@ -75,6 +75,7 @@ impl Mounts {
 
     pub(crate) fn mount(&self, namespace: &Namespace) -> Result<(), MountError> {
         let (blueprint, pattern) = namespace.blueprint(self.config.listeners_max)?;
+        let inbound = blueprint.inbound();
         let mut table = self.write();
         let path = Arc::clone(blueprint.path());
         let is_known = |template: &Template| {
@@ -83,7 +84,6 @@ impl Mounts {
         if table.fixed.contains_key(&path) || table.patterns.iter().any(is_known) {
             return Err(MountError::Duplicate { path: (*path).into() });
         }
-        let inbound = blueprint.inbound();
         match pattern {
             Some(pattern) => table.patterns.push(Template { pattern, blueprint, inbound }),
             None => {
@@ -129,23 +129,35 @@ impl Mounts {
     }
 
     /// Everyone in a namespace; in all that a pattern has brought about, if this is one.
-    pub(crate) fn reach(&self, path: &str) -> Broadcast {
+    pub(crate) fn reach(self: &Arc<Self>, path: &str) -> Broadcast {
         let table = self.read();
-        if let Some(mounted) = table.get(path) {
+        if let Some(mounted) = table.fixed.get(path) {
             return Broadcast::everyone(Arc::clone(&mounted.scope));
         }
         let is_path = |template: &&Template| **template.blueprint.path() == *path;
+        let (mounts, known) = (Arc::clone(self), Arc::<str>::from(path));
         if let Some(template) = table.patterns.iter().find(is_path) {
-            let of_it = |born: &&Born| Arc::ptr_eq(&born.mounted.blueprint, &template.blueprint);
-            let scopes = table.born.values().filter(of_it);
-            let scopes = scopes.map(|born| Arc::clone(&born.mounted.scope)).collect();
-            return Broadcast::everyone_in(scopes);
+            let blueprint = Arc::clone(&template.blueprint);
+            return Broadcast::everyone_in(move || mounts.born_of(&blueprint));
         }
         match table.patterns.iter().any(|template| template.pattern.captures(path).is_some()) {
-            // Nobody is in it, so it is not there yet.
-            true => Broadcast::everyone_in(Vec::new()),
+            true => Broadcast::everyone_in(move || mounts.born_at(&known)),
             false => Broadcast::not_mounted(path),
         }
+    }
+
+    /// What a pattern has brought about so far.
+    fn born_of(&self, blueprint: &Arc<Blueprint>) -> Vec<Arc<Scope>> {
+        let table = self.read();
+        let born = table.born.values().map(|born| &born.mounted);
+        let of_it = born.filter(|mounted| Arc::ptr_eq(&mounted.blueprint, blueprint));
+        of_it.map(|mounted| Arc::clone(&mounted.scope)).collect()
+    }
+
+    /// What a pattern has brought about under this path, if a socket is in it.
+    fn born_at(&self, path: &str) -> Vec<Arc<Scope>> {
+        let born = self.read().born.get(path).map(|born| Arc::clone(&born.mounted.scope));
+        born.into_iter().collect()
     }
 
     pub(crate) fn socket(&self, path: &str, id: SocketId) -> Option<Socket> {

@@ -259,6 +259,7 @@ impl Sockets {
     /// Has lanes handle what came back to them.
     pub(crate) fn resume(&self) {
         for joined in &self.joined {
+            joined.lane.look_again();
             joined.lane.spread();
         }
     }
@@ -330,7 +331,7 @@ impl Sockets {
 impl Drop for Sockets {
     fn drop(&mut self) {
         for joined in &self.joined {
-            joined.lane.leave_rooms();
+            joined.lane.abandon();
         }
     }
 }

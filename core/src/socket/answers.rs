@@ -1,7 +1,7 @@
 //! The answers to an event that was emitted to many.
 
 use super::broadcast::EmitBroadcast;
-use super::{AckError, EmitError};
+use super::{AckError, EmitError, moment_after};
 use crate::protocol::{SocketId, ToPayload};
 use crate::room::{Fanout, Gathering};
 use futures_core::Stream;
@@ -83,7 +83,7 @@ impl<R> Answers<R> {
         after: Duration,
         event_bytes_max: usize,
     ) -> Self {
-        let until = super::core::after(after);
+        let until = moment_after(after);
         let (deadline, late, decoded) = (None, Vec::new(), PhantomData);
         Self { gatherings, fanout, after, until, deadline, late, event_bytes_max, decoded }
     }

@@ -1,10 +1,11 @@
 //! Emitting to many sockets.
 
 use super::core::pack;
-use super::{Answers, EmitBroadcastWithAck, EmitError, Scope, Served, Socket};
-use crate::protocol::{EventId, NamespaceNumber, Packet, ProducerId, SocketId, ToPayload};
-use crate::room::{AckSet, Adapter, Fanout, RoomError, RoomName, Rooms, Selection, Shared};
+use super::{Answers, EmitBroadcastWithAck, EmitError, Scope, Socket};
+use crate::protocol::{EventId, NamespaceNumber, Packet, Payload, ProducerId, SocketId, ToPayload};
+use crate::room::{Adapter, Fanout, Gathering, RoomError, RoomName, Rooms, Selection, Shared};
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::future::{IntoFuture, Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::task::coop::{Coop, cooperative};
 ///
 /// Rooms add up, and a socket in several of them hears an event once.
 #[must_use = "a broadcast reaches nobody until something is emitted to it"]
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Broadcast {
     reach: Reach,
     selection: Selection,
@@ -22,11 +23,11 @@ pub struct Broadcast {
     timeout: Option<Duration>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Reach {
     One(Arc<Scope>),
-    /// The namespaces that a pattern has brought about so far.
-    Many(Vec<Arc<Scope>>),
+    /// What a pattern has brought about, looked up each time: it comes and goes.
+    Some(Arc<dyn Fn() -> Vec<Arc<Scope>> + Send + Sync>),
     NotMounted(Box<str>),
     NotOnServer,
 }
@@ -37,9 +38,9 @@ impl Broadcast {
         Self::over(Reach::One(scope))
     }
 
-    /// Everyone in any of these namespaces.
-    pub(crate) fn everyone_in(scopes: Vec<Arc<Scope>>) -> Self {
-        Self::over(Reach::Many(scopes))
+    /// Everyone in the namespaces that there are whenever something is said.
+    pub(crate) fn everyone_in(find: impl Fn() -> Vec<Arc<Scope>> + Send + Sync + 'static) -> Self {
+        Self::over(Reach::Some(Arc::new(find)))
     }
 
     /// What is said to a namespace that is not mounted is an error, not silence.
@@ -115,8 +116,10 @@ impl Broadcast {
     /// Dropping the future changes nothing.
     pub async fn sockets(&self) -> Result<Vec<SocketId>, RoomError> {
         let mut sockets = Vec::new();
-        for served in self.served()? {
-            sockets.extend(served.adapter.sockets(&self.selection).await?);
+        for scope in &*self.scopes()? {
+            if let Some(served) = &scope.served {
+                sockets.extend(served.adapter.sockets(&self.selection).await?);
+            }
         }
         Ok(sockets)
     }
@@ -131,9 +134,11 @@ impl Broadcast {
     pub async fn local_sockets(&self) -> Result<Vec<Socket>, RoomError> {
         let here = Selection { local: true, ..self.selection.clone() };
         let mut sockets = Vec::new();
-        for served in self.served()? {
-            let ids = served.adapter.sockets(&here).await?;
-            sockets.extend(ids.into_iter().filter_map(|id| served.socket(id)));
+        for scope in &*self.scopes()? {
+            if let Some(served) = &scope.served {
+                let ids = served.adapter.sockets(&here).await?;
+                sockets.extend(ids.into_iter().filter_map(|id| served.socket(id)));
+            }
         }
         Ok(sockets)
     }
@@ -148,8 +153,10 @@ impl Broadcast {
     /// Dropping the future changes nothing.
     pub async fn rooms(&self) -> Result<Vec<(RoomName, usize)>, RoomError> {
         let mut rooms = Vec::new();
-        for served in self.served()? {
-            rooms.extend(served.adapter.rooms(&self.selection).await?);
+        for scope in &*self.scopes()? {
+            if let Some(served) = &scope.served {
+                rooms.extend(served.adapter.rooms(&self.selection).await?);
+            }
         }
         rooms.sort_unstable();
         Ok(rooms)
@@ -192,20 +199,24 @@ impl Broadcast {
     }
 
     fn all(&self, verb: impl Fn(&dyn Adapter) -> Fanout) -> Result<Fanout, RoomError> {
-        Ok(self.served()?.map(|served| verb(&*served.adapter)).sum())
+        let scopes = self.scopes()?;
+        let served = scopes.iter().filter_map(|scope| scope.served.as_ref());
+        Ok(served.map(|served| verb(&*served.adapter)).sum())
     }
 
-    fn served(&self) -> Result<impl Iterator<Item = &Served>, RoomError> {
-        Ok(self.scopes()?.iter().filter_map(|scope| scope.served.as_ref()))
-    }
-
-    fn scopes(&self) -> Result<&[Arc<Scope>], RoomError> {
+    fn scopes(&self) -> Result<Cow<'_, [Arc<Scope>]>, RoomError> {
         match &self.reach {
-            Reach::One(scope) => Ok(std::slice::from_ref(scope)),
-            Reach::Many(scopes) => Ok(scopes),
+            Reach::One(scope) => Ok(Cow::Borrowed(std::slice::from_ref(scope))),
+            Reach::Some(find) => Ok(Cow::Owned(find())),
             Reach::NotMounted(path) => Err(RoomError::NotMounted { path: path.clone() }),
             Reach::NotOnServer => Err(RoomError::NotOnServer),
         }
+    }
+}
+
+impl std::fmt::Debug for Broadcast {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broadcast").field("selection", &self.selection).finish_non_exhaustive()
     }
 }
 
@@ -247,59 +258,65 @@ impl<'a, T: ?Sized> EmitBroadcast<'a, T> {
 }
 
 impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
-    /// What can never be said is an error also where nobody hears it.
-    fn check(&self) -> Result<(), EmitError> {
-        let (nowhere, nobody) = (NamespaceNumber(0), ProducerId(0));
-        let id = EventId { producer: nobody, number: 0 };
-        pack(self.name, self.value, nowhere, id, nobody, usize::MAX).map(|_| ())
-    }
-
     fn send(&self) -> Result<Fanout, EmitError> {
-        let scopes = self.broadcast.scopes()?;
-        let Some(served) = scopes.iter().find_map(|scope| scope.served.as_ref()) else {
-            return self.check().map(|()| Fanout::default());
-        };
-        scopes.iter().map(|scope| self.send_in(scope, served.producer.mint(), None)).sum()
+        let (scopes, payload) = (self.broadcast.scopes()?, self.checked()?);
+        let send = |scope: &Arc<Scope>| self.send_in(scope, &payload, None);
+        scopes.iter().map(send).sum()
     }
 
     /// Sends it, and begins to wait for the answers.
     pub(super) fn send_for_answers<R>(&self) -> Result<Answers<R>, EmitError> {
-        let scopes = self.broadcast.scopes()?;
+        let (scopes, payload) = (self.broadcast.scopes()?, self.checked()?);
         let Some(served) = scopes.iter().find_map(|scope| scope.served.as_ref()) else {
-            return self.check().map(|()| Answers::none());
+            return Ok(Answers::none());
         };
         let after = self.timeout.unwrap_or(served.ack_timeout);
         // In each namespace it is an event of its own: a session may be in several of them.
         let (mut gatherings, mut fanouts) = (Vec::new(), Vec::new());
-        for scope in scopes {
-            let id = served.producer.mint();
-            let (open, gathering) = served.acks.open(id);
-            fanouts.push(self.send_in(scope, id, Some(open.set()))?);
-            gatherings.push(gathering);
+        for scope in &*scopes {
+            fanouts.push(self.send_in(scope, &payload, Some(&mut gatherings))?);
         }
         let fanout = fanouts.into_iter().sum();
         Ok(Answers::new(gatherings, fanout, after, served.event_bytes_max))
     }
 
+    /// The payload, encoded once for all. What can never be said is an error also where nobody
+    /// hears it.
+    fn checked(&self) -> Result<Payload, EmitError> {
+        let (nowhere, nobody) = (NamespaceNumber(0), ProducerId(0));
+        let id = EventId { producer: nobody, number: 0 };
+        Ok(pack(self.name, self.value, nowhere, id, nobody, usize::MAX)?.payload)
+    }
+
+    /// Sends it to one namespace. With `gatherings` the members are to answer, and one for their
+    /// answers is added.
     fn send_in(
         &self,
         scope: &Scope,
-        id: EventId,
-        acks: Option<&Arc<AckSet>>,
+        payload: &Payload,
+        gatherings: Option<&mut Vec<Gathering>>,
     ) -> Result<Fanout, EmitError> {
         let Some(served) = &scope.served else { return Ok(Fanout::default()) };
         let (number, own, max) = (served.number, served.producer.id, served.event_bytes_max);
-        let mut packet = pack(self.name, self.value, number, id, own, max)?;
-        packet.wants_ack = acks.is_some();
-        let volatile = self.volatile && acks.is_none();
-        let outgoing =
-            (!scope.outgoing.is_empty()).then(|| packet.clone().into_event(own, volatile));
+        let id = served.producer.mint();
+        let mut packet = pack(self.name, payload, number, id, own, max)?;
+        packet.wants_ack = gatherings.is_some();
+        let volatile = self.volatile && gatherings.is_none();
+        let tells = !scope.outgoing.is_empty();
+        let outgoing = tells.then(|| packet.clone().into_event(own, volatile));
         let packet = if volatile { Packet::Volatile(packet) } else { Packet::Event(packet) };
         let mut event = Shared::new(packet);
-        if let Some(acks) = acks {
-            event = event.answered_to(Arc::clone(acks));
+        // Held open until all members of this node are announced.
+        let open = gatherings.map(|gatherings| {
+            let (open, gathering) = served.acks.open(id);
+            gatherings.push(gathering);
+            open
+        });
+        if let Some(open) = &open {
+            event = event.answered_to(Arc::clone(open.set()));
         }
         let fanout = served.adapter.broadcast(&self.broadcast.selection, &mut event);
+        drop(open);
         if let Some(event) = outgoing {
             scope.outgoing.tell(&event);
         }

@@ -71,7 +71,7 @@ impl SessionCore {
 }
 
 /// The moment so long from now; one that no clock can hold is as good as never.
-pub(super) fn after(duration: Duration) -> Instant {
+pub(crate) fn moment_after(duration: Duration) -> Instant {
     const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     Instant::now() + duration.min(NEVER)
 }

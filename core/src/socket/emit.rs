@@ -1,6 +1,6 @@
 //! Emitting to one socket: the builder and the futures that it becomes.
 
-use super::core::{SessionCore, after as moment, pack};
+use super::core::{SessionCore, moment_after, pack};
 use super::{AckError, EmitError, Socket};
 use crate::protocol::{Encoded, Event, EventId, EventPacket, Packet, ToPayload};
 use crate::room::{Answer, LatestKey, NoAnswer, NotAccepted, Parcel, Taken, Ticket};
@@ -284,7 +284,7 @@ impl<T: ToPayload + ?Sized, R: DeserializeOwned> IntoFuture for EmitWithAck<'_, 
             accepting: Some(accepting),
             answer,
             after,
-            until: moment(after),
+            until: moment_after(after),
             deadline: None,
             decoded: PhantomData,
         }

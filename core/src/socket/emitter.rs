@@ -149,17 +149,14 @@ impl Emitter {
         if self.0.outgoing.remove(id) {
             return true;
         }
-        let removed = {
+        let (named, any) = {
             let mut table = self.write();
-            match table.take_named(|listener| listener.id == id).pop() {
-                Some(name) => Some(Some(name)),
-                None => (table.take_any(|listener| listener.id == id) > 0).then_some(None),
-            }
+            let named = table.take_named(|listener| listener.id == id);
+            let any = table.take_any(|listener| listener.id == id);
+            (named, any)
         };
-        if let Some(Some(name)) = &removed {
-            self.tell_removed(std::slice::from_ref(name));
-        }
-        removed.is_some()
+        self.tell_removed(&named);
+        !named.is_empty() || !any.is_empty()
     }
 
     /// Takes all listeners of an event out; says how many there were.
@@ -171,7 +168,8 @@ impl Emitter {
 
     /// Takes out all that hear everything; says how many there were.
     pub fn off_any(&self) -> usize {
-        self.write().take_any(|_| true)
+        let removed = self.write().take_any(|_| true);
+        removed.len()
     }
 
     /// The names that have listeners, sorted.
@@ -190,12 +188,14 @@ impl Emitter {
 
     /// Sets who is told the event's name when a listener was added.
     pub fn on_listener_added(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
-        self.write().on_added = Some(Arc::new(tell));
+        let before = self.write().on_added.replace(Arc::new(tell));
+        drop(before);
     }
 
     /// Sets who is told the event's name when a listener was removed, also one that listened once.
     pub fn on_listener_removed(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
-        self.write().on_removed = Some(Arc::new(tell));
+        let before = self.write().on_removed.replace(Arc::new(tell));
+        drop(before);
     }
 
     /// Adds a listener behind those that there are.
@@ -243,8 +243,9 @@ impl Emitter {
         if table.is_closed {
             return Err(ListenError::Closed);
         }
-        table.fallback = Some(handler);
+        let before = table.fallback.replace(handler);
         drop(table);
+        drop(before);
         self.0.changed.send_replace(());
         Ok(())
     }
@@ -281,6 +282,12 @@ impl Emitter {
             Some(_) => None,
             None => table.fallback.clone(),
         }
+    }
+
+    /// Whether nobody here has anything to do with events of this name.
+    pub(crate) fn is_deaf_to(&self, name: &str) -> bool {
+        let table = self.read();
+        table.any.is_empty() && table.fallback.is_none() && !table.named.contains_key(name)
     }
 
     /// Whether `name` has a listener now.
@@ -324,10 +331,15 @@ impl Emitter {
         found.iter().map(|listener| Arc::clone(&listener.handler)).collect()
     }
 
-    fn tell_removed(&self, names: &[EventName]) {
+    fn tell_removed(&self, removed: &[Removed]) {
+        if removed.is_empty() {
+            return;
+        }
         let tell = self.read().on_removed.clone();
         if let Some(tell) = tell {
-            names.iter().for_each(|name| shielded("listener removed", || tell(name)));
+            for (name, _) in removed {
+                shielded("listener removed", || tell(name));
+            }
         }
     }
 
@@ -366,35 +378,34 @@ impl Table {
         }
     }
 
-    /// Takes out those of all names that are meant; their names, one for each.
-    fn take_named(&mut self, is_meant: impl Fn(&Listener) -> bool) -> Vec<EventName> {
+    /// Takes out those of all names that are meant.
+    fn take_named(&mut self, is_meant: impl Fn(&Listener) -> bool) -> Vec<Removed> {
         let with_one = |(_, named): &(&EventName, &Arc<Vec<Listener>>)| named.iter().any(&is_meant);
         let names: Vec<_> =
             self.named.iter().filter(with_one).map(|(name, _)| name.clone()).collect();
         names.iter().flat_map(|name| self.take_name(name, &is_meant)).collect()
     }
 
-    /// Takes out those of one name that are meant; their name, once for each.
-    fn take_name(&mut self, name: &str, is_meant: impl Fn(&Listener) -> bool) -> Vec<EventName> {
-        let Some((name, _)) = self.named.get_key_value(name) else { return Vec::new() };
-        let name = name.clone();
-        let Some(named) = self.named.get_mut(&name) else { return Vec::new() };
-        let before = named.len();
-        Arc::make_mut(named).retain(|listener| !is_meant(listener));
-        let removed = before - named.len();
-        if named.is_empty() {
-            self.named.remove(&name);
+    /// Takes out those of one name that are meant.
+    fn take_name(&mut self, name: &str, is_meant: impl Fn(&Listener) -> bool) -> Vec<Removed> {
+        let Some((name, named)) = self.named.remove_entry(name) else { return Vec::new() };
+        let (removed, kept): (Vec<_>, Vec<_>) = named.iter().cloned().partition(is_meant);
+        if !kept.is_empty() {
+            self.named.insert(name.clone(), Arc::new(kept));
         }
-        self.count -= removed;
-        vec![name; removed]
+        self.count -= removed.len();
+        removed.into_iter().map(|listener| (name.clone(), listener)).collect()
     }
 
-    /// Takes out those that hear everything and are meant; says how many.
-    fn take_any(&mut self, is_meant: impl Fn(&Listener) -> bool) -> usize {
-        let before = self.any.len();
-        Arc::make_mut(&mut self.any).retain(|listener| !is_meant(listener));
-        let removed = before - self.any.len();
-        self.count -= removed;
+    /// Takes out those that hear everything and are meant.
+    fn take_any(&mut self, is_meant: impl Fn(&Listener) -> bool) -> Vec<Listener> {
+        let (removed, kept): (Vec<_>, Vec<_>) = self.any.iter().cloned().partition(is_meant);
+        self.any = Arc::new(kept);
+        self.count -= removed.len();
         removed
     }
 }
+
+/// A listener that was taken out, with its event's name. What it keeps is the application's, and
+/// not let go of under the lock.
+type Removed = (EventName, Listener);

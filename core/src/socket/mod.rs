@@ -17,7 +17,7 @@ mod states;
 
 pub use answers::{Answers, EmitBroadcastWithAck};
 pub use broadcast::{Broadcast, EmitBroadcast};
-pub(crate) use core::{Producer, SessionCore};
+pub(crate) use core::{Producer, SessionCore, moment_after};
 pub use emit::{Accepting, Answering, Emit, EmitVolatile, EmitWithAck};
 pub use emitter::{Emitter, ListenerId, Reply};
 pub(crate) use emitter::{Erased, ReplyFuture, Topic};
@@ -37,7 +37,7 @@ use crate::protocol::{
     CLOSE_DETAIL_BYTES_MAX, Close, CloseCode, DisconnectReason, Event, EventName, NamespaceNumber,
     SessionId, SocketId, ToPayload,
 };
-use crate::room::{Counter, Counters, RoomError, RoomName, Rooms};
+use crate::room::{Counter, Counters, Mailbox, RoomError, RoomName, Rooms, Ticket};
 use crate::transport::{Capabilities, Peer};
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -158,7 +158,8 @@ impl Socket {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn drained(&self) -> Result<(), EmitError> {
-        let drained = poll_fn(|cx| self.0.session.mailbox.poll_drained(cx)).await;
+        let mut waits = Drained { mailbox: &self.0.session.mailbox, ticket: None };
+        let drained = poll_fn(|cx| waits.mailbox.poll_drained(cx, &mut waits.ticket)).await;
         drained.map_err(|refused| EmitError::of(refused, 0, 0))
     }
 
@@ -428,7 +429,9 @@ impl Socket {
             // Its end may have found nobody who waits, just before.
             own.end_waits();
         }
+        // One may be parked, or wait in line.
         emitter.tell_changed();
+        self.0.session.resume();
         Ok(waiting)
     }
 
@@ -462,6 +465,18 @@ impl Socket {
             Some(_) => Broadcast::everyone(Arc::clone(&self.0.scope)),
             None => Broadcast::not_on_server(),
         }
+    }
+}
+
+/// A place among those who wait until nothing waits.
+struct Drained<'a> {
+    mailbox: &'a Mailbox,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Drained<'_> {
+    fn drop(&mut self) {
+        self.mailbox.forget_drained(&mut self.ticket);
     }
 }
 

@@ -1,14 +1,14 @@
 //! Awaiting one event of a socket.
 
 use super::own::Served;
-use super::{Socket, WaitError};
+use super::{Socket, WaitError, moment_after};
 use crate::protocol::Event;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The next event of one name, to be awaited: see [`Socket::once`].
 ///
@@ -47,7 +47,13 @@ impl IntoFuture for Once<'_> {
         let after = self.timeout.unwrap_or(self.socket.session().ack_timeout);
         let socket = self.socket.clone();
         let awaited = socket.wait_for(self.name);
-        Waiting { socket, awaited: Some(awaited), after, deadline: None }
+        Waiting {
+            socket,
+            awaited: Some(awaited),
+            after,
+            until: moment_after(after),
+            deadline: None,
+        }
     }
 }
 
@@ -57,6 +63,7 @@ pub struct Waiting {
     socket: Socket,
     awaited: Option<Result<(u64, oneshot::Receiver<Served>), WaitError>>,
     after: Duration,
+    until: Instant,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -74,8 +81,8 @@ impl Future for Waiting {
                 this.awaited = Some(Ok((number, served)));
             }
         }
-        let after = this.after;
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep(after)));
+        let (after, until) = (this.after, this.until);
+        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
         ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Err(WaitError::Timeout { after }))
     }

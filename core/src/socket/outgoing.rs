@@ -42,11 +42,14 @@ impl Outgoing {
         if self.is_empty() {
             return false;
         }
-        let mut told = self.write();
-        let before = told.len();
-        told.retain(|(known, _)| *known != id);
-        self.count.store(told.len(), Ordering::Relaxed);
-        told.len() < before
+        let removed = {
+            let mut told = self.write();
+            let place = told.iter().position(|(known, _)| *known == id);
+            let removed = place.map(|place| told.remove(place));
+            self.count.store(told.len(), Ordering::Relaxed);
+            removed
+        };
+        removed.is_some()
     }
 
     pub(super) fn take(&self) -> Told {

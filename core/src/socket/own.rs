@@ -38,11 +38,9 @@ pub(crate) struct Served {
     claim: Option<Arc<Claim>>,
 }
 
-/// Says whether an event was taken by any of those it was given to, when the last has let go.
-pub(crate) struct Claim {
-    done: Mutex<Option<Done>>,
-    taken: OnceLock<()>,
-}
+/// Tells, once, that an event was taken by any of those it was given to, or that all of them have
+/// let go of it.
+pub(crate) struct Claim(Mutex<Option<Done>>);
 
 type Done = Box<dyn FnOnce(bool) + Send>;
 
@@ -110,8 +108,7 @@ impl Own {
             *waiting = others;
             served
         };
-        let claim = done
-            .map(|done| Arc::new(Claim { done: Mutex::new(Some(done)), taken: OnceLock::new() }));
+        let claim = done.map(|done| Arc::new(Claim(Mutex::new(Some(done)))));
         for (_, sender) in served.into_values() {
             // Who has lost interest lets go of it at once.
             let _ = sender.send(Served { event: event.detached(), claim: claim.clone() });
@@ -163,18 +160,25 @@ impl Served {
     /// Takes the event: it is handled.
     pub(super) fn take(self) -> Event {
         if let Some(claim) = &self.claim {
-            let _ = claim.taken.set(());
+            claim.tell(true);
         }
         self.event
     }
 }
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let taken = self.taken.get().is_some();
-        if let Some(done) = lock(&self.done).take() {
+impl Claim {
+    fn tell(&self, taken: bool) {
+        // What is told takes locks of its own.
+        let done = lock(&self.0).take();
+        if let Some(done) = done {
             done(taken);
         }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.tell(false);
     }
 }
 

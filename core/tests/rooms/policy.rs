@@ -47,16 +47,16 @@ fn the_oldest_broadcast_makes_way_for_the_newest_and_a_gap_says_so() {
     let rig = stuck();
     assert_eq!(rig.share(2, SlowPolicy::DropOldest), Ok(0));
     assert_eq!(rig.share(3, SlowPolicy::DropOldest), Ok(0));
-    for number in 4..=9 {
+    // The gap takes a place too.
+    assert_eq!(rig.share(4, SlowPolicy::DropOldest), Ok(2));
+    for number in 5..=9 {
         assert_eq!(rig.share(number, SlowPolicy::DropOldest), Ok(1), "{number}");
     }
     assert_eq!(rig.mailbox.closed(), None);
     assert_eq!(rig.written(), events([1]));
-    for number in 1..=3 {
-        rig.confirm(number, number).unwrap();
-    }
-    rig.confirm(4, 3).unwrap();
-    let kept = [event(1), gap(6, LossReason::Overflow), event(8), event(9)];
+    rig.confirm(1, 1).unwrap();
+    rig.confirm(3, 2).unwrap();
+    let kept = [event(1), gap(7, LossReason::Overflow), event(9)];
     assert_eq!(rig.written(), kept);
 }
 
@@ -108,9 +108,8 @@ fn a_member_whose_wire_takes_nothing_is_served_by_its_policy_too() {
     }
     rig.wire.take_all();
     assert!(rig.drive().is_pending());
-    rig.confirm(3, 2).unwrap();
     // The first was on its way to the wire.
-    let kept = [event(1), gap(7, LossReason::Overflow), event(9), event(10)];
+    let kept = [event(1), gap(8, LossReason::Overflow), event(10)];
     assert_eq!(rig.written(), kept);
 }
 
@@ -196,23 +195,64 @@ fn an_answer_that_nobody_will_give_is_told_to_the_driver() {
 
 #[test]
 fn drained_is_said_when_nothing_waits_or_nothing_will_be_written() {
-    let rig = Rig::open(1, BOUNDS);
+    let (rig, mut ticket) = (Rig::open(1, BOUNDS), None);
     let mut cx = Context::from_waker(Waker::noop());
-    assert_eq!(rig.mailbox.poll_drained(&mut cx), Poll::Ready(Ok(())));
+    assert_eq!(rig.mailbox.poll_drained(&mut cx, &mut ticket), Poll::Ready(Ok(())));
     rig.offer(1).unwrap();
     rig.offer(2).unwrap();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
     let mut cx = Context::from_waker(&waker);
-    assert!(rig.mailbox.poll_drained(&mut cx).is_pending());
+    assert!(rig.mailbox.poll_drained(&mut cx, &mut ticket).is_pending());
     rig.confirm(1, 1).unwrap();
-    assert_eq!(wakes.count(), 1);
-    assert_eq!(rig.mailbox.poll_drained(&mut cx), Poll::Ready(Ok(())));
+    assert!(wakes.count() > 0);
+    assert_eq!(rig.mailbox.poll_drained(&mut cx, &mut ticket), Poll::Ready(Ok(())));
+    rig.mailbox.forget_drained(&mut ticket);
+    let before = wakes.count();
     rig.offer(3).unwrap();
     rig.offer(4).unwrap();
-    assert!(rig.mailbox.poll_drained(&mut cx).is_pending());
+    assert!(rig.mailbox.poll_drained(&mut cx, &mut ticket).is_pending());
     rig.close(false);
-    assert_eq!(wakes.count(), 2);
+    assert!(wakes.count() > before);
     let closed = NotAccepted::Closed(DisconnectReason::Closed);
-    assert_eq!(rig.mailbox.poll_drained(&mut cx), Poll::Ready(Err(closed)));
+    assert_eq!(rig.mailbox.poll_drained(&mut cx, &mut ticket), Poll::Ready(Err(closed)));
+}
+
+#[test]
+fn making_way_is_for_what_was_said_under_that_policy_and_until_there_is_room() {
+    let bounds = Bounds { unwritten_bytes_max: 1000, event_bytes_max: 1000, ..BOUNDS };
+    let rig = Rig::open(1, bounds);
+    assert!(rig.drive().is_pending());
+    rig.offer(1).unwrap();
+    let share = |number: u64, bytes: usize, policy| {
+        let packet = packet_of_event(number, Payload::raw(vec![0; bytes]));
+        let encoded = Native.encode(&Packet::Event(packet));
+        let taken = rig.mailbox.deliver(&Parcel { event_bytes: bytes, ..parcel(&encoded) }, policy);
+        taken.map(|taken| taken.removed)
+    };
+    for number in 2..=11 {
+        assert_eq!(share(number, 100, SlowPolicy::DropOldest), Ok(0));
+    }
+    assert_eq!(share(12, 400, SlowPolicy::DropOldest), Ok(1), "it was at its bound");
+    assert_eq!(share(13, 1000, SlowPolicy::DropOldest), Ok(4), "until it is below it");
+    assert!(rig.mailbox.queue().waiting_bytes <= 2100);
+    let rig = stuck();
+    rig.share(2, SlowPolicy::Detach).unwrap();
+    rig.share(3, SlowPolicy::Detach).unwrap();
+    assert!(full(&rig.share(4, SlowPolicy::DropOldest)), "those were said under another policy");
+}
+
+#[test]
+fn gaps_stand_beside_each_other_once_for_each_reason() {
+    for policy in [SlowPolicy::DropOldest, SlowPolicy::DropNewest] {
+        let rig = stuck();
+        rig.offer_latest(2, "x").unwrap();
+        rig.offer_latest(3, "y").unwrap();
+        for number in 4..10_000 {
+            let _ = rig.share(number, policy);
+            rig.offer_latest(number, ["x", "y"][number as usize % 2]).unwrap();
+        }
+        let queue = rig.mailbox.queue();
+        assert!(queue.waiting <= 8, "{policy:?}: {queue:?}");
+    }
 }

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 /// What a counted packet weighs in the windows of both directions.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Weight {
-    /// Spends the peer's window; one that is shared is a broadcast's.
-    Event { event_bytes: u32, wants_ack: bool, shared: bool },
+    /// Spends the peer's window. One that yields makes way for newer ones of its kind.
+    Event { event_bytes: u32, wants_ack: bool, yields: bool },
     /// Stands for events that were removed.
     Gap { count: u32, reason: LossReason },
     /// Holds its event's slot in this side's own window until it is confirmed.
@@ -42,6 +42,8 @@ pub(super) struct Lanes {
     unconfirmed_answers: Credit,
     /// Waiting events of which only the newest matters.
     latest: Option<Box<Latest>>,
+    /// So many of the first waiting events do not yield.
+    firm: usize,
 }
 
 impl Lanes {
@@ -75,6 +77,7 @@ impl Lanes {
         }
         while !batch.is_full() && self.may_write_event(outbound, log_packets_max, log_bytes_max) {
             let Some(entry) = self.events.pop_front() else { break };
+            self.firm = self.firm.saturating_sub(1);
             match entry.weight {
                 Weight::Event { event_bytes, .. } => {
                     self.forget_latest(&entry.encoded);
@@ -129,14 +132,18 @@ impl Lanes {
         freed
     }
 
-    /// Where the oldest broadcast stands that was not written.
-    pub(super) fn oldest_shared(&self) -> Option<usize> {
-        let is_shared = |entry: &Entry| matches!(entry.weight, Weight::Event { shared: true, .. });
-        self.events.iter().position(is_shared)
+    /// Where the oldest event stands that makes way for newer ones, and its bytes. Whoever asks
+    /// again does not look again at those before it.
+    pub(super) fn oldest_yielding(&mut self) -> Option<(usize, usize)> {
+        let yields = |entry: &Entry| matches!(entry.weight, Weight::Event { yields: true, .. });
+        let place = self.events.iter().skip(self.firm).position(yields);
+        self.firm = place.map_or(self.events.len(), |place| self.firm + place);
+        Some((self.firm, self.events.get(self.firm)?.encoded.len()))
     }
 
-    pub(super) fn has_latest(&self, key: &LatestKey) -> bool {
-        self.latest.as_ref().is_some_and(|latest| latest.has(key))
+    /// The bytes of the event that waits under this key.
+    pub(super) fn latest_bytes(&self, key: &LatestKey) -> Option<usize> {
+        self.latest.as_ref()?.get(key).map(Encoded::len)
     }
 
     /// The event waits under this key from now on; says where the older one stands.
@@ -152,37 +159,49 @@ impl Lanes {
         reason: LossReason,
         codec: &dyn Codec,
     ) -> Option<Entry> {
-        let is_gap = |entry: Option<&Entry>| entry.is_some_and(|entry| entry.is_gap_of(reason));
-        let before = place.checked_sub(1).filter(|before| is_gap(self.events.get(*before)));
-        let beside = before.or(Some(place + 1).filter(|after| is_gap(self.events.get(*after))));
-        let removed = match beside {
-            Some(gap) => {
-                let gap = self.events.get_mut(gap)?;
-                self.waiting_bytes -= gap.encoded.len();
-                gap.grow(codec);
-                self.waiting_bytes += gap.encoded.len();
-                self.events.remove(place)?
-            }
-            None => {
-                let gap = Entry::gap(1, reason, codec);
-                self.waiting_bytes += gap.encoded.len();
-                std::mem::replace(self.events.get_mut(place)?, gap)
-            }
-        };
+        let gap = Entry::gap(1, reason, codec);
+        self.waiting_bytes += gap.encoded.len();
+        let removed = std::mem::replace(self.events.get_mut(place)?, gap);
         self.waiting_bytes -= removed.encoded.len();
         self.forget_latest(&removed.encoded);
+        self.join_gaps(place, codec);
         Some(removed)
     }
 
     /// Puts a gap behind everything that waits, or lets the one there grow.
     pub(super) fn push_gap(&mut self, reason: LossReason, codec: &dyn Codec) {
-        match self.events.back_mut() {
-            Some(gap) if gap.is_gap_of(reason) => {
-                self.waiting_bytes -= gap.encoded.len();
-                gap.grow(codec);
-                self.waiting_bytes += gap.encoded.len();
+        self.push_event(Entry::gap(1, reason, codec));
+        self.join_gaps(self.events.len() - 1, codec);
+    }
+
+    /// Joins the gap at `place` with those beside it, so that of each reason there is one in a row.
+    fn join_gaps(&mut self, place: usize, codec: &dyn Codec) {
+        let is_gap = |entry: Option<&Entry>| entry.is_some_and(|entry| entry.as_gap().is_some());
+        let mut first = place;
+        while first > 0 && is_gap(self.events.get(first - 1)) {
+            first -= 1;
+        }
+        // The row was in order before, on either side of `place`: it is short.
+        let mut kept = first;
+        let mut next = first + 1;
+        while is_gap(self.events.get(next)) {
+            let Some((count, reason)) = self.events[next].as_gap() else { break };
+            let same = (first..=kept).find(|known| self.events[*known].is_gap_of(reason));
+            match same {
+                Some(known) => {
+                    let gap = &mut self.events[known];
+                    self.waiting_bytes -= gap.encoded.len();
+                    gap.grow(count, codec);
+                    self.waiting_bytes += gap.encoded.len();
+                    let joined = self.events.remove(next).map_or(0, |gap| gap.encoded.len());
+                    self.waiting_bytes -= joined;
+                    self.firm = self.firm.min(next);
+                }
+                None => {
+                    kept = next;
+                    next += 1;
+                }
             }
-            _ => self.push_event(Entry::gap(1, reason, codec)),
         }
     }
 
@@ -209,6 +228,7 @@ impl Lanes {
     /// Forgets the events that were never written; says how many.
     pub(super) fn drop_waiting_events(&mut self) -> u64 {
         self.latest = None;
+        self.firm = 0;
         let waiting = std::mem::take(&mut self.events);
         let events = count_events(&waiting);
         for entry in waiting {
@@ -275,6 +295,17 @@ impl Lanes {
         self.packets() >= packets_max || self.waiting_bytes + self.log_bytes >= bytes_max
     }
 
+    /// Whether so many more bytes may wait.
+    pub(super) fn has_bytes(&self, more: usize, waiting_max: usize, all_max: usize) -> bool {
+        let waiting = self.waiting_bytes + more;
+        waiting <= waiting_max && waiting + self.log_bytes <= all_max
+    }
+
+    /// Whether what is kept until it is confirmed has reached either bound by itself.
+    pub(super) fn log_exceeds(&self, packets_max: usize, bytes_max: usize) -> bool {
+        self.log.len() >= packets_max || self.log_bytes >= bytes_max
+    }
+
     /// Whether packets that no window bounds have reached either bound.
     pub(super) fn unbounded_exceed(&self, packets_max: usize, bytes_max: usize) -> bool {
         self.unbounded >= packets_max || self.unbounded_bytes >= bytes_max
@@ -332,14 +363,21 @@ impl Entry {
         Self { encoded: codec.encode(&packet), weight: Weight::Gap { count, reason } }
     }
 
-    fn is_gap_of(&self, reason: LossReason) -> bool {
-        matches!(self.weight, Weight::Gap { reason: own, .. } if own == reason)
+    fn as_gap(&self) -> Option<(u32, LossReason)> {
+        match self.weight {
+            Weight::Gap { count, reason } => Some((count, reason)),
+            _ => None,
+        }
     }
 
-    /// One more was removed.
-    fn grow(&mut self, codec: &dyn Codec) {
-        if let Weight::Gap { count, reason } = self.weight {
-            *self = Self::gap(count.saturating_add(1), reason, codec);
+    fn is_gap_of(&self, reason: LossReason) -> bool {
+        self.as_gap().is_some_and(|(_, own)| own == reason)
+    }
+
+    /// So many more were removed.
+    fn grow(&mut self, more: u32, codec: &dyn Codec) {
+        if let Some((count, reason)) = self.as_gap() {
+            *self = Self::gap(count.saturating_add(more), reason, codec);
         }
     }
 }

@@ -37,8 +37,8 @@ impl Latest {
         older
     }
 
-    pub(super) fn has(&self, key: &LatestKey) -> bool {
-        self.by_key.contains_key(key)
+    pub(super) fn get(&self, key: &LatestKey) -> Option<&Encoded> {
+        self.by_key.get(key)
     }
 
     /// The event waits no more.

@@ -86,7 +86,7 @@ struct Asides {
     /// Events that were removed before they were written, and whose answer is waited for.
     removed: Vec<(Encoded, LossReason)>,
     /// Who waits until nothing waits.
-    drain_waiters: Vec<Waker>,
+    drain_waiters: Waiters,
 }
 
 /// The way out of one session.
@@ -179,23 +179,34 @@ impl Mailbox {
         state.wake_driver();
     }
 
-    /// Ready when nothing waits to be written any more.
+    /// Ready when nothing waits to be written any more, and the wire has taken all that was.
     ///
     /// # Errors
     /// [`NotAccepted::Closed`] when the session has ended.
-    pub fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<Result<(), NotAccepted>> {
+    ///
+    /// # Cancel safety
+    /// Whoever stops polling calls [`Mailbox::forget_drained`].
+    pub fn poll_drained(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+    ) -> Poll<Result<(), NotAccepted>> {
         let mut state = self.lock();
         if let Phase::Closed(reason) = &state.phase {
             return Poll::Ready(Err(NotAccepted::Closed(reason.clone())));
         }
-        if !state.lanes.has_waiting() {
+        if state.has_drained() {
             return Poll::Ready(Ok(()));
         }
-        let waiters = &mut state.asides.get_or_insert_default().drain_waiters;
-        if !waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
-            waiters.push(cx.waker().clone());
-        }
+        state.asides.get_or_insert_default().drain_waiters.wait(ticket, cx.waker());
         Poll::Pending
+    }
+
+    /// Waits no longer until nothing waits.
+    pub fn forget_drained(&self, ticket: &mut Option<Ticket>) {
+        if let Some(asides) = &mut self.lock().asides {
+            asides.drain_waiters.leave(ticket.take());
+        }
     }
 
     /// What waits and what is kept, now.
@@ -437,9 +448,8 @@ impl State {
 
     /// After something left the lanes or the log.
     fn after_progress(&mut self, bounds: &Bounds) {
-        let has_drained = !self.lanes.has_waiting();
-        self.drained_once |= self.wire.is_idle() && has_drained;
-        if has_drained {
+        if self.has_drained() {
+            self.drained_once = true;
             self.wake_drain_waiters();
         }
         if !self.waiters.is_empty() && self.has_room(bounds) {
@@ -461,9 +471,14 @@ impl State {
         self.wake_driver();
     }
 
+    /// Nothing waits, and the wire has taken everything.
+    fn has_drained(&self) -> bool {
+        self.wire.is_idle() && !self.lanes.has_waiting()
+    }
+
     fn wake_drain_waiters(&mut self) {
-        if let Some(asides) = &mut self.asides {
-            asides.drain_waiters.drain(..).for_each(Waker::wake);
+        if let Some(asides) = &self.asides {
+            asides.drain_waiters.wake_all();
         }
     }
 }
@@ -473,7 +488,7 @@ impl Asides {
     fn take_news(&mut self) -> Self {
         let (leaving, removed) =
             (std::mem::take(&mut self.leaving), std::mem::take(&mut self.removed));
-        Self { leaving, removed, drain_waiters: Vec::new() }
+        Self { leaving, removed, ..Self::default() }
     }
 }
 

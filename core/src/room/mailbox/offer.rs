@@ -1,7 +1,7 @@
 //! What comes in: events of this side's own, shares of broadcasts, volatile events.
 
 use super::lanes::{Entry, Weight};
-use super::{Flush, Mailbox, NotAccepted, Parcel, Phase, SlowPolicy, State, Taken, Ticket};
+use super::{Bounds, Flush, Mailbox, NotAccepted, Parcel, Phase, SlowPolicy, State, Taken, Ticket};
 use crate::protocol::{DisconnectReason, Encoded, LossReason};
 use std::task::{Context, Poll};
 
@@ -26,7 +26,7 @@ impl Mailbox {
             state.waiters.leave(ticket.take());
             return Poll::Ready(Err(closed));
         }
-        if !state.replaces(parcel)
+        if !state.replaces(parcel, &self.bounds)
             && (!state.waiters.is_next(*ticket) || !state.has_room(&self.bounds))
         {
             state.waiters.wait(ticket, cx.waker());
@@ -47,7 +47,7 @@ impl Mailbox {
     pub fn try_offer(&self, parcel: &Parcel<'_>) -> Result<Taken, NotAccepted> {
         let mut state = self.lock();
         state.check_open()?;
-        if !state.replaces(parcel)
+        if !state.replaces(parcel, &self.bounds)
             && (!state.waiters.is_next(None) || !state.has_room(&self.bounds))
         {
             return Err(NotAccepted::Full);
@@ -75,8 +75,9 @@ impl Mailbox {
         self.check_size(parcel.event_bytes)?;
         let mut state = self.lock();
         state.check_open()?;
+        let yields = policy == SlowPolicy::DropOldest;
         if !state.is_slow(self) {
-            return Ok(self.take_in(&mut state, parcel, true));
+            return Ok(self.take_in(&mut state, parcel, yields));
         }
         match policy {
             SlowPolicy::Detach => {
@@ -84,17 +85,32 @@ impl Mailbox {
                 state.wake_all();
                 Err(NotAccepted::Closed(DisconnectReason::Slow))
             }
-            SlowPolicy::DropOldest => match state.lanes.oldest_shared() {
-                Some(place) => {
-                    let mut taken = Taken { flush: Flush::Pending, removed: 1 };
-                    self.remove(&mut state, place, LossReason::Overflow);
-                    taken.flush = self.take_in(&mut state, parcel, true).flush;
-                    Ok(taken)
-                }
-                None => Err(self.drop_newest(&mut state)),
-            },
+            SlowPolicy::DropOldest => self.make_way(&mut state, parcel),
             SlowPolicy::DropNewest => Err(self.drop_newest(&mut state)),
         }
+    }
+
+    /// Removes the oldest events that yield until there is room for this one; if there is not, this
+    /// is the one that is dropped.
+    fn make_way(&self, state: &mut State, parcel: &Parcel<'_>) -> Result<Taken, NotAccepted> {
+        let (packets_max, bytes_max) = (self.bounds.log_packets_max, self.bounds.log_bytes_max);
+        // What is kept until it is confirmed makes no way: then one goes for one.
+        let is_stuck = state.lanes.log_exceeds(packets_max, bytes_max);
+        let mut removed = 0;
+        while state.is_slow(self) {
+            match state.lanes.oldest_yielding() {
+                Some((place, bytes)) if !is_stuck || parcel.encoded.len() <= bytes => {
+                    self.remove(state, place, LossReason::Overflow);
+                    removed += 1;
+                }
+                _ => return Err(self.drop_newest(state)),
+            }
+            if is_stuck {
+                break;
+            }
+        }
+        let taken = self.take_in(state, parcel, true);
+        Ok(Taken { removed, ..taken })
     }
 
     /// Appends an event that may be missed: never waits, never numbered, dropped without a link
@@ -128,7 +144,7 @@ impl Mailbox {
         Ok(())
     }
 
-    fn take_in(&self, state: &mut State, parcel: &Parcel<'_>, shared: bool) -> Taken {
+    fn take_in(&self, state: &mut State, parcel: &Parcel<'_>, yields: bool) -> Taken {
         let older = parcel.latest.and_then(|key| state.lanes.replace_latest(key, parcel.encoded));
         if let Some(place) = older {
             self.remove(state, place, LossReason::Superseded);
@@ -136,7 +152,7 @@ impl Mailbox {
         let weight = Weight::Event {
             event_bytes: parcel.event_bytes as u32,
             wants_ack: parcel.wants_ack,
-            shared,
+            yields,
         };
         state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
         Taken { flush: state.appended(self), removed: older.is_some().into() }
@@ -163,9 +179,15 @@ impl Mailbox {
 }
 
 impl State {
-    /// Whether an older event makes room for this one.
-    fn replaces(&self, parcel: &Parcel<'_>) -> bool {
-        parcel.latest.is_some_and(|key| self.lanes.has_latest(key))
+    /// Whether an older event makes room for this one: it is no smaller, or there is room for the
+    /// bytes between them.
+    fn replaces(&self, parcel: &Parcel<'_>, bounds: &Bounds) -> bool {
+        let older = parcel.latest.and_then(|key| self.lanes.latest_bytes(key));
+        older.is_some_and(|bytes| {
+            let more = parcel.encoded.len().saturating_sub(bytes);
+            more == 0
+                || self.lanes.has_bytes(more, bounds.unwritten_bytes_max, bounds.log_bytes_max)
+        })
     }
 
     /// Whether a broadcast has to make way, or go: what waits has reached its bound.

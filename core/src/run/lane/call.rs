@@ -3,12 +3,13 @@
 use super::{Job, Lane};
 use crate::handler::{Listeners, hears_any, nak_of, only_listener, to_ack};
 use crate::protocol::{Event, EventName, Nak};
-use crate::room::turn;
+use crate::room::{shielded, turn};
 use crate::run::answer::Owed;
 use crate::run::guard::catch_panic;
 use crate::socket::{Ack, Refusal, Reply};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tower::ServiceExt;
 use tower_service::Service;
@@ -31,26 +32,33 @@ impl Lane {
         owed.begin();
         let name = event.name.clone();
         let envelope = self.envelope(event);
+        // All that is the application's is done in there: a refusal may hold something of it.
         let poll = || {
             let mut call = handler(envelope);
             match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(reply) => Ok(reply),
+                Poll::Ready(reply) => {
+                    drop(call);
+                    Ok(self.judge_reply(&name, Some(reply)))
+                }
                 Poll::Pending => Err(call),
             }
         };
         let polled = turn(|| catch_unwind(AssertUnwindSafe(poll)));
-        let called = match polled {
+        let answer = match polled {
             Ok(Err(call)) => return Some(Job::Begun { name, call, owed }),
-            Ok(Ok(reply)) => Some(reply),
-            Err(_) => None,
+            Ok(Ok(answer)) => answer,
+            Err(_) => self.judge_reply(&name, None),
         };
-        self.answer(&name, called, owed);
+        owed.answer(answer);
         None
     }
 
     pub(super) fn answer(&self, name: &EventName, called: Option<Reply>, owed: Owed) {
-        let answer = self.judge(name, called).map(to_ack);
-        owed.answer(answer.map_err(Refusal::into_nak));
+        owed.answer(self.judge_reply(name, called));
+    }
+
+    fn judge_reply(&self, name: &EventName, called: Option<Reply>) -> Result<Ack, Nak> {
+        self.judge(name, called).map(to_ack).map_err(Refusal::into_nak)
     }
 
     /// Tells those who hear everything; what they reply does not matter.
@@ -63,7 +71,7 @@ impl Lane {
         Box::pin(async {
             for handler in any {
                 let envelope = self.envelope(event.clone());
-                let heard = self.limited(async { handler(envelope).await }).await;
+                let heard = self.limited(handler(envelope)).await;
                 // What went wrong is logged and counted; the event itself goes on.
                 let _ = self.judge(&event.name, heard);
             }
@@ -80,9 +88,10 @@ impl Lane {
                 return Err(event);
             }
             let envelope = self.envelope(event);
-            let mut layers = layers.clone();
+            let layers = layers.clone();
             // Boxed, so that an event without layers does not pay for their states.
             let call = Box::pin(async move {
+                let mut layers = layers;
                 let ready = layers.ready().await.map_err(nak_of)?;
                 ready.call(envelope).await.map_err(nak_of)
             });
@@ -91,7 +100,7 @@ impl Lane {
             let listeners = Listeners::find(emitter, &self.socket, &name);
             let Some(listeners) = listeners else { return Err(event) };
             let envelope = self.envelope(event);
-            self.limited(listeners.call(envelope)).await
+            self.limited(Box::pin(listeners.call(envelope))).await
         };
         Ok(self.judge(&name, called))
     }
@@ -99,9 +108,12 @@ impl Lane {
     /// Calls a handler, for as long as one may take; `None` when it panics.
     pub(super) async fn limited<T>(
         &self,
-        call: impl Future<Output = Result<T, Refusal>>,
+        mut call: Pin<Box<impl Future<Output = Result<T, Refusal>> + ?Sized>>,
     ) -> Option<Result<T, Refusal>> {
-        let called = tokio::time::timeout(self.config.handler_timeout, catch_panic(call)).await;
+        let limit = self.config.handler_timeout;
+        let called = tokio::time::timeout(limit, catch_panic(call.as_mut())).await;
+        // What a handler keeps is the application's too.
+        shielded("handler", move || drop(call));
         called.unwrap_or_else(|_| Some(Err(Refusal::nak_only(Nak::Timeout))))
     }
 
@@ -112,7 +124,9 @@ impl Lane {
         called: Option<Result<T, Refusal>>,
     ) -> Result<T, Refusal> {
         match called {
-            Some(result) => result.inspect_err(|refusal| refusal.log(event)),
+            Some(result) => {
+                result.inspect_err(|refusal| shielded("refusal", || refusal.log(event)))
+            }
             None => {
                 self.socket.counters().count(1, |counters| &counters.panics);
                 tracing::error!(event, "handler panicked");

@@ -68,8 +68,11 @@ struct State {
     jobs: VecDeque<Job>,
     /// Jobs that are being done.
     running: usize,
+    /// Events in the hands of those who awaited them.
+    served: usize,
     tasks: Vec<AbortHandle>,
-    volatile: VecDeque<Event>,
+    /// Each with whether somebody who awaited it has it already.
+    volatile: VecDeque<(Event, bool)>,
     volatile_running: bool,
     phase: Phase,
     begun: bool,
@@ -91,8 +94,8 @@ enum Job {
     Open(Pin<Box<dyn Future<Output = bool> + Send>>),
     /// Has an event handled; one that was parked may be parked again until its time is up.
     Event { event: Event, owed: Owed, parked_until: Option<Instant> },
-    /// Tells those who hear everything of an event that somebody awaited and nobody else hears.
-    Overheard { event: Event },
+    /// Tells those who hear everything of an event that was taken by somebody who awaited it.
+    Overheard { event: Event, owed: Owed },
     /// Waits for a handler that was not ready in place.
     Begun { name: EventName, call: ReplyFuture, owed: Owed },
 }
@@ -119,13 +122,7 @@ impl Lane {
     pub(crate) fn handle(self: &Arc<Self>, event: Event) {
         self.socket.count(|counters| &counters.events_in, |tally| &tally.events_in);
         let owed = Owed::new(&self.socket, &event, self.peer_producer);
-        // One that is parked and awaited too goes first.
-        let owed = if self.awaits(&event.name) && !self.park.holds(&event.name) {
-            self.serve(&event, owed)
-        } else {
-            Some(owed)
-        };
-        if let Some(owed) = owed {
+        if let Some(owed) = self.serve_on_arrival(&event, owed) {
             self.push(Job::Event { event, owed, parked_until: None });
         }
     }
@@ -133,19 +130,20 @@ impl Lane {
     /// Has a volatile event handled; drops and counts it when too many wait.
     pub(crate) fn handle_volatile(self: &Arc<Self>, event: Event) {
         self.socket.count(|counters| &counters.volatile_in, |tally| &tally.volatile_in);
-        if self.awaits(&event.name) {
+        let is_served = self.awaits(&event.name);
+        if is_served {
             self.socket.own().serve(&event, None);
-            if !self.hears(&event.name) {
-                return self.overhear(&event);
-            }
         }
         let mut state = self.lock();
         if state.phase != Phase::Open || state.volatile.len() >= self.config.volatile_inbox_max {
             drop(state);
-            return self.miss_volatile(1);
+            if !is_served {
+                self.miss_volatile(1);
+            }
+            return;
         }
         let event = if state.volatile_running { event.detached() } else { event };
-        state.volatile.push_back(event);
+        state.volatile.push_back((event, is_served));
         if !std::mem::replace(&mut state.volatile_running, true) {
             drop(state);
             self.start(Arc::clone(self).work_volatile());
@@ -166,7 +164,7 @@ impl Lane {
     /// Whether nothing is being handled and nothing waits.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.running == 0 && !state.volatile_running
+        state.is_done() && state.jobs.is_empty() && state.served == 0
     }
 
     /// Ends the socket: lets what was received be handled, for a while, then runs the hooks of
@@ -205,11 +203,22 @@ impl Lane {
         drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
+    /// Its driver has panicked: nobody will end it in order.
+    pub(crate) fn abandon(&self) {
+        self.socket.end(DisconnectReason::LinkLost);
+        if self.stop() {
+            self.socket.counters().uncount(1, |counters| &counters.sockets);
+        }
+        self.leave_rooms();
+        self.let_go();
+    }
+
     /// The socket is in no room any more, and found nowhere.
     pub(crate) fn leave_rooms(&self) {
         if let Ok(served) = self.socket.served() {
             served.adapter.remove(self.socket.id());
             served.remove(self.socket.id());
+            served.acks.ended(self.socket.id());
         }
     }
 
@@ -241,21 +250,27 @@ impl Lane {
 
     /// So many are parked no more.
     fn unpark(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
         self.socket.counters().uncount(count as u64, |counters| &counters.parked);
         self.socket.own().tally.parked.sub(count as u64);
     }
 
     fn miss_volatile(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
         self.socket.counters().count(count as u64, |counters| &counters.volatile_missed);
         self.socket.own().tally.volatile_missed.add(count as u64);
     }
 
-    /// Waits until nothing is being handled and nothing waits.
+    /// Waits until nothing is being handled any more.
     async fn finished(&self) {
         loop {
             let mut idle = pin!(self.idle.notified());
             idle.as_mut().enable();
-            if self.is_idle() {
+            if self.lock().is_done() {
                 return;
             }
             idle.await;
@@ -322,7 +337,9 @@ impl Lane {
             drop(state);
             // Whoever lets go of an event answers it.
             drop(job);
-        } else if state.running >= state.running_max(self.mounted.concurrent) {
+        } else if state.running >= state.running_max(self.mounted.concurrent)
+            || !state.jobs.is_empty()
+        {
             state.jobs.push_back(job.detached());
         } else {
             state.running += 1;
@@ -345,6 +362,11 @@ impl State {
     fn running_max(&self, concurrent: usize) -> usize {
         if self.phase == Phase::Opening { 1 } else { concurrent }
     }
+
+    /// No handler runs.
+    fn is_done(&self) -> bool {
+        self.running == 0 && !self.volatile_running
+    }
 }
 
 impl Job {
@@ -354,8 +376,7 @@ impl Job {
             Self::Event { event, owed, parked_until } => {
                 Self::Event { event: event.detached(), owed, parked_until }
             }
-            Self::Overheard { event } => Self::Overheard { event: event.detached() },
-            Self::Open(_) | Self::Begun { .. } => self,
+            Self::Open(_) | Self::Overheard { .. } | Self::Begun { .. } => self,
         }
     }
 }

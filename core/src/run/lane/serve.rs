@@ -1,64 +1,65 @@
 //! Events that somebody awaits: served on arrival, ahead of the lane.
 
 use super::{Job, Lane, Phase};
-use crate::handler::{Unhandled, hears, hears_any};
+use crate::handler::{hears, hears_any};
 use crate::protocol::Event;
 use crate::run::answer::Owed;
 use crate::socket::Ack;
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// What an event is owed that nobody else hears, and until when it is parked.
+type Unheard = (Owed, Option<Instant>);
+
 impl Lane {
+    /// Gives an event that has just come to whoever awaits it, behind older ones of its name. What
+    /// it is owed comes back when it has to wait for its turn all the same.
+    pub(super) fn serve_on_arrival(self: &Arc<Self>, event: &Event, owed: Owed) -> Option<Owed> {
+        if self.awaits(&event.name) {
+            self.look_again();
+            if !self.park.holds(&event.name) {
+                return self.serve(event, owed, None);
+            }
+        }
+        Some(owed)
+    }
+
     /// Gives the event to whoever awaits it. What it is owed comes back when there are listeners
     /// too, or nobody awaits it.
-    pub(super) fn serve(self: &Arc<Self>, event: &Event, owed: Owed) -> Option<Owed> {
+    pub(super) fn serve(
+        self: &Arc<Self>,
+        event: &Event,
+        owed: Owed,
+        parked_until: Option<Instant>,
+    ) -> Option<Owed> {
         if !self.awaits(&event.name) || self.is_over() {
             return Some(owed);
         }
-        let own = self.socket.own();
         if self.hears(&event.name) {
-            own.serve(event, None);
+            self.socket.own().serve(event, None);
             return Some(owed);
         }
-        self.overhear(event);
-        let (lane, untaken) = (Arc::clone(self), event.detached());
-        // Who hears everything has heard it already.
-        let parked_until = Some(lane.parks_until());
-        let done = move |taken| match taken {
-            true => owed.answer(Ok(Ack::empty())),
-            false => lane.give_back(Job::Event { event: untaken, owed, parked_until }),
-        };
-        own.serve(event, Some(Box::new(done)));
+        self.lock().served += 1;
+        let (lane, kept) = (Arc::clone(self), event.detached());
+        let done = move |taken| lane.take_back(kept, owed, parked_until, taken);
+        self.socket.own().serve(event, Some(Box::new(done)));
         None
     }
 
-    /// Tells those who hear everything, if anybody does.
-    pub(super) fn overhear(self: &Arc<Self>, event: &Event) {
-        if !hears_any(&self.mounted.blueprint.emitter, &self.socket).is_empty() {
-            self.push(Job::Overheard { event: event.clone() });
+    /// Serves what waits in line and somebody has begun to await meanwhile.
+    pub(crate) fn look_again(self: &Arc<Self>) {
+        while let Some((event, unheard)) = self.find_awaited() {
+            match unheard {
+                None => self.socket.own().serve(&event, None),
+                Some((owed, parked_until)) => {
+                    if let Some(owed) = self.serve(&event, owed, parked_until) {
+                        // Nobody awaits it any more.
+                        self.lock().served += 1;
+                        self.take_back(event, owed, parked_until, false);
+                    }
+                }
+            }
         }
-    }
-
-    /// Until when an event that nobody hears now waits for a listener.
-    pub(super) fn parks_until(&self) -> Instant {
-        match self.mounted.blueprint.unhandled() {
-            Unhandled::Park { ttl } => Instant::now() + ttl,
-            _ => Instant::now(),
-        }
-    }
-
-    /// An event that nobody has taken is handled as if nobody had awaited it, ahead of those that
-    /// came later. Whoever let go of it may be anywhere, also outside of the runtime, so that its
-    /// handler is begun by the driver.
-    fn give_back(&self, job: Job) {
-        let mut state = self.lock();
-        if state.phase == Phase::Over {
-            drop(state);
-            return drop(job);
-        }
-        state.jobs.push_front(job);
-        drop(state);
-        self.socket.session().resume();
     }
 
     /// Whether somebody awaits an event of this name.
@@ -70,5 +71,60 @@ impl Lane {
     /// Whether events of this name have a listener.
     pub(super) fn hears(&self, name: &str) -> bool {
         hears(&self.mounted.blueprint.emitter, &self.socket, name)
+    }
+
+    /// The first event in line that somebody awaits; out of line if nobody else hears it.
+    fn find_awaited(&self) -> Option<(Event, Option<Unheard>)> {
+        self.socket.own_emitter()?;
+        let mut state = self.lock();
+        let is_awaited =
+            |job: &Job| matches!(job, Job::Event { event, .. } if self.awaits(&event.name));
+        let place = state.jobs.iter().position(is_awaited)?;
+        match state.jobs.get(place) {
+            Some(Job::Event { event, .. }) if self.hears(&event.name) => {
+                Some((event.clone(), None))
+            }
+            _ => match state.jobs.remove(place)? {
+                Job::Event { event, owed, parked_until } => {
+                    Some((event, Some((owed, parked_until))))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// The last who was given an event has let go of it. If somebody has taken it, it is handled;
+    /// else it is handled as if nobody had awaited it, ahead of those that came later. Whoever let
+    /// go may be anywhere, also outside of the runtime, so that the driver begins what is to do.
+    fn take_back(&self, event: Event, owed: Owed, parked_until: Option<Instant>, taken: bool) {
+        let is_overheard =
+            taken && !hears_any(&self.mounted.blueprint.emitter, &self.socket).is_empty();
+        let mut state = self.lock();
+        state.served = state.served.saturating_sub(1);
+        if taken && !is_overheard {
+            drop(state);
+            owed.answer(Ok(Ack::empty()));
+            return self.socket.session().nudge_if_draining();
+        }
+        if state.phase == Phase::Over {
+            drop(state);
+            // Whoever lets go of it answers it.
+            return drop(owed);
+        }
+        let id = event.id;
+        let is_later = |job: &Job| match job {
+            Job::Event { event, .. } | Job::Overheard { event, .. } => {
+                event.id.producer == id.producer && event.id.number > id.number
+            }
+            _ => false,
+        };
+        let place = state.jobs.iter().position(is_later).unwrap_or(state.jobs.len());
+        let job = match is_overheard {
+            true => Job::Overheard { event, owed },
+            false => Job::Event { event, owed, parked_until },
+        };
+        state.jobs.insert(place, job);
+        drop(state);
+        self.socket.session().resume();
     }
 }

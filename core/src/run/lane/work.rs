@@ -4,9 +4,9 @@ use super::{Job, Lane, Phase};
 use crate::handler::Unhandled;
 use crate::protocol::{Event, EventName, Nak};
 use crate::run::answer::Owed;
-use crate::run::guard::in_turn;
+use crate::run::guard::{catch_panic, in_turn};
 use crate::run::park::{Due, ParkedEvent};
-use crate::socket::{Ack, Refusal};
+use crate::socket::{Ack, Refusal, moment_after};
 use std::collections::{HashSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -51,40 +51,51 @@ impl Lane {
             // The lane was stopped between the poll and the spawn.
             task.abort();
         }
-        state.tasks.retain(|task| !task.is_finished());
+        // Looked through only when there would be no room, so that many at once cost little each.
+        if state.tasks.len() == state.tasks.capacity() {
+            state.tasks.retain(|task| !task.is_finished());
+        }
         state.tasks.push(task);
     }
 
     async fn work(self: Arc<Self>, first: Job) {
-        let mut job = first;
-        loop {
-            match job {
-                Job::Open(open) => {
-                    let opened = open.await;
-                    {
-                        let mut state = self.lock();
-                        if state.phase == Phase::Opening {
-                            state.phase = if opened { Phase::Open } else { Phase::Over };
-                        }
-                    }
-                    if opened {
-                        self.socket.begin();
-                    }
-                    self.spread();
-                }
-                Job::Begun { name, call, owed } => {
-                    let called = self.limited(call).await;
-                    self.answer(&name, called, owed);
-                }
-                Job::Overheard { event } => self.hear_any(&event).await,
-                Job::Event { owed, .. } if self.is_over() => drop(owed),
-                Job::Event { event, owed, parked_until } => {
-                    self.handle_now(event, owed, parked_until).await;
-                }
+        let mut next = Some(first);
+        while let Some(job) = next {
+            // Handlers are caught by themselves; this is for whatever else of the application's is
+            // called, cloned or dropped.
+            if catch_panic(self.do_job(job)).await.is_none() {
+                self.socket.counters().count(1, |counters| &counters.panics);
             }
-            match self.next_job() {
-                Some(next) => job = next,
-                None => return,
+            next = self.next_job();
+        }
+    }
+
+    async fn do_job(self: &Arc<Self>, job: Job) {
+        match job {
+            Job::Open(open) => {
+                let opened = open.await;
+                {
+                    let mut state = self.lock();
+                    if state.phase == Phase::Opening {
+                        state.phase = if opened { Phase::Open } else { Phase::Over };
+                    }
+                }
+                if opened {
+                    self.socket.begin();
+                }
+                self.spread();
+            }
+            Job::Begun { name, call, owed } => {
+                let called = self.limited(call).await;
+                self.answer(&name, called, owed);
+            }
+            Job::Overheard { event, owed } => {
+                self.hear_any(&event).await;
+                owed.answer(Ok(Ack::empty()));
+            }
+            Job::Event { owed, .. } if self.is_over() => drop(owed),
+            Job::Event { event, owed, parked_until } => {
+                self.handle_now(event, owed, parked_until).await;
             }
         }
     }
@@ -132,14 +143,14 @@ impl Lane {
                 }
                 event
             };
-            let Some(event) = event else {
+            let Some((event, is_served)) = event else {
                 self.idle.notify_waiters();
                 self.socket.session().nudge_if_draining();
                 return;
             };
             self.hear_any(&event).await;
             // What a volatile event's handler says interests nobody.
-            if self.call(event).await.is_err() {
+            if self.call(event).await.is_err() && !is_served {
                 self.miss_volatile(1);
             }
         }
@@ -162,8 +173,8 @@ impl Lane {
         };
         owed.unbegin();
         match self.mounted.blueprint.unhandled() {
-            Unhandled::Park { .. } => {
-                let deadline = parked_until.unwrap_or_else(|| self.parks_until());
+            Unhandled::Park { ttl } => {
+                let deadline = parked_until.unwrap_or_else(|| moment_after(ttl));
                 self.park(ParkedEvent { event: event.detached(), owed, deadline });
             }
             Unhandled::Nak => owed.answer(Err(Nak::NoHandler)),
@@ -222,7 +233,7 @@ impl Lane {
         for due in due {
             match due {
                 Due::Heard(ParkedEvent { event, owed, deadline }) => {
-                    if let Some(owed) = self.serve(&event, owed) {
+                    if let Some(owed) = self.serve(&event, owed, Some(deadline)) {
                         self.push(Job::Event { event, owed, parked_until: Some(deadline) });
                     }
                 }
