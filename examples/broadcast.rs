@@ -47,7 +47,7 @@ async fn ballot(server: &Server, jury: &Broadcast) -> Result<(), BoxError> {
     while let Some((juror, vote)) = answers.next().await {
         let juror = server.socket("/", juror).and_then(|socket| socket.data::<Name>());
         let name = juror.map(|name| name.0.clone()).ok_or("a juror has left")?;
-        let why = vote.as_ref().err().and_then(AckError::rejection::<String>);
+        let why = vote.as_ref().err().and_then(AckError::refusal::<String>);
         votes.push(match (vote, why) {
             (Ok(vote), _) => format!("{name} votes: {vote}"),
             (Err(_), Some(why)) => format!("{name} votes: no, {why}"),

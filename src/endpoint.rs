@@ -127,7 +127,9 @@ impl Endpoint {
         let Some((scheme, address)) = url.split_once("://") else {
             return Err(EndpointError::NotAUrl { url: url.to_owned() });
         };
-        let make = match WIRES.iter().find(|(known, ..)| *known == scheme) {
+        // RFC 3986 §3.1: a scheme has no case.
+        let is_it = |known: &str| known.eq_ignore_ascii_case(scheme);
+        let make = match WIRES.iter().find(|(known, ..)| is_it(known)) {
             Some((.., Some(make))) => make,
             Some((_, feature, None)) => {
                 return Err(EndpointError::Disabled { scheme: scheme.to_owned(), feature });

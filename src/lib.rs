@@ -38,8 +38,9 @@ pub use emitwire_core::room::{
 };
 pub use emitwire_core::run::{Client, Config, Listening, NamespaceError, Server, Session, testing};
 pub use emitwire_core::socket::{
-    Ack, AckError, Answers, Broadcast, Emit, EmitError, Emitter, Envelope, ListenError, ListenerId,
-    Needs, Once, Refusal, Reply, Socket, SocketStats, WaitError,
+    Ack, AckError, Answers, Broadcast, Emit, EmitBroadcast, EmitBroadcastWithAck, EmitError,
+    EmitVolatile, EmitWithAck, Emitter, Envelope, ListenError, ListenerId, Needs, Once, Refusal,
+    Reply, Socket, SocketStats, WaitError,
 };
 #[cfg(feature = "conformance")]
 pub use emitwire_core::transport::conformance;

@@ -17,7 +17,7 @@ use tracing::Span;
 /// `error`. Payloads are never logged.
 ///
 /// ```
-/// use emitwire_core::handler::{Data, Namespace};
+/// # use emitwire_core::handler::{Data, Namespace};
 /// use emitwire_middleware::Trace;
 ///
 /// let chat = Namespace::new("/chat")

@@ -32,7 +32,7 @@ async fn each_member_answers_for_itself_and_who_does_not_is_named_with_the_reaso
     let mut answers: BTreeMap<_, _> = within(answers.all()).await.into_iter().collect();
     let mut of = |guest: usize| answers.remove(&guests[guest].id()).unwrap();
     assert_eq!((of(0).unwrap(), of(1).unwrap()), (true, false));
-    assert_eq!(of(2).unwrap_err().rejection::<String>().as_deref(), Some("abstains"));
+    assert_eq!(of(2).unwrap_err().refusal::<String>().as_deref(), Some("abstains"));
     assert!(matches!(of(3), Err(AckError::Timeout { after: MOMENT })));
     assert!(matches!(of(4), Err(AckError::Payload { .. })));
     assert!(matches!(of(5), Err(AckError::Closed)));

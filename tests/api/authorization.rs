@@ -27,7 +27,6 @@ fn guarded() -> Namespace {
             },
         )
         .on("who", |socket: Socket| async move { socket.data::<User>().map(|user| user.0.clone()) })
-        .on("auth", |Auth(_): Auth<String>| async {})
 }
 
 #[tokio::test(start_paused = true)]
@@ -35,8 +34,53 @@ async fn what_authorize_learns_is_there_for_hooks_and_handlers() {
     let server = Server::new().mount(guarded()).unwrap();
     let ann = testing::try_connect(&server, "/guarded", "ann").await.unwrap();
     assert_eq!(ask::<Option<String>>(&ann, "who").await.unwrap().as_deref(), Some("ann"));
-    let answer = ask::<()>(&ann, "auth").await;
-    assert!(matches!(answer, Err(AckError::Refused(Nak::Failed))), "not in a handler: {answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_a_hook_has_is_not_to_be_had_elsewhere() {
+    let handler = Namespace::new("/").on("x", |_: Auth<String>| async {});
+    let end = Namespace::new("/").on_disconnect(|_: Auth<String>| async {});
+    let begin = Namespace::new("/").on_connect(|_: DisconnectReason| async {});
+    for (namespace, what) in [(handler, "Auth"), (end, "Auth"), (begin, "DisconnectReason")] {
+        let error = MountError::from(ListenError::NotHere { what });
+        assert_eq!(Server::new().mount(namespace).unwrap_err(), error);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_those_who_decide_has_to_let_a_socket_in() {
+    let notes = Notes::default();
+    let decides = |name: &'static str, lets_in: bool| {
+        let notes = notes.clone();
+        move |_: ConnectRequest| {
+            notes.add(name);
+            ready(if lets_in { Ok(()) } else { Err(Refusal::with(name)) })
+        }
+    };
+    let namespace = Namespace::new("/")
+        .authorize(decides("first", true))
+        .authorize(decides("second", false))
+        .authorize(decides("third", true));
+    let server = Server::new().mount(namespace).unwrap();
+    let error = testing::try_connect(&server, "/", &()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the namespace / refused: second");
+    assert_eq!(notes.take(), ["first", "second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_hook_that_refuses_says_why_to_the_socket_that_it_ends() {
+    let namespace =
+        Namespace::new("/").on_connect(|| async { Err::<(), _>(Refusal::with("taken")) });
+    let server = Server::new().mount(namespace).unwrap();
+    let (tells, mut told) = mpsc::unbounded_channel();
+    let mirror = Namespace::new("/").on_disconnect(move |reason: DisconnectReason| {
+        tells.send(reason).unwrap();
+        ready(())
+    });
+    let _listening = listen(&server, "mem://hook that refuses").await;
+    let client = Client::new(Endpoint::new("mem://hook that refuses").unwrap()).mount(mirror);
+    let _session = within(client.reconnect(false).connect()).await;
+    assert_eq!(within(told.recv()).await, Some(DisconnectReason::DismissedByPeer("taken".into())));
 }
 
 #[tokio::test(start_paused = true)]

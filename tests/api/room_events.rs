@@ -108,6 +108,31 @@ async fn all_of_a_selection_join_leave_and_end_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_speaks_to_everyone_itself_included_and_may_end_with_that() {
+    let namespace = Namespace::new("/")
+        .on("say", |socket: Socket| async move { socket.everyone().emit("said", &()).await });
+    let (server, mut ann, _socket) = one(namespace).await;
+    let mut bob = testing::connect(&server, "/").await;
+    ask::<()>(&ann, "say").await.unwrap();
+    for guest in [&mut ann, &mut bob] {
+        guest.expect::<()>("said").await;
+    }
+    within(server.of("/").emit("last", &())).await.unwrap();
+    server.of("/").disconnect_all("enough").await.unwrap();
+    let heard: Vec<_> = ann.heard().await.into_iter().map(|event| event.name.to_string()).collect();
+    assert_eq!(heard, ["last"], "what was said before the end is heard");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_ends_a_whole_session_with_words() {
+    let (_server, ann, socket) = one(Namespace::new("/")).await;
+    socket.close_session("closing time");
+    let reason = DisconnectReason::DismissedByPeer("closing time".into());
+    assert_eq!(within(ann.session().ended()).await, reason);
+    assert_eq!(within(socket.closed()).await, DisconnectReason::Dismissed("closing time".into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_room_name_has_a_bound() {
     let mut config = Config::default();
     config.room_name_bytes_max = 4;

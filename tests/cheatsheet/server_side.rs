@@ -214,7 +214,7 @@ async fn to_all_clients_with_one_acknowledgement_per_client() {
         assert_eq!(answers.remove(&ann.here.id()).unwrap().unwrap(), 1);
         assert_eq!(answers.remove(&bob.here.id()).unwrap().unwrap(), 2);
         let refused = answers.remove(&cid.here.id()).unwrap().unwrap_err();
-        assert_eq!(refused.rejection::<String>().as_deref(), Some("no"));
+        assert_eq!(refused.refusal::<String>().as_deref(), Some("no"));
         assert_eq!(stage.hellos([&ann, &bob, &cid]).await, [1, 1, 1]);
     })
     .await;

@@ -382,7 +382,7 @@ async fn a_wrong_registration_is_reported_before_anything_is_sent() {
     let client = Client::new(endpoint(&url)).mount(Namespace::new("/a").on("connect", || async {}));
     let error = within(client.connect()).await.expect_err("the name is reserved");
     let ConnectError::Mount { source } = error else { panic!("{error:?}") };
-    assert_eq!(source.to_string(), "`connect` is a reserved name");
+    assert_eq!(source.to_string(), "`connect` is a reserved name: use the hook `on_connect`");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// fails, otherwise it ends.
 ///
 /// ```
-/// use emitwire_core::transport::{Incoming, Listener, Transport};
+/// # use emitwire_core::transport::{Incoming, Listener, Transport};
 /// use emitwire_transports::Tcp;
 ///
 /// # #[tokio::main(flavor = "current_thread")]

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 /// Something that a handler can ask for as an argument.
 ///
 /// ```
-/// use emitwire_core::handler::FromEvent;
-/// use emitwire_core::socket::{Envelope, Refusal};
+/// # use emitwire_core::handler::FromEvent;
+/// # use emitwire_core::socket::{Envelope, Refusal};
 ///
 /// struct NameLength(usize);
 ///
@@ -67,7 +67,7 @@ impl<T: DeserializeOwned> FromEvent for Args<T> {
 /// A namespace without such a state cannot be mounted.
 ///
 /// ```
-/// use emitwire_core::handler::{Namespace, State};
+/// # use emitwire_core::handler::{Namespace, State};
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicU64, Ordering};
 ///
@@ -101,6 +101,10 @@ impl<T: DeserializeOwned> FromEvent for Auth<T> {
             return Err(Refusal::nak_only(Nak::Failed));
         }
         Data::from_event(envelope).map(|Data(shown)| Self(shown))
+    }
+
+    fn needs(needs: &mut Needs) {
+        needs.only_on_connect("Auth");
     }
 }
 
@@ -157,7 +161,11 @@ impl FromEvent for Peer {
 /// Why the socket ended: in the hooks of its end only.
 impl FromEvent for DisconnectReason {
     fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
-        envelope.reason().cloned().ok_or_else(|| Refusal::nak_only(Nak::BadPayload))
+        envelope.reason().cloned().ok_or_else(|| Refusal::nak_only(Nak::Failed))
+    }
+
+    fn needs(needs: &mut Needs) {
+        needs.only_on_disconnect("DisconnectReason");
     }
 }
 

@@ -34,8 +34,8 @@ use std::sync::Arc;
 /// an [`IntoReply`] knows how to answer with.
 ///
 /// ```
-/// use emitwire_core::handler::{Data, Namespace};
-/// use emitwire_core::socket::{EmitError, Socket};
+/// # use emitwire_core::handler::{Data, Namespace};
+/// # use emitwire_core::socket::{EmitError, Socket};
 ///
 /// async fn say(socket: Socket, Data(text): Data<String>) -> Result<usize, EmitError> {
 ///     socket.to("lobby").emit("said", &text).await?;

@@ -54,8 +54,8 @@ type OnConnectError = Arc<dyn Fn(&ConnectError) + Send + Sync>;
 /// after mounting takes effect at once, and events that wait parked for it are delivered.
 ///
 /// ```
-/// use emitwire_core::handler::{Data, Namespace};
-/// use emitwire_core::socket::Socket;
+/// # use emitwire_core::handler::{Data, Namespace};
+/// # use emitwire_core::socket::Socket;
 ///
 /// let chat = Namespace::new("/chat")
 ///     .on_connect(|socket: Socket| async move { socket.join("lobby").await })
@@ -76,7 +76,7 @@ struct Settings {
     hooks: [Option<Erased>; 3],
     on_connect_error: Option<OnConnectError>,
     on_room: Option<OnRoom>,
-    authorize: Option<Authorize>,
+    authorize: Vec<Authorize>,
     unhandled: Unhandled,
     slow_policy: Option<SlowPolicy>,
     concurrent: usize,
@@ -100,7 +100,7 @@ impl Default for Settings {
             hooks: Default::default(),
             on_connect_error: None,
             on_room: None,
-            authorize: None,
+            authorize: Vec::new(),
             unhandled: Unhandled::default(),
             slow_policy: None,
             concurrent: 1,
@@ -214,8 +214,12 @@ impl Namespace {
         self
     }
 
-    /// Sets what runs when a socket begins, before any of its events. If it fails, the socket
-    /// ends with `HookFailed`.
+    /// Sets what runs when a socket begins, before any of its events; it takes the place of what
+    /// was set before. If it fails, the socket ends with `HookFailed`, and its peer gets the text of a
+    /// [`Refusal::with`] as [`DisconnectReason::DismissedByPeer`]. The client has its socket by
+    /// then: whom it is not to let in, `authorize` refuses.
+    ///
+    /// [`DisconnectReason::DismissedByPeer`]: crate::protocol::DisconnectReason::DismissedByPeer
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_connect<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
         self.hook(Hook::Connect, handler)
@@ -230,7 +234,8 @@ impl Namespace {
     }
 
     /// Sets what runs once when a socket ends, before `on_disconnect`, while its rooms are still
-    /// there. Nothing can be emitted to the socket itself any more.
+    /// there; it takes the place of what was set before. Nothing can be emitted to the socket itself
+    /// any more.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_disconnecting<T: FromEvent>(
         self,
@@ -240,7 +245,7 @@ impl Namespace {
     }
 
     /// Sets what runs once when a socket has ended, with the `DisconnectReason` as a possible
-    /// argument. The socket has left its rooms by then.
+    /// argument, also when its `on_connect` failed; it takes the place of what was set before. The socket has left its rooms by then.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_disconnect<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
         self.hook(Hook::Disconnect, handler)
@@ -254,7 +259,8 @@ impl Namespace {
         self
     }
 
-    /// Sets who lets sockets in. A refusal made by [`Refusal::with`] is data that the client gets
+    /// Adds somebody who decides whether a socket may begin, behind those added before: each of them
+    /// has to let it in. A refusal made by [`Refusal::with`] is data that the client gets
     /// as `ConnectError::Refused`; of any other error it learns only that it was refused.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn authorize<F, Fut, E>(self, decide: F) -> Self
@@ -264,7 +270,7 @@ impl Namespace {
         E: Into<Refusal>,
     {
         let decide = Arc::new(decide);
-        self.0.settings().authorize = Some(Arc::new(move |request| {
+        self.0.settings().authorize.push(Arc::new(move |request| {
             let decide = Arc::clone(&decide);
             Box::pin(
                 async move { decide(request).await.map_err(|error| error.into().into_payload()) },
@@ -273,7 +279,8 @@ impl Namespace {
         self
     }
 
-    /// Sets what becomes of events that nobody hears; [`Unhandled::Park`] by default.
+    /// Sets what becomes of events that nobody hears. By default they are parked for 5 seconds: see
+    /// [`Unhandled::Park`].
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn unhandled(self, unhandled: Unhandled) -> Self {
         self.0.settings().unhandled = unhandled;
@@ -325,7 +332,9 @@ impl Namespace {
         let before = self.0.settings().hooks[hook as usize].replace(erase(handler));
         // What it keeps is the application's, and not let go of under the lock.
         drop(before);
-        self.note(self.0.emitter.need(needs_of::<T>()))
+        let mut needs = needs_of::<T>();
+        needs.are_of_hook(matches!(hook, Hook::Connect));
+        self.note(self.0.emitter.need(needs))
     }
 
     fn note<R>(&self, listened: Result<R, ListenError>) -> Self {
@@ -382,10 +391,18 @@ impl Blueprint {
         self.settings().unhandled
     }
 
-    /// Whether a socket may begin; the refusal's data if not.
-    pub(crate) fn authorize(&self, request: ConnectRequest) -> Option<Decision> {
+    /// Whether a socket may begin; the refusal's data if not. `None` when nobody asks.
+    pub(crate) fn authorize(
+        &self,
+        request: ConnectRequest,
+    ) -> Option<impl Future<Output = Result<(), Payload>> + Send + 'static> {
         let authorize = self.settings().authorize.clone();
-        authorize.map(|authorize| authorize(request))
+        (!authorize.is_empty()).then_some(async move {
+            for decide in authorize {
+                decide(request.clone()).await?;
+            }
+            Ok(())
+        })
     }
 
     /// The listeners with all layers around them; `None` without layers, when the listeners are

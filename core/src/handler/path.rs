@@ -14,7 +14,7 @@ use serde::forward_to_deserialize_any;
 /// asks before the socket begins.
 ///
 /// ```
-/// use emitwire_core::handler::{Namespace, Path};
+/// # use emitwire_core::handler::{Namespace, Path};
 ///
 /// async fn number(Path(id): Path<u32>) -> u32 {
 ///     id

@@ -2,6 +2,7 @@
 
 use super::Data;
 use crate::protocol::{Args, Payload, ToPayload};
+use crate::room::Fanout;
 use crate::socket::{Refusal, Reply};
 use bytes::Bytes;
 use serde::Serialize;
@@ -27,6 +28,13 @@ pub trait IntoReply {
 }
 
 impl IntoReply for () {
+    fn into_reply(self) -> Reply {
+        Ok(None)
+    }
+}
+
+/// How many heard a broadcast is nobody's answer: a handler may end with one.
+impl IntoReply for Fanout {
     fn into_reply(self) -> Reply {
         Ok(None)
     }

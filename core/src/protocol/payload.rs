@@ -31,7 +31,7 @@ pub enum Shape {
 /// the same values; `Bytes` stay bytes.
 ///
 /// ```
-/// use emitwire_core::protocol::Payload;
+/// # use emitwire_core::protocol::Payload;
 ///
 /// let payload = Payload::encode(&("left", 3))?;
 /// let (side, steps): (String, u8) = payload.decode()?;
@@ -91,6 +91,12 @@ impl Payload {
             Shape::Value | Shape::Arguments if self.bytes.is_empty() => decode(&NIL),
             Shape::Value | Shape::Arguments => decode(&self.bytes),
         }
+    }
+
+    /// The value, if it is a text: words of a refusal, most often.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        self.decode().ok()
     }
 
     /// How the bytes are to be read.

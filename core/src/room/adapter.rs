@@ -11,7 +11,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum RoomError {
     /// Rooms live on servers; a client has none.
-    #[error("rooms live on servers")]
+    #[error("rooms live on servers: emit to the server, and let its handler speak to the room")]
     NotOnServer,
     /// The socket has ended.
     #[error("the socket has ended")]

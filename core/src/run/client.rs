@@ -28,9 +28,9 @@ type Credentials = Arc<dyn Fn() -> Asked + Send + Sync>;
 /// A client that is not connected yet.
 ///
 /// ```no_run
-/// use emitwire_core::handler::{Data, Namespace};
-/// use emitwire_core::run::Client;
-/// use emitwire_core::transport::Memory;
+/// # use emitwire_core::handler::{Data, Namespace};
+/// # use emitwire_core::run::Client;
+/// # use emitwire_core::transport::Memory;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let chat = Namespace::new("/chat")
@@ -95,8 +95,8 @@ impl Client {
     /// [`ConnectError::Auth`], and when reconnecting it is asked again later.
     ///
     /// ```
-    /// use emitwire_core::run::Client;
-    /// use emitwire_core::transport::Memory;
+    /// # use emitwire_core::run::Client;
+    /// # use emitwire_core::transport::Memory;
     ///
     /// async fn fetch_token() -> Result<String, std::io::Error> {
     ///     Ok("fresh".into())

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The limits of a server or a client. Every queue, wait and table has its bound here.
 ///
 /// ```
-/// use emitwire_core::run::Config;
+/// # use emitwire_core::run::Config;
 /// use std::time::Duration;
 ///
 /// let mut config = Config::default();

@@ -33,12 +33,14 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Namespaces behind any number of listeners of any kind; rooms span them all.
 ///
-/// A handle: clones share everything.
+/// A handle: clones share everything, and dropping the last of them ends nothing. It ends by
+/// [`Server::run_until`]; `run_until(std::future::ready(()))` ends it now. Handlers may have it as
+/// their [`State`](crate::handler::State).
 ///
 /// ```
-/// use emitwire_core::handler::{Data, Namespace};
-/// use emitwire_core::run::Server;
-/// use emitwire_core::transport::Memory;
+/// # use emitwire_core::handler::{Data, Namespace};
+/// # use emitwire_core::run::Server;
+/// # use emitwire_core::transport::Memory;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -97,7 +99,7 @@ impl Server {
         }))
     }
 
-    /// Serves a namespace from now on.
+    /// Serves a namespace from now on, also while it listens: see `server.clone().mount(..)`.
     ///
     /// # Errors
     /// [`MountError`]: a bad path, a path that is taken, a listener under a reserved name, a
@@ -112,8 +114,8 @@ impl Server {
     /// server for anything.
     ///
     /// ```
-    /// use emitwire_core::room::{Adapter, LocalAdapter};
-    /// use emitwire_core::run::Server;
+    /// # use emitwire_core::room::{Adapter, LocalAdapter};
+    /// # use emitwire_core::run::Server;
     /// use std::sync::Arc;
     ///
     /// fn make(path: &str, local: LocalAdapter) -> Arc<dyn Adapter> {

@@ -6,6 +6,7 @@ use crate::protocol::{DisconnectReason, Payload, SessionId};
 use crate::room::{Counters, Stats};
 use crate::socket::{SessionCore, Socket};
 use crate::transport::ConnectError;
+use serde::de::DeserializeOwned;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -15,13 +16,13 @@ use tokio::sync::watch;
 #[non_exhaustive]
 pub enum NamespaceError {
     /// The client did not mount it.
-    #[error("no namespace {path} is mounted")]
+    #[error("this client has not mounted the namespace {path}")]
     NotMounted {
         /// The path.
         path: Box<str>,
     },
     /// The server refused it.
-    #[error("the namespace {path} refused")]
+    #[error("the namespace {path} refused{}", payload.text().map(|words| format!(": {words}")).unwrap_or_default())]
     Refused {
         /// The path.
         path: Box<str>,
@@ -34,6 +35,17 @@ pub enum NamespaceError {
         /// The path.
         path: Box<str>,
     },
+}
+
+impl NamespaceError {
+    /// The data that the namespace refused with, if it is a `T`.
+    #[must_use]
+    pub fn refusal<T: DeserializeOwned>(&self) -> Option<T> {
+        match self {
+            Self::Refused { payload, .. } => payload.decode().ok(),
+            _ => None,
+        }
+    }
 }
 
 /// A connected client. Dropping it closes the session.
@@ -97,7 +109,8 @@ impl Session {
         self.supervised.core().id
     }
 
-    /// Whether there is a live session now.
+    /// Whether there is a live session now, also one without a socket: whether there is one of
+    /// those is what [`Session::of`] says.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.supervised.core().mailbox.closed().is_none()

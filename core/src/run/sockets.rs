@@ -381,12 +381,12 @@ async fn come_in(lane: Arc<Lane>, reception: Arc<Reception>) -> bool {
 /// The hook of a beginning. A socket whose hook fails ends, and none of its events is handled.
 async fn greet(lane: &Arc<Lane>, auth: Payload) -> bool {
     let Some(hook) = lane.mounted.blueprint.hook(Hook::Connect) else { return true };
-    let went_well = lane.run_hook("connect", hook, auth, None).await;
-    if !went_well && lane.socket.end(DisconnectReason::HookFailed) {
-        let words = DisconnectReason::HookFailed.to_string();
+    let Err(words) = lane.run_hook("connect", hook, auth, None).await else { return true };
+    if lane.socket.end(DisconnectReason::HookFailed) {
+        let words = words.unwrap_or_else(|| DisconnectReason::HookFailed.to_string());
         lane.socket.session().mailbox.ask_to_leave(lane.socket.id(), &words);
     }
-    went_well
+    false
 }
 
 /// A reason in words, for the peer.

@@ -4,9 +4,9 @@
 //! that waited. With the clock of a test paused (`tokio::time::pause`) that costs no time.
 //!
 //! ```
-//! use emitwire_core::handler::{Data, Namespace};
-//! use emitwire_core::run::{Server, testing};
-//! use emitwire_core::socket::{EmitError, Socket};
+//! # use emitwire_core::handler::{Data, Namespace};
+//! # use emitwire_core::run::{Server, testing};
+//! # use emitwire_core::socket::{EmitError, Socket};
 //!
 //! async fn say(socket: Socket, Data(text): Data<String>) -> Result<(), EmitError> {
 //!     socket.broadcast().emit("said", &text).await?;
@@ -156,17 +156,7 @@ impl Guest {
     /// When there is none in time, or the socket has ended.
     #[track_caller]
     pub fn next_event(&mut self) -> impl Future<Output = Event> {
-        let place = Location::caller();
-        async move {
-            loop {
-                match tokio::time::timeout(DEADLINE, self.heard.recv()).await {
-                    Ok(Some(event)) if event.name == FENCE => {}
-                    Ok(Some(event)) => return event,
-                    Ok(None) => panic!("the socket has ended, awaited at {place}"),
-                    Err(_) => panic!("heard nothing within {DEADLINE:?}, awaited at {place}"),
-                }
-            }
-        }
+        self.hear(Location::caller())
     }
 
     /// The next event, which has to be of this name and with a `T`.
@@ -176,9 +166,8 @@ impl Guest {
     #[track_caller]
     pub fn expect<T: DeserializeOwned>(&mut self, name: &str) -> impl Future<Output = T> {
         let place = Location::caller();
-        let next = self.next_event();
         async move {
-            let event = next.await;
+            let event = self.hear(place).await;
             assert!(event.name == *name, "heard `{}` instead of `{name}`, {place}", event.name);
             match event.payload.decode() {
                 Ok(value) => value,
@@ -197,7 +186,7 @@ impl Guest {
         async move {
             let mut events = Vec::new();
             for name in names {
-                let event = self.next_event().await;
+                let event = self.hear(place).await;
                 let so_far: Vec<_> = events.iter().map(|event: &Event| &*event.name).collect();
                 let is_it = event.name == **name;
                 assert!(is_it, "heard `{}` behind {so_far:?}, not `{name}`, {place}", event.name);
@@ -216,7 +205,7 @@ impl Guest {
         let place = Location::caller();
         async move {
             loop {
-                let event = self.next_event().await;
+                let event = self.hear(place).await;
                 if event.name == *name {
                     let value = event.payload.decode();
                     return value.unwrap_or_else(|error| panic!("`{name}`: {error:?}, {place}"));
@@ -226,24 +215,38 @@ impl Guest {
     }
 
     /// Everything that its server had said to it before this was called and that was not looked at
-    /// yet, in order; volatile events may come later.
-    ///
-    /// # Panics
-    /// When the session has ended.
+    /// yet, in order, also when its socket has ended since; volatile events may come later.
     #[track_caller]
     pub fn heard(&mut self) -> impl Future<Output = Vec<Event>> {
         let place = Location::caller();
         async move {
             let fence = self.server.of(&self.path).to(self.socket.id()).emit(FENCE, &()).await;
-            let is_reached = matches!(fence, Ok(fanout) if fanout.accepted == 1);
-            assert!(is_reached, "the socket has ended, {place}");
             let mut events = Vec::new();
-            loop {
-                match within(self.heard.recv()).await {
-                    Some(event) if event.name == FENCE => return events,
-                    Some(event) => events.push(event),
-                    None => panic!("the socket has ended, {place}"),
+            if !matches!(fence, Ok(fanout) if fanout.accepted == 1) {
+                // All that was said to it is here before its end is.
+                within(self.socket.closed()).await;
+                while let Ok(event) = self.heard.try_recv() {
+                    events.push(event);
                 }
+                return events;
+            }
+            loop {
+                match tokio::time::timeout(DEADLINE, self.heard.recv()).await {
+                    Ok(Some(event)) if event.name == FENCE => return events,
+                    Ok(Some(event)) => events.push(event),
+                    _ => panic!("the socket ended meanwhile, {place}"),
+                }
+            }
+        }
+    }
+
+    async fn hear(&mut self, place: &Location<'_>) -> Event {
+        loop {
+            match tokio::time::timeout(DEADLINE, self.heard.recv()).await {
+                Ok(Some(event)) if event.name == FENCE => {}
+                Ok(Some(event)) => return event,
+                Ok(None) => panic!("the socket has ended, awaited at {place}"),
+                Err(_) => panic!("heard nothing within {DEADLINE:?}, awaited at {place}"),
             }
         }
     }

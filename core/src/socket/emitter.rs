@@ -43,7 +43,7 @@ impl ListenerId {
 /// namespace's listeners and then by the socket's. A handle: clones share everything.
 ///
 /// ```
-/// use emitwire_core::handler::{Data, Namespace};
+/// # use emitwire_core::handler::{Data, Namespace};
 ///
 /// let chat = Namespace::new("/chat");
 /// let shout = |Data(text): Data<String>| async move { text.to_uppercase() };
@@ -136,6 +136,7 @@ impl Emitter {
 
     /// A handler asks for these.
     pub(crate) fn need(&self, needs: Needs) -> Result<(), ListenError> {
+        needs.check_place()?;
         let mut table = self.write();
         match &table.provided {
             Some(provided) => needs.check(provided)?,

@@ -11,7 +11,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum EmitError {
     /// The name belongs to the lifecycle.
-    #[error("`{name}` is a reserved name")]
+    #[error("`{name}` is a reserved name{}", hint(name))]
     Reserved {
         /// The name.
         name: Box<str>,
@@ -81,8 +81,9 @@ pub enum AckError {
         /// Why.
         reason: LossReason,
     },
-    /// The session ended before the answer came. The event may have been handled all the same.
-    #[error("the session ended before the answer came")]
+    /// The socket or its session ended before the answer came. The event may have been handled all
+    /// the same.
+    #[error("the socket ended before the answer came")]
     Closed,
     /// The answer is not of the wanted type.
     #[error("the answer is not of the wanted type")]
@@ -95,7 +96,7 @@ pub enum AckError {
 impl AckError {
     /// The data of a [`Refusal::with`](super::Refusal::with), if the peer refused with a `T`.
     #[must_use]
-    pub fn rejection<T: DeserializeOwned>(&self) -> Option<T> {
+    pub fn refusal<T: DeserializeOwned>(&self) -> Option<T> {
         match self {
             Self::Refused(Nak::Rejected(payload)) => payload.decode().ok(),
             _ => None,
@@ -108,7 +109,7 @@ impl AckError {
 #[non_exhaustive]
 pub enum ListenError {
     /// The name belongs to the lifecycle, which has hooks.
-    #[error("`{name}` is a reserved name")]
+    #[error("`{name}` is a reserved name{}", hint(name))]
     Reserved {
         /// The name.
         name: Box<str>,
@@ -132,6 +133,12 @@ pub enum ListenError {
     NoState {
         /// The type that it asks for.
         state: &'static str,
+    },
+    /// The handler asks for something that only certain hooks have.
+    #[error("`{what}` is not there in this handler, only in the hook that it is of")]
+    NotHere {
+        /// The extractor.
+        what: &'static str,
     },
     /// The socket has ended.
     #[error("the socket has ended")]
@@ -157,4 +164,17 @@ pub enum WaitError {
         /// Why it ended.
         reason: DisconnectReason,
     },
+}
+
+/// What to do instead of using a reserved name.
+fn hint(name: &str) -> &'static str {
+    match name {
+        "connect" => ": use the hook `on_connect`",
+        "connect_error" => ": use the hook `on_connect_error`",
+        "disconnect" => ": use the hook `on_disconnect`, or `Socket::disconnect`",
+        "disconnecting" => ": use the hook `on_disconnecting`",
+        "newListener" => ": use the hook `on_listener_added`",
+        "removeListener" => ": use the hook `on_listener_removed`",
+        _ => "",
+    }
 }

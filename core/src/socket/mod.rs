@@ -245,6 +245,11 @@ impl Socket {
         self.0.session.mailbox.queue().is_attached
     }
 
+    /// Everyone in the namespace, this socket too.
+    pub fn everyone(&self) -> Broadcast {
+        self.reach()
+    }
+
     /// Everyone in these rooms but this socket.
     pub fn to(&self, rooms: impl Rooms) -> Broadcast {
         self.within(rooms).without(self.0.id)
@@ -300,8 +305,9 @@ impl Socket {
         Ok(self.served()?.adapter.rooms_of(self.0.id))
     }
 
-    /// Ends this socket; the session and its other sockets go on. The peer gets the words as
-    /// [`DisconnectReason::Dismissed`]; without any it is `ClosedByPeer` there.
+    /// Ends this socket; the session and its other sockets go on. Its reason is
+    /// [`DisconnectReason::Dismissed`] with the words, and at the peer `DismissedByPeer`; without
+    /// words `Closed`, and `ClosedByPeer`. A client that wants the namespace again connects anew.
     pub fn disconnect(&self, words: &str) {
         if self.end(DisconnectReason::dismissed(words)) {
             if let Ok(served) = self.served() {

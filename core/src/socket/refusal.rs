@@ -10,7 +10,7 @@ use std::time::Duration;
 /// side, in the log. What the peer is to see is said on purpose, with [`Refusal::with`].
 ///
 /// ```
-/// use emitwire_core::socket::Refusal;
+/// # use emitwire_core::socket::Refusal;
 ///
 /// fn seat(row: u8) -> Result<u8, Refusal> {
 ///     if row > 40 {

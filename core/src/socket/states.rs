@@ -33,22 +33,52 @@ impl States {
 /// What the arguments of a handler ask of its namespace: see
 /// [`FromEvent::needs`](crate::handler::FromEvent::needs).
 #[derive(Debug, Default)]
-pub struct Needs(Vec<(TypeId, &'static str)>);
+pub struct Needs {
+    states: Vec<(TypeId, &'static str)>,
+    /// What only the first hook has, and what only the last ones have.
+    of_begin: Option<&'static str>,
+    of_end: Option<&'static str>,
+}
 
 impl Needs {
     /// A state of type `S`. Mounting a namespace that has none is an error.
     pub fn state<S: 'static>(&mut self) {
-        self.0.push((TypeId::of::<S>(), type_name::<S>()));
+        self.states.push((TypeId::of::<S>(), type_name::<S>()));
+    }
+
+    /// Something that only `on_connect` has; asking for it elsewhere is an error.
+    pub fn only_on_connect(&mut self, what: &'static str) {
+        self.of_begin = Some(what);
+    }
+
+    /// Something that only `on_disconnecting` and `on_disconnect` have; asking for it elsewhere is
+    /// an error.
+    pub fn only_on_disconnect(&mut self, what: &'static str) {
+        self.of_end = Some(what);
+    }
+
+    /// They are those of a hook, which has what it is there for.
+    pub(crate) fn are_of_hook(&mut self, begins: bool) {
+        let has = if begins { &mut self.of_begin } else { &mut self.of_end };
+        *has = None;
     }
 
     pub(super) fn extend(&mut self, more: Self) {
-        self.0.extend(more.0);
-        self.0.sort_unstable();
-        self.0.dedup();
+        self.states.extend(more.states);
+        self.states.sort_unstable();
+        self.states.dedup();
+    }
+
+    /// Whether a hook's needs are a handler's.
+    pub(super) fn check_place(&self) -> Result<(), ListenError> {
+        match self.of_begin.or(self.of_end) {
+            Some(what) => Err(ListenError::NotHere { what }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn check(&self, provided: &[TypeId]) -> Result<(), ListenError> {
-        match self.0.iter().find(|(id, _)| !provided.contains(id)) {
+        match self.states.iter().find(|(id, _)| !provided.contains(id)) {
             Some((_, name)) => Err(ListenError::NoState { state: name }),
             None => Ok(()),
         }

@@ -25,6 +25,10 @@ use std::io;
 
 /// A wire with an address: it can be listened on and connected to, any number of times.
 #[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no transport",
+    note = "make one of a URL: `Endpoint::new(\"tcp://127.0.0.1:7300\")?`"
+)]
 pub trait Transport: Send + Sync + 'static {
     /// Where it listens or connects to, as a URL such as `tcp://127.0.0.1:7300`.
     fn endpoint(&self) -> String;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// others these are empty.
 ///
 /// ```
-/// use emitwire_core::transport::Peer;
+/// # use emitwire_core::transport::Peer;
 ///
 /// let headers = [("Host", "example.com"), ("Cookie", "tasty")];
 /// let peer = Peer::new("ws://127.0.0.1:50412").request("/chat?room=7", headers);

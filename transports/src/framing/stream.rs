@@ -23,7 +23,7 @@ use tokio::task::coop::unconstrained;
 /// stream does that is still shaking hands: let it finish first.
 ///
 /// ```
-/// use emitwire_core::transport::{Capabilities, Connection, Peer, ReadHalf, WriteHalf};
+/// # use emitwire_core::transport::{Capabilities, Connection, Peer, ReadHalf, WriteHalf};
 /// use emitwire_transports::framed;
 /// use tokio::io::DuplexStream;
 ///

@@ -45,7 +45,7 @@ use writer::{Output, Writer};
 /// in the [`Peer`]. As a client it reports a refusal as [`ConnectError::Handshake`].
 ///
 /// ```
-/// use emitwire_core::transport::{Incoming, Listener, Transport};
+/// # use emitwire_core::transport::{Incoming, Listener, Transport};
 /// use emitwire_transports::Ws;
 ///
 /// # #[tokio::main(flavor = "current_thread")]

@@ -71,7 +71,7 @@ impl Lane {
         Box::pin(async {
             for handler in any {
                 let envelope = self.envelope(event.clone());
-                let heard = self.limited(handler(envelope)).await;
+                let heard = self.limited(Box::pin(async move { handler(envelope).await })).await;
                 // What went wrong is logged and counted; the event itself goes on.
                 let _ = self.judge(&event.name, heard);
             }

@@ -185,14 +185,16 @@ impl Lane {
         let reason = self.socket.ended().unwrap_or(reason);
         let blueprint = &self.mounted.blueprint;
         if let Some(hook) = blueprint.hook(Hook::Disconnecting).filter(|_| has_begun) {
-            self.run_hook("disconnecting", hook, Payload::empty(), Some(reason.clone())).await;
+            // What goes wrong there is logged and counted.
+            let _ =
+                self.run_hook("disconnecting", hook, Payload::empty(), Some(reason.clone())).await;
         }
         self.leave_rooms();
         if has_begun {
             self.socket.counters().uncount(1, |counters| &counters.sockets);
         }
         if let Some(hook) = blueprint.hook(Hook::Disconnect).filter(|_| has_begun) {
-            self.run_hook("disconnect", hook, Payload::empty(), Some(reason)).await;
+            let _ = self.run_hook("disconnect", hook, Payload::empty(), Some(reason)).await;
         }
         self.let_go();
     }
@@ -288,14 +290,17 @@ impl Lane {
         true
     }
 
-    /// Runs a hook to its end; says whether it went well.
+    /// Runs a hook to its end.
+    ///
+    /// # Errors
+    /// What its peer is to be told of its failure, if anything.
     pub(crate) async fn run_hook(
         &self,
         name: &'static str,
         hook: Erased,
         payload: Payload,
         reason: Option<DisconnectReason>,
-    ) -> bool {
+    ) -> Result<(), Option<String>> {
         let id = EventId { producer: self.peer_producer, number: 0 };
         let event = Event::new(id, EventName::from_static(name), payload);
         let mut envelope = self.envelope(event);
@@ -304,12 +309,12 @@ impl Lane {
         }
         let call = self.within_time(name, async { hook(envelope).await });
         match call.await {
-            Some(Ok(_)) => true,
+            Some(Ok(_)) => Ok(()),
             Some(Err(refusal)) => {
                 refusal.log(name);
-                false
+                Err(refusal.into_payload().text())
             }
-            None => false,
+            None => Err(None),
         }
     }
 

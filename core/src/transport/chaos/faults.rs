@@ -33,7 +33,7 @@ impl Direction {
 /// Probabilities are from 0, never, to 1, always; what is outside counts as the nearer.
 ///
 /// ```
-/// use emitwire_core::transport::Faults;
+/// # use emitwire_core::transport::Faults;
 /// use std::time::Duration;
 ///
 /// let mobile = Faults::new()

@@ -58,7 +58,7 @@ use std::sync::Arc;
 /// is delayed; so does reading while something that came in is delayed.
 ///
 /// ```
-/// use emitwire_core::transport::{Chaos, Direction, Faults, Memory};
+/// # use emitwire_core::transport::{Chaos, Direction, Faults, Memory};
 /// use std::time::Duration;
 ///
 /// let chaos = Chaos::new(Memory::new("lobby"), 7);

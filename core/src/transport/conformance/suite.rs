@@ -18,8 +18,8 @@ use std::time::Duration;
 /// its own, with a deadline, so that neither a wire that hangs nor one that panics stops the suite.
 ///
 /// ```
-/// use emitwire_core::transport::conformance::Conformance;
-/// use emitwire_core::transport::{Capabilities, Memory};
+/// # use emitwire_core::transport::conformance::Conformance;
+/// # use emitwire_core::transport::{Capabilities, Memory};
 /// use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// // In a file of tests this is a `#[test]`.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 /// half that is gone fails (`BrokenPipe`).
 ///
 /// ```
-/// use emitwire_core::transport::{Connection, Incoming, Listener, Memory, Transport};
+/// # use emitwire_core::transport::{Connection, Incoming, Listener, Memory, Transport};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -27,7 +27,7 @@ const MAGIC: [u8; 8] = *b"EMITWIRE";
 /// Names and payloads of a decoded packet are slices of the frame's body, not copies.
 ///
 /// ```
-/// use emitwire_core::protocol::{Codec, Decoder, Native, Packet};
+/// # use emitwire_core::protocol::{Codec, Decoder, Native, Packet};
 ///
 /// let packet = Packet::Heartbeat { written: 300 };
 /// let frame = Native.encode(&packet).frames()[0].clone();
