@@ -215,9 +215,9 @@ impl Namespace {
     }
 
     /// Sets what runs when a socket begins, before any of its events; it takes the place of what
-    /// was set before. If it fails, the socket ends with `HookFailed`, and its peer gets the text of a
-    /// [`Refusal::with`] as [`DisconnectReason::DismissedByPeer`]. The client has its socket by
-    /// then: whom it is not to let in, `authorize` refuses.
+    /// was set before. If it fails, the socket ends with `HookFailed`, and its peer gets the text of
+    /// a [`Refusal::with`] as [`DisconnectReason::DismissedByPeer`]. The client may have its socket
+    /// by then: whom it is not to let in, `authorize` refuses.
     ///
     /// [`DisconnectReason::DismissedByPeer`]: crate::protocol::DisconnectReason::DismissedByPeer
     #[must_use = "a namespace does nothing until it is mounted"]
@@ -234,8 +234,8 @@ impl Namespace {
     }
 
     /// Sets what runs once when a socket ends, before `on_disconnect`, while its rooms are still
-    /// there; it takes the place of what was set before. Nothing can be emitted to the socket itself
-    /// any more.
+    /// there; it takes the place of what was set before. Nothing can be emitted to the socket
+    /// itself any more.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_disconnecting<T: FromEvent>(
         self,
