@@ -215,9 +215,9 @@ impl Namespace {
     }
 
     /// Sets what runs when a socket begins, before any of its events; it takes the place of what
-    /// was set before. If it fails, the socket ends with `HookFailed`, and its peer gets the text of
-    /// a [`Refusal::with`] as [`DisconnectReason::DismissedByPeer`]. The client may have its socket
-    /// by then: whom it is not to let in, `authorize` refuses.
+    /// was set before. If it fails, the socket ends with `HookFailed`, and its peer gets the text
+    /// of a [`Refusal::with`] as [`DisconnectReason::DismissedByPeer`]. The client may have its
+    /// socket by then: whom it is not to let in, `authorize` refuses.
     ///
     /// [`DisconnectReason::DismissedByPeer`]: crate::protocol::DisconnectReason::DismissedByPeer
     #[must_use = "a namespace does nothing until it is mounted"]
@@ -245,7 +245,8 @@ impl Namespace {
     }
 
     /// Sets what runs once when a socket has ended, with the `DisconnectReason` as a possible
-    /// argument, also when its `on_connect` failed; it takes the place of what was set before. The socket has left its rooms by then.
+    /// argument, also when its `on_connect` failed; it takes the place of what was set before. The
+    /// socket has left its rooms by then.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_disconnect<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
         self.hook(Hook::Disconnect, handler)
@@ -259,9 +260,9 @@ impl Namespace {
         self
     }
 
-    /// Adds somebody who decides whether a socket may begin, behind those added before: each of them
-    /// has to let it in. A refusal made by [`Refusal::with`] is data that the client gets
-    /// as `ConnectError::Refused`; of any other error it learns only that it was refused.
+    /// Adds somebody who decides whether a socket may begin, behind those added before: each of
+    /// them has to let it in. A refusal made by [`Refusal::with`] is data that the client gets as
+    /// `ConnectError::Refused`; of any other error it learns only that it was refused.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn authorize<F, Fut, E>(self, decide: F) -> Self
     where

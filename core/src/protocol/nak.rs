@@ -34,10 +34,7 @@ impl fmt::Display for Nak {
         match self {
             Self::NoHandler => f.write_str("nobody handles this event"),
             Self::Busy { retry_after } => write!(f, "busy, try again in {retry_after:?}"),
-            Self::Rejected(payload) => match payload.text() {
-                Some(words) => write!(f, "rejected by the handler: {words}"),
-                None => f.write_str("rejected by the handler"),
-            },
+            Self::Rejected(payload) => write!(f, "rejected by the handler{}", payload.said()),
             Self::BadPayload => f.write_str("the payload is not what the handler takes"),
             Self::Failed => f.write_str("the handler failed"),
             Self::Timeout => f.write_str("the handler did not finish in time"),

@@ -99,6 +99,11 @@ impl Payload {
         self.decode().ok()
     }
 
+    /// The words of a refusal, behind a colon; nothing if it is no text.
+    pub(crate) fn said(&self) -> String {
+        self.text().map(|words| format!(": {words}")).unwrap_or_default()
+    }
+
     /// How the bytes are to be read.
     #[must_use]
     pub fn shape(&self) -> Shape {

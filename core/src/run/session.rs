@@ -22,7 +22,7 @@ pub enum NamespaceError {
         path: Box<str>,
     },
     /// The server refused it.
-    #[error("the namespace {path} refused{}", payload.text().map(|words| format!(": {words}")).unwrap_or_default())]
+    #[error("the namespace {path} refused{}", payload.said())]
     Refused {
         /// The path.
         path: Box<str>,

@@ -67,7 +67,7 @@ pub enum ConnectError {
         reason: DisconnectReason,
     },
     /// The namespace refused this client.
-    #[error("the namespace {namespace} refused{}", words(payload))]
+    #[error("the namespace {namespace} refused{}", payload.said())]
     Refused {
         /// Its path.
         namespace: String,
@@ -178,9 +178,4 @@ pub enum ReadError {
         /// Which rule.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-}
-
-/// What a refusal says, if it is a text.
-fn words(payload: &Payload) -> String {
-    payload.text().map(|words| format!(": {words}")).unwrap_or_default()
 }
