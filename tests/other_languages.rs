@@ -70,7 +70,7 @@ async fn a_python_client_speaks_the_protocol_over_a_stock_websocket() {
         "closed 1000",
     ];
     assert_eq!(lines, expected);
-    assert_eq!(within(ended.recv()).await, Some(DisconnectReason::ClosedByPeer));
+    assert_eq!(within(ended.recv()).await, Some(DisconnectReason::DismissedByPeer("bye".into())));
     becomes(|| server.stats().links, 0).await;
     assert_eq!(server.stats().protocol_errors, 0);
 }
