@@ -130,3 +130,41 @@ async fn a_handler_that_panics_when_it_is_cancelled_holds_up_nobody() {
     let r = ann.emit("ok", &()).ack::<u8>().timeout(Duration::from_secs(100)).await;
     assert_eq!(r.unwrap(), 1);
 }
+
+/// What panics when it is let go.
+struct Bad;
+impl Drop for Bad {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("in drop")
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_hook_that_panics_when_it_is_cancelled_lets_nobody_in() {
+    let ns = Namespace::new("/").on("x", || async { "handled" }).on_connect(|| async {
+        let _b = Bad;
+        pending::<()>().await
+    });
+    let server = Server::new().mount(ns).unwrap();
+    let ann = testing::connect_early(&server, "/").await;
+    let r = ann.emit("x", &()).ack::<String>().timeout(Duration::from_secs(100)).await;
+    assert!(r.is_err(), "handled although its hook never returned: {r:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_when_it_is_cancelled_keeps_no_socket() {
+    let ns = Namespace::new("/")
+        .on_connect(|socket: Socket| async move { socket.join("room").await })
+        .on_disconnecting(|| async {
+            let _b = Bad;
+            pending::<()>().await
+        });
+    let (server, ann, _socket) = one(ns).await;
+    let id = ann.id();
+    ann.disconnect("");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(server.socket("/", id).is_none(), "still found");
+    assert_eq!(server.stats().sockets, 0);
+}

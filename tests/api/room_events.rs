@@ -157,3 +157,14 @@ async fn all_that_one_verb_does_is_told_whatever_its_bound() {
     socket.join(rooms).await.unwrap();
     assert_eq!(heard.load(Ordering::SeqCst), 20);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_was_sent_away_has_heard_all_that_was_said_before() {
+    let (_s, mut ann, socket) = one(Namespace::new("/")).await;
+    ann.on("slow", || tokio::time::sleep(Duration::from_secs(1))).unwrap();
+    socket.emit("slow", &()).await.unwrap();
+    socket.emit("x", &()).await.unwrap();
+    socket.disconnect("");
+    let heard: Vec<_> = ann.heard().await.iter().map(|e| e.name.to_string()).collect();
+    assert_eq!(heard, ["slow", "x"]);
+}

@@ -107,6 +107,9 @@ impl Mounts {
             return Ok(self.place(mounted));
         }
         let mut table = self.write();
+        if let Some(mounted) = table.fixed.get(path) {
+            return Ok(self.place(mounted));
+        }
         if let Some(born) = table.born.get_mut(path) {
             born.places += 1;
             return Ok(self.place(&born.mounted));
@@ -135,13 +138,18 @@ impl Mounts {
             return Broadcast::everyone(Arc::clone(&mounted.scope));
         }
         let is_path = |template: &&Template| **template.blueprint.path() == *path;
-        let (mounts, known) = (Arc::clone(self), Arc::<str>::from(path));
+        // Weak: a handler may keep what is found here.
+        let (mounts, known) = (Arc::downgrade(self), Arc::<str>::from(path));
         if let Some(template) = table.patterns.iter().find(is_path) {
             let blueprint = Arc::clone(&template.blueprint);
-            return Broadcast::everyone_in(move || mounts.born_of(&blueprint));
+            let find = move |mounts: Arc<Self>| mounts.born_of(&blueprint);
+            return Broadcast::everyone_in(move || mounts.upgrade().map(&find).unwrap_or_default());
         }
         match table.patterns.iter().any(|template| template.pattern.captures(path).is_some()) {
-            true => Broadcast::everyone_in(move || mounts.born_at(&known)),
+            true => {
+                let find = move |mounts: Arc<Self>| mounts.born_at(&known);
+                Broadcast::everyone_in(move || mounts.upgrade().map(&find).unwrap_or_default())
+            }
             false => Broadcast::not_mounted(path),
         }
     }

@@ -51,7 +51,13 @@ impl Park {
             return Some(parked.owed);
         }
         place.bytes = bytes;
-        place.events.push_back(parked);
+        // One that comes back goes where it was.
+        let id = parked.event.id;
+        let is_later = |other: &ParkedEvent| {
+            other.event.id.producer == id.producer && other.event.id.number > id.number
+        };
+        let at = place.events.iter().position(is_later).unwrap_or(place.events.len());
+        place.events.insert(at, parked);
         None
     }
 
@@ -77,15 +83,14 @@ impl Park {
         parked.as_ref().is_some_and(|it| it.events.iter().any(|it| it.event.name == *name))
     }
 
-    /// Takes out what is heard now or has waited long enough; says when the next one has. With
-    /// the last event its keeper is forgotten.
+    /// Takes out what is heard now or has waited long enough.
     pub(super) fn take_due(
         &self,
         now: Instant,
         mut hears: impl FnMut(&EventName) -> bool,
-    ) -> (Vec<Due>, Option<Instant>) {
+    ) -> Vec<Due> {
         let mut parked = self.lock();
-        let Some(place) = &mut *parked else { return (Vec::new(), None) };
+        let Some(place) = &mut *parked else { return Vec::new() };
         let mut due = Vec::new();
         for parked in std::mem::take(&mut place.events) {
             if hears(&parked.event.name) {
@@ -97,11 +102,18 @@ impl Park {
             }
         }
         place.bytes = place.events.iter().map(|parked| parked.event.bytes()).sum();
-        let next = place.events.iter().map(|parked| parked.deadline).min();
+        due
+    }
+
+    /// When the next event has waited long enough. With the last event its keeper is forgotten, who
+    /// asks this.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let mut parked = self.lock();
+        let next = parked.as_ref()?.events.iter().map(|parked| parked.deadline).min();
         if next.is_none() {
             *parked = None;
         }
-        (due, next)
+        next
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<Parked>>> {

@@ -1,5 +1,6 @@
 //! The sockets of one session: who begins, who ends, and whose event this is.
 
+use super::guard::catch_panic;
 use super::lane::Lane;
 use super::mounts::{Mounts, NoPlace};
 use super::reception::{Reception, Standing};
@@ -12,6 +13,7 @@ use crate::protocol::{
 };
 use crate::room::{Answer, NoAnswer};
 use crate::socket::{SessionCore, Socket};
+use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::task::JoinSet;
@@ -166,7 +168,7 @@ impl Sockets {
             self.joined.reserve_exact(1); // as many as most sessions ever join
         }
         self.joined.push(Joined { client: number, theirs: number, lane: Arc::clone(&lane) });
-        lane.open(let_in(Arc::clone(&lane), connect.auth));
+        lane.open(or_fail(Arc::clone(&lane), let_in(Arc::clone(&lane), connect.auth)));
         Ok(())
     }
 
@@ -183,7 +185,7 @@ impl Sockets {
         let joined =
             Joined { client: accept.client, theirs: accept.server, lane: Arc::clone(&lane) };
         self.joined.push(joined);
-        lane.open(come_in(Arc::clone(&lane), reception));
+        lane.open(or_fail(Arc::clone(&lane), come_in(Arc::clone(&lane), reception)));
         Ok(())
     }
 
@@ -259,6 +261,7 @@ impl Sockets {
     /// Has lanes handle what came back to them.
     pub(crate) fn resume(&self) {
         for joined in &self.joined {
+            joined.lane.take_up_parked();
             joined.lane.look_again();
             joined.lane.spread();
         }
@@ -336,6 +339,23 @@ impl Drop for Sockets {
     }
 }
 
+/// A socket whose beginning panics has not begun, and none of its events is handled.
+async fn or_fail(lane: Arc<Lane>, open: impl Future<Output = bool> + Send + 'static) -> bool {
+    if let Some(opened) = catch_panic(open).await {
+        return opened;
+    }
+    lane.socket.counters().count(1, |counters| &counters.panics);
+    if lane.socket.end(DisconnectReason::HookFailed) {
+        let core = lane.socket.session();
+        if lane.has_begun() {
+            core.mailbox.ask_to_leave(lane.socket.id(), "");
+        } else if lane.socket.served().is_ok() {
+            refuse(core, lane.socket.client(), Payload::empty());
+        }
+    }
+    false
+}
+
 /// Server: decides, accepts, and runs the first hook. Events of the socket wait behind it.
 async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
     let (socket, core) = (&lane.socket, lane.socket.session());
@@ -383,6 +403,9 @@ async fn greet(lane: &Arc<Lane>, auth: Payload) -> bool {
     let Some(hook) = lane.mounted.blueprint.hook(Hook::Connect) else { return true };
     let Err(words) = lane.run_hook("connect", hook, auth, None).await else { return true };
     if lane.socket.end(DisconnectReason::HookFailed) {
+        if let Ok(served) = lane.socket.served() {
+            served.adapter.silence(lane.socket.id());
+        }
         let words = words.unwrap_or_else(|| DisconnectReason::HookFailed.to_string());
         lane.socket.session().mailbox.ask_to_leave(lane.socket.id(), &words);
     }

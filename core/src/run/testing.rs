@@ -37,7 +37,7 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How long any single wait may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -117,9 +117,14 @@ fn come_in<A: ToPayload + ?Sized>(
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = format!("emitwire.testing.{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let (hears, heard) = mpsc::unbounded_channel();
+    let (ends, ended) = watch::channel(false);
     let namespace = Namespace::new(path)
         .on_any(move |event: Event| ready(hears.send(event).map_err(|_| Nak::Closed)))
-        .fallback(|| async {});
+        .fallback(|| async {})
+        .on_disconnect(move || {
+            ends.send_replace(true);
+            ready(())
+        });
     let client = Client::new(Memory::new(&*name)).auth(auth).mount(namespace).reconnect(false);
     let (server, path) = (server.clone(), path.to_owned());
     async move {
@@ -128,7 +133,7 @@ fn come_in<A: ToPayload + ?Sized>(
         listening.close().await;
         let session = connected?;
         let socket = session.of(&path).map_err(|_| ConnectError::Timeout { after: DEADLINE })?;
-        Ok(Guest { server, path, session, socket, heard })
+        Ok(Guest { server, path, session, socket, heard, ended })
     }
 }
 
@@ -142,6 +147,8 @@ pub struct Guest {
     session: Session,
     socket: Socket,
     heard: mpsc::UnboundedReceiver<Event>,
+    /// Its last event has been handled.
+    ended: watch::Receiver<bool>,
 }
 
 impl Guest {
@@ -223,8 +230,8 @@ impl Guest {
             let fence = self.server.of(&self.path).to(self.socket.id()).emit(FENCE, &()).await;
             let mut events = Vec::new();
             if !matches!(fence, Ok(fanout) if fanout.accepted == 1) {
-                // All that was said to it is here before its end is.
-                within(self.socket.closed()).await;
+                // Its last hook runs behind all that was said to it.
+                let _ = within(self.ended.wait_for(|ended| *ended)).await;
                 while let Ok(event) = self.heard.try_recv() {
                     events.push(event);
                 }

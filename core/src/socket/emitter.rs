@@ -189,14 +189,22 @@ impl Emitter {
 
     /// Sets who is told the event's name when a listener was added.
     pub fn on_listener_added(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
-        let before = self.write().on_added.replace(Arc::new(tell));
-        drop(before);
+        let mut table = self.write();
+        if !table.is_closed {
+            let before = table.on_added.replace(Arc::new(tell));
+            drop(table);
+            drop(before);
+        }
     }
 
     /// Sets who is told the event's name when a listener was removed, also one that listened once.
     pub fn on_listener_removed(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
-        let before = self.write().on_removed.replace(Arc::new(tell));
-        drop(before);
+        let mut table = self.write();
+        if !table.is_closed {
+            let before = table.on_removed.replace(Arc::new(tell));
+            drop(table);
+            drop(before);
+        }
     }
 
     /// Adds a listener behind those that there are.

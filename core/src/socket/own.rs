@@ -4,7 +4,7 @@ use super::Emitter;
 use crate::protocol::{Event, EventName};
 use crate::room::{Counter, Queue};
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{Notify, oneshot};
@@ -96,6 +96,11 @@ impl Own {
     /// Whether somebody awaits an event of this name.
     pub(crate) fn awaits(&self, name: &str) -> bool {
         lock(&self.waiters).waiting.values().any(|(awaited, _)| *awaited == *name)
+    }
+
+    /// The names that are awaited now.
+    pub(crate) fn awaited(&self) -> HashSet<EventName> {
+        lock(&self.waiters).waiting.values().map(|(awaited, _)| awaited.clone()).collect()
     }
 
     /// Gives an event to all who await it. With `done` it is theirs alone: that is told whether any

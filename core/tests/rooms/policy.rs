@@ -47,16 +47,15 @@ fn the_oldest_broadcast_makes_way_for_the_newest_and_a_gap_says_so() {
     let rig = stuck();
     assert_eq!(rig.share(2, SlowPolicy::DropOldest), Ok(0));
     assert_eq!(rig.share(3, SlowPolicy::DropOldest), Ok(0));
-    // The gap takes a place too.
-    assert_eq!(rig.share(4, SlowPolicy::DropOldest), Ok(2));
-    for number in 5..=9 {
+    for number in 4..=9 {
         assert_eq!(rig.share(number, SlowPolicy::DropOldest), Ok(1), "{number}");
     }
     assert_eq!(rig.mailbox.closed(), None);
     assert_eq!(rig.written(), events([1]));
     rig.confirm(1, 1).unwrap();
     rig.confirm(3, 2).unwrap();
-    let kept = [event(1), gap(7, LossReason::Overflow), event(9)];
+    rig.confirm(4, 3).unwrap();
+    let kept = [event(1), gap(6, LossReason::Overflow), event(8), event(9)];
     assert_eq!(rig.written(), kept);
 }
 
@@ -108,8 +107,9 @@ fn a_member_whose_wire_takes_nothing_is_served_by_its_policy_too() {
     }
     rig.wire.take_all();
     assert!(rig.drive().is_pending());
+    rig.confirm(3, 2).unwrap();
     // The first was on its way to the wire.
-    let kept = [event(1), gap(8, LossReason::Overflow), event(10)];
+    let kept = [event(1), gap(7, LossReason::Overflow), event(9), event(10)];
     assert_eq!(rig.written(), kept);
 }
 
@@ -148,6 +148,16 @@ fn the_newest_of_a_key_needs_no_room_but_its_older_one() {
     assert!(full(&rig.offer(4)));
     assert!(full(&rig.offer_latest(4, "y")));
     assert_eq!(rig.offer_latest(5, "x"), Ok(1));
+}
+
+#[test]
+fn a_value_that_was_written_makes_no_room() {
+    let rig = Rig::open(1, Bounds { unwritten_packets_max: 2, ..BOUNDS });
+    assert_eq!(rig.offer_latest(1, "x"), Ok(0));
+    assert_eq!(rig.written(), events([1]));
+    rig.offer(2).unwrap();
+    rig.offer(3).unwrap();
+    assert!(full(&rig.offer_latest(4, "x")));
 }
 
 #[test]
@@ -255,4 +265,46 @@ fn gaps_stand_beside_each_other_once_for_each_reason() {
         let queue = rig.mailbox.queue();
         assert!(queue.waiting <= 8, "{policy:?}: {queue:?}");
     }
+}
+
+#[test]
+fn as_many_make_way_as_have_to_and_each_is_counted() {
+    let n = 10;
+    let rig = Rig::open(1, Bounds { unwritten_packets_max: 2 * n, ..BOUNDS });
+    assert!(rig.drive().is_pending());
+    rig.offer(1).unwrap();
+    for i in 0..n as u64 {
+        rig.offer(100 + i).unwrap();
+        assert_eq!(rig.share(200 + i, SlowPolicy::DropOldest), Ok(0));
+    }
+    let told = rig.share(999, SlowPolicy::DropOldest);
+    let queue = rig.mailbox.queue();
+    for k in 1..=60u64 {
+        let written = rig.written().len() as u64;
+        rig.confirm(written, k).unwrap_or_default();
+    }
+    let written = rig.written();
+    let lost: u64 = written
+        .iter()
+        .map(|p| match p {
+            Packet::Gap(Gap { count, reason: LossReason::Overflow }) => *count,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!((told.clone(), lost), (Ok(lost), lost), "{queue:?} {told:?}: {written:?}");
+}
+
+#[test]
+fn where_making_way_does_not_help_one_goes_for_one() {
+    let rig = Rig::open(1, Bounds { unwritten_packets_max: 8, ..BOUNDS });
+    assert!(rig.drive().is_pending());
+    rig.offer(1).unwrap();
+    for i in 0..5u64 {
+        assert_eq!(rig.share(200 + i, SlowPolicy::DropOldest), Ok(0));
+    }
+    for _ in 0..8 {
+        let _ = rig.mailbox.push_behind_events(&leave(1));
+    }
+    let told = rig.share(999, SlowPolicy::DropOldest);
+    assert_eq!(told, Ok(1), "{:?}", rig.mailbox.queue());
 }

@@ -1,7 +1,7 @@
 //! What waits in a mailbox, and the log of what was written.
 
 use super::latest::{Latest, LatestKey};
-use super::terms::Queue;
+use super::terms::{Bounds, Queue};
 use crate::protocol::{Codec, Credit, Encoded, Frame, Gap, LossReason, Outbound, Packet};
 use std::collections::VecDeque;
 
@@ -44,6 +44,11 @@ pub(super) struct Lanes {
     latest: Option<Box<Latest>>,
     /// So many of the first waiting events do not yield.
     firm: usize,
+    /// Gaps that wait: they take no place of an event.
+    gaps: usize,
+    /// Events that wait and yield, and their bytes.
+    yielding: usize,
+    yielding_bytes: usize,
 }
 
 impl Lanes {
@@ -54,6 +59,7 @@ impl Lanes {
 
     pub(super) fn push_event(&mut self, entry: Entry) {
         self.admit(&entry);
+        self.enter(&entry);
         self.events.push_back(entry);
     }
 
@@ -78,6 +84,7 @@ impl Lanes {
         while !batch.is_full() && self.may_write_event(outbound, log_packets_max, log_bytes_max) {
             let Some(entry) = self.events.pop_front() else { break };
             self.firm = self.firm.saturating_sub(1);
+            self.leave(&entry);
             match entry.weight {
                 Weight::Event { event_bytes, .. } => {
                     self.forget_latest(&entry.encoded);
@@ -160,8 +167,11 @@ impl Lanes {
         codec: &dyn Codec,
     ) -> Option<Entry> {
         let gap = Entry::gap(1, reason, codec);
-        self.waiting_bytes += gap.encoded.len();
+        let gap_bytes = gap.encoded.len();
         let removed = std::mem::replace(self.events.get_mut(place)?, gap);
+        self.gaps += 1;
+        self.leave(&removed);
+        self.waiting_bytes += gap_bytes;
         self.waiting_bytes -= removed.encoded.len();
         self.forget_latest(&removed.encoded);
         self.join_gaps(place, codec);
@@ -195,6 +205,7 @@ impl Lanes {
                     self.waiting_bytes += gap.encoded.len();
                     let joined = self.events.remove(next).map_or(0, |gap| gap.encoded.len());
                     self.waiting_bytes -= joined;
+                    self.gaps -= 1;
                     self.firm = self.firm.min(next);
                 }
                 None => {
@@ -202,6 +213,28 @@ impl Lanes {
                     next += 1;
                 }
             }
+        }
+    }
+
+    fn enter(&mut self, entry: &Entry) {
+        match entry.weight {
+            Weight::Gap { .. } => self.gaps += 1,
+            Weight::Event { yields: true, .. } => {
+                self.yielding += 1;
+                self.yielding_bytes += entry.encoded.len();
+            }
+            _ => {}
+        }
+    }
+
+    fn leave(&mut self, entry: &Entry) {
+        match entry.weight {
+            Weight::Gap { .. } => self.gaps -= 1,
+            Weight::Event { yields: true, .. } => {
+                self.yielding -= 1;
+                self.yielding_bytes -= entry.encoded.len();
+            }
+            _ => {}
         }
     }
 
@@ -228,7 +261,7 @@ impl Lanes {
     /// Forgets the events that were never written; says how many.
     pub(super) fn drop_waiting_events(&mut self) -> u64 {
         self.latest = None;
-        self.firm = 0;
+        (self.firm, self.yielding, self.yielding_bytes) = (0, 0, 0);
         let waiting = std::mem::take(&mut self.events);
         let events = count_events(&waiting);
         for entry in waiting {
@@ -273,8 +306,9 @@ impl Lanes {
         !self.has_waiting() && self.log.is_empty()
     }
 
-    pub(super) fn packets(&self) -> usize {
-        self.control.len() + self.events.len() + self.log.len()
+    /// What waits, without the gaps, of which there is one in a row for each reason.
+    fn waiting_packets(&self) -> usize {
+        self.control.len() + self.events.len() - self.gaps
     }
 
     pub(super) fn waiting_bytes(&self) -> usize {
@@ -287,23 +321,29 @@ impl Lanes {
 
     /// Whether what waits has reached either bound.
     pub(super) fn waiting_exceeds(&self, packets_max: usize, bytes_max: usize) -> bool {
-        self.control.len() + self.events.len() >= packets_max || self.waiting_bytes >= bytes_max
+        self.waiting_packets() >= packets_max || self.waiting_bytes >= bytes_max
     }
 
     /// Whether all that waits or is kept has reached either bound.
     pub(super) fn exceeds(&self, packets_max: usize, bytes_max: usize) -> bool {
-        self.packets() >= packets_max || self.waiting_bytes + self.log_bytes >= bytes_max
+        self.waiting_packets() + self.log.len() >= packets_max
+            || self.waiting_bytes + self.log_bytes >= bytes_max
+    }
+
+    /// Whether there would be room if all events made way that do.
+    pub(super) fn may_make_way(&self, bounds: &Bounds) -> bool {
+        let packets = self.waiting_packets() - self.yielding;
+        let bytes = self.waiting_bytes - self.yielding_bytes;
+        packets < bounds.unwritten_packets_max
+            && bytes < bounds.unwritten_bytes_max
+            && packets + self.log.len() < bounds.log_packets_max
+            && bytes + self.log_bytes < bounds.log_bytes_max
     }
 
     /// Whether so many more bytes may wait.
     pub(super) fn has_bytes(&self, more: usize, waiting_max: usize, all_max: usize) -> bool {
         let waiting = self.waiting_bytes + more;
         waiting <= waiting_max && waiting + self.log_bytes <= all_max
-    }
-
-    /// Whether what is kept until it is confirmed has reached either bound by itself.
-    pub(super) fn log_exceeds(&self, packets_max: usize, bytes_max: usize) -> bool {
-        self.log.len() >= packets_max || self.log_bytes >= bytes_max
     }
 
     /// Whether packets that no window bounds have reached either bound.

@@ -90,22 +90,25 @@ impl Mailbox {
         }
     }
 
-    /// Removes the oldest events that yield until there is room for this one; if there is not, this
-    /// is the one that is dropped.
+    /// Removes the oldest events that yield until there is room for this one. Where all of them
+    /// would not make room, one goes for one; where even that is none, this is dropped.
     fn make_way(&self, state: &mut State, parcel: &Parcel<'_>) -> Result<Taken, NotAccepted> {
-        let (packets_max, bytes_max) = (self.bounds.log_packets_max, self.bounds.log_bytes_max);
-        // What is kept until it is confirmed makes no way: then one goes for one.
-        let is_stuck = state.lanes.log_exceeds(packets_max, bytes_max);
+        let one_for_one = !state.lanes.may_make_way(&self.bounds);
         let mut removed = 0;
         while state.is_slow(self) {
             match state.lanes.oldest_yielding() {
-                Some((place, bytes)) if !is_stuck || parcel.encoded.len() <= bytes => {
+                Some((_, bytes)) if one_for_one && parcel.encoded.len() > bytes => {
+                    return Err(self.drop_newest(state));
+                }
+                Some((place, _)) => {
                     self.remove(state, place, LossReason::Overflow);
                     removed += 1;
                 }
-                _ => return Err(self.drop_newest(state)),
+                None if one_for_one => return Err(self.drop_newest(state)),
+                // What the gaps weigh: a few bytes.
+                None => break,
             }
-            if is_stuck {
+            if one_for_one {
                 break;
             }
         }

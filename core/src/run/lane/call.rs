@@ -19,7 +19,9 @@ impl Lane {
     /// need: answered here if its handler is ready at its first poll. Gives back what is left to
     /// do.
     pub(super) fn handle_in_place(&self, job: Job) -> Option<Job> {
-        let Job::Event { event, mut owed, parked_until } = job else { return Some(job) };
+        let Job::Event { event, mut owed, parked_until, is_served } = job else {
+            return Some(job);
+        };
         let only = match &self.mounted.inbound {
             None if !self.is_over() => {
                 only_listener(&self.mounted.blueprint.emitter, &self.socket, &event.name)
@@ -27,7 +29,7 @@ impl Lane {
             _ => None,
         };
         let Some(handler) = only else {
-            return Some(Job::Event { event, owed, parked_until });
+            return Some(Job::Event { event, owed, parked_until, is_served });
         };
         owed.begin();
         let name = event.name.clone();

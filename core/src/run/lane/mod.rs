@@ -15,6 +15,7 @@ mod call;
 mod serve;
 mod work;
 
+use self::serve::Arrived;
 use super::Config;
 use super::answer::Owed;
 use super::guard::catch_panic;
@@ -22,6 +23,7 @@ use super::mounts::Place;
 use super::park::Park;
 use crate::handler::{Blueprint, Hook, Inbound};
 use crate::protocol::{DisconnectReason, Event, EventId, EventName, Payload, ProducerId};
+use crate::room::shielded;
 use crate::socket::{Envelope, Erased, ReplyFuture, Scope, Socket, States};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -59,6 +61,8 @@ pub(crate) struct Lane {
     state: Mutex<State>,
     idle: Notify,
     park: Park,
+    /// Told when the driver has looked after what is parked.
+    looked: Notify,
     /// Keeps a namespace of a pattern there, until the socket is refused or over.
     place: Mutex<Option<Place>>,
 }
@@ -92,10 +96,11 @@ enum Phase {
 enum Job {
     /// Decides whether the socket begins, and runs its first hook.
     Open(Pin<Box<dyn Future<Output = bool> + Send>>),
-    /// Has an event handled; one that was parked may be parked again until its time is up.
-    Event { event: Event, owed: Owed, parked_until: Option<Instant> },
+    /// Has an event handled; one that was parked may be parked again until its time is up. Who
+    /// awaits its name has it already, or does not.
+    Event { event: Event, owed: Owed, parked_until: Option<Instant>, is_served: bool },
     /// Tells those who hear everything of an event that was taken by somebody who awaited it.
-    Overheard { event: Event, owed: Owed },
+    Overheard { event: Event },
     /// Waits for a handler that was not ready in place.
     Begun { name: EventName, call: ReplyFuture, owed: Owed },
 }
@@ -108,9 +113,9 @@ impl Lane {
         peer_producer: ProducerId,
         place: Option<Place>,
     ) -> Arc<Self> {
-        let (state, idle, park) = (Mutex::default(), Notify::new(), Park::default());
-        let place = Mutex::new(place);
-        Arc::new(Self { socket, mounted, config, peer_producer, state, idle, park, place })
+        let (state, idle, looked) = (Mutex::default(), Notify::new(), Notify::new());
+        let (park, place) = (Park::default(), Mutex::new(place));
+        Arc::new(Self { socket, mounted, config, peer_producer, state, idle, park, looked, place })
     }
 
     /// Lets the socket begin, or not: `open` says.
@@ -122,8 +127,8 @@ impl Lane {
     pub(crate) fn handle(self: &Arc<Self>, event: Event) {
         self.socket.count(|counters| &counters.events_in, |tally| &tally.events_in);
         let owed = Owed::new(&self.socket, &event, self.peer_producer);
-        if let Some(owed) = self.serve_on_arrival(&event, owed) {
-            self.push(Job::Event { event, owed, parked_until: None });
+        if let Arrived::InTurn { owed, is_served } = self.serve_on_arrival(&event, owed) {
+            self.push(Job::Event { event, owed, parked_until: None, is_served });
         }
     }
 
@@ -201,8 +206,10 @@ impl Lane {
 
     /// The socket is over: it keeps nothing, and its namespace not either.
     pub(crate) fn let_go(&self) {
-        self.socket.clear_own();
-        drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(place);
+        // What it kept is the application's.
+        shielded("data", || self.socket.clear_own());
     }
 
     /// Its driver has panicked: nobody will end it in order.
@@ -279,6 +286,11 @@ impl Lane {
         }
     }
 
+    /// Whether the socket has begun, and not ended in order yet.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.lock().begun
+    }
+
     /// The socket begins, unless it has ended already: its end will have hooks of its own.
     pub(crate) fn begin(&self) -> bool {
         let mut state = self.lock();
@@ -307,15 +319,14 @@ impl Lane {
         if let Some(reason) = reason {
             envelope = envelope.with_reason(reason);
         }
-        let call = self.within_time(name, async { hook(envelope).await });
-        match call.await {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(refusal)) => {
+        // What a refusal holds is the application's, too.
+        let call = async move {
+            hook(envelope).await.map(|_| ()).map_err(|refusal| {
                 refusal.log(name);
-                Err(refusal.into_payload().text())
-            }
-            None => Err(None),
-        }
+                refusal.into_payload().text()
+            })
+        };
+        self.within_time(name, call).await.unwrap_or(Err(None))
     }
 
     /// Runs something of the application's that is no handler; `None` when it panics or takes
@@ -326,7 +337,10 @@ impl Lane {
         call: impl Future<Output = T>,
     ) -> Option<T> {
         let counters = self.socket.counters();
-        let called = tokio::time::timeout(self.config.hook_timeout, catch_panic(call)).await;
+        let mut call = Box::pin(call);
+        let limit = self.config.hook_timeout;
+        let called = tokio::time::timeout(limit, catch_panic(call.as_mut())).await;
+        shielded(what, move || drop(call));
         match called {
             Ok(Some(result)) => return Some(result),
             Ok(None) => counters.count(1, |counters| &counters.panics),
@@ -378,8 +392,8 @@ impl Job {
     /// What waits is not to keep alive all that was read with it.
     fn detached(self) -> Self {
         match self {
-            Self::Event { event, owed, parked_until } => {
-                Self::Event { event: event.detached(), owed, parked_until }
+            Self::Event { event, owed, parked_until, is_served } => {
+                Self::Event { event: event.detached(), owed, parked_until, is_served }
             }
             Self::Open(_) | Self::Overheard { .. } | Self::Begun { .. } => self,
         }

@@ -2,26 +2,38 @@
 
 use super::{Job, Lane, Phase};
 use crate::handler::{hears, hears_any};
-use crate::protocol::Event;
+use crate::protocol::{Event, EventName};
 use crate::run::answer::Owed;
 use crate::socket::Ack;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What an event is owed that nobody else hears, and until when it is parked.
 type Unheard = (Owed, Option<Instant>);
 
+/// What becomes of an event that has come.
+pub(super) enum Arrived {
+    /// It is in the hands of those who awaited it.
+    Served,
+    /// It has its turn; who awaited it has it already, or nobody did.
+    InTurn { owed: Owed, is_served: bool },
+}
+
 impl Lane {
-    /// Gives an event that has just come to whoever awaits it, behind older ones of its name. What
-    /// it is owed comes back when it has to wait for its turn all the same.
-    pub(super) fn serve_on_arrival(self: &Arc<Self>, event: &Event, owed: Owed) -> Option<Owed> {
+    /// Gives an event that has just come to whoever awaits it, behind older ones of its name.
+    pub(super) fn serve_on_arrival(self: &Arc<Self>, event: &Event, owed: Owed) -> Arrived {
         if self.awaits(&event.name) {
+            self.take_up_parked();
             self.look_again();
-            if !self.park.holds(&event.name) {
-                return self.serve(event, owed, None);
+            if self.awaits(&event.name) && !self.park.holds(&event.name) {
+                return match self.serve(event, owed, None) {
+                    None => Arrived::Served,
+                    Some(owed) => Arrived::InTurn { owed, is_served: true },
+                };
             }
         }
-        Some(owed)
+        Arrived::InTurn { owed, is_served: false }
     }
 
     /// Gives the event to whoever awaits it. What it is owed comes back when there are listeners
@@ -68,6 +80,11 @@ impl Lane {
         self.socket.own_emitter().is_some() && self.socket.own().awaits(name)
     }
 
+    /// The names that somebody awaits.
+    pub(super) fn awaited(&self) -> HashSet<EventName> {
+        self.socket.own_emitter().map(|_| self.socket.own().awaited()).unwrap_or_default()
+    }
+
     /// Whether events of this name have a listener.
     pub(super) fn hears(&self, name: &str) -> bool {
         hears(&self.mounted.blueprint.emitter, &self.socket, name)
@@ -75,17 +92,24 @@ impl Lane {
 
     /// The first event in line that somebody awaits; out of line if nobody else hears it.
     fn find_awaited(&self) -> Option<(Event, Option<Unheard>)> {
-        self.socket.own_emitter()?;
+        // Once for all in line, so that the oldest of a name is found.
+        let awaited = self.awaited();
+        if awaited.is_empty() {
+            return None;
+        }
         let mut state = self.lock();
-        let is_awaited =
-            |job: &Job| matches!(job, Job::Event { event, .. } if self.awaits(&event.name));
+        let is_awaited = |job: &Job| match job {
+            Job::Event { event, is_served: false, .. } => awaited.contains(&event.name),
+            _ => false,
+        };
         let place = state.jobs.iter().position(is_awaited)?;
-        match state.jobs.get(place) {
-            Some(Job::Event { event, .. }) if self.hears(&event.name) => {
+        match state.jobs.get_mut(place) {
+            Some(Job::Event { event, is_served, .. }) if self.hears(&event.name) => {
+                *is_served = true;
                 Some((event.clone(), None))
             }
             _ => match state.jobs.remove(place)? {
-                Job::Event { event, owed, parked_until } => {
+                Job::Event { event, owed, parked_until, .. } => {
                     Some((event, Some((owed, parked_until))))
                 }
                 _ => None,
@@ -97,32 +121,37 @@ impl Lane {
     /// else it is handled as if nobody had awaited it, ahead of those that came later. Whoever let
     /// go may be anywhere, also outside of the runtime, so that the driver begins what is to do.
     fn take_back(&self, event: Event, owed: Owed, parked_until: Option<Instant>, taken: bool) {
-        let is_overheard =
-            taken && !hears_any(&self.mounted.blueprint.emitter, &self.socket).is_empty();
+        let id = event.id;
+        let job = if taken {
+            owed.answer(Ok(Ack::empty()));
+            Job::Overheard { event }
+        } else {
+            Job::Event { event, owed, parked_until, is_served: false }
+        };
+        let is_heard_by_all =
+            || !hears_any(&self.mounted.blueprint.emitter, &self.socket).is_empty();
+        let goes_on = !taken || is_heard_by_all();
         let mut state = self.lock();
         state.served = state.served.saturating_sub(1);
-        if taken && !is_overheard {
+        let overheard =
+            state.jobs.iter().filter(|job| matches!(job, Job::Overheard { .. })).count();
+        let has_room = !taken || overheard < self.config.volatile_inbox_max;
+        if state.phase == Phase::Over || !goes_on || !has_room {
             drop(state);
-            owed.answer(Ok(Ack::empty()));
+            if goes_on && !has_room {
+                tracing::warn!("those who hear everything are too slow for what is awaited");
+            }
+            // Whoever lets go of an event answers it.
+            drop(job);
             return self.socket.session().nudge_if_draining();
         }
-        if state.phase == Phase::Over {
-            drop(state);
-            // Whoever lets go of it answers it.
-            return drop(owed);
-        }
-        let id = event.id;
         let is_later = |job: &Job| match job {
-            Job::Event { event, .. } | Job::Overheard { event, .. } => {
+            Job::Event { event, .. } | Job::Overheard { event } => {
                 event.id.producer == id.producer && event.id.number > id.number
             }
             _ => false,
         };
         let place = state.jobs.iter().position(is_later).unwrap_or(state.jobs.len());
-        let job = match is_overheard {
-            true => Job::Overheard { event, owed },
-            false => Job::Event { event, owed, parked_until },
-        };
         state.jobs.insert(place, job);
         drop(state);
         self.socket.session().resume();

@@ -7,7 +7,7 @@ use crate::run::answer::Owed;
 use crate::run::guard::{catch_panic, in_turn};
 use crate::run::park::{Due, ParkedEvent};
 use crate::socket::{Ack, Refusal, moment_after};
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -89,12 +89,10 @@ impl Lane {
                 let called = self.limited(call).await;
                 self.answer(&name, called, owed);
             }
-            Job::Overheard { event, owed } => {
-                self.hear_any(&event).await;
-                owed.answer(Ok(Ack::empty()));
-            }
+            Job::Overheard { .. } if self.is_over() => {}
+            Job::Overheard { event } => self.hear_any(&event).await,
             Job::Event { owed, .. } if self.is_over() => drop(owed),
-            Job::Event { event, owed, parked_until } => {
+            Job::Event { event, owed, parked_until, .. } => {
                 self.handle_now(event, owed, parked_until).await;
             }
         }
@@ -201,45 +199,50 @@ impl Lane {
             .keep(|| tokio::spawn(in_turn(Arc::clone(self).look_after_parked())).abort_handle());
         if self.hears(&name) || self.awaits(&name) {
             // The listener came between two looks; nobody will tell the keeper again.
-            self.take_up_parked();
+            self.socket.session().resume();
         }
     }
 
-    /// Looks again whenever a listener is added or an event has waited long enough, until none is
-    /// left.
+    /// Has the driver look again whenever a listener is added or an event has waited long enough,
+    /// until none is left. Only the driver takes parked events up, so that they stay in order.
     async fn look_after_parked(self: Arc<Self>) {
         let mut shared = self.mounted.blueprint.emitter.changed();
         let mut own = self.socket.emitter().changed();
-        while let Some(next) = self.take_up_parked() {
+        while let Some(next) = self.park.next_deadline() {
             let (mut shared, mut own) = (pin!(shared.changed()), pin!(own.changed()));
             let changed = poll_fn(|cx| match shared.as_mut().poll(cx) {
                 Poll::Ready(_) => Poll::Ready(()),
                 Poll::Pending => own.as_mut().poll(cx).map(|_| ()),
             });
             let _ = tokio::time::timeout_at(next, changed).await;
+            let mut looked = pin!(self.looked.notified());
+            looked.as_mut().enable();
+            self.socket.session().resume();
+            looked.await;
         }
     }
 
     /// Has parked events handled that are heard now, and answers those that have waited long
-    /// enough; says when the next one has.
-    fn take_up_parked(self: &Arc<Self>) -> Option<Instant> {
-        // Of those that are only awaited the oldest is served.
-        let mut served = HashSet::new();
-        let is_heard = |name: &EventName| {
-            self.hears(name) || (self.awaits(name) && served.insert(name.clone()))
-        };
-        let (due, next) = self.park.take_due(Instant::now(), is_heard);
+    /// enough. For the driver alone.
+    pub(crate) fn take_up_parked(self: &Arc<Self>) {
+        // Of those that are only awaited the oldest is served; who begins to wait meanwhile is
+        // looked after next time.
+        let mut awaited = self.awaited();
+        let is_heard = |name: &EventName| self.hears(name) || awaited.remove(name);
+        let due = self.park.take_due(Instant::now(), is_heard);
         self.unpark(due.len());
         for due in due {
             match due {
                 Due::Heard(ParkedEvent { event, owed, deadline }) => {
+                    let is_served = self.awaits(&event.name);
                     if let Some(owed) = self.serve(&event, owed, Some(deadline)) {
-                        self.push(Job::Event { event, owed, parked_until: Some(deadline) });
+                        let parked_until = Some(deadline);
+                        self.push(Job::Event { event, owed, parked_until, is_served });
                     }
                 }
                 Due::Expired(owed) => owed.answer(Err(Nak::NoHandler)),
             }
         }
-        next
+        self.looked.notify_waiters();
     }
 }
