@@ -1,7 +1,7 @@
 //! The client: one session, kept alive by reconnecting.
 
 use super::driver::{Driver, Ended};
-use super::lane::Mounted;
+use super::mounted::Mounted;
 use super::reception::Reception;
 use super::session::{Session, Supervised};
 use super::sockets::Role;

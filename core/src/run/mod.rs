@@ -7,6 +7,7 @@ mod driver;
 mod guard;
 mod handshake;
 mod lane;
+mod mounted;
 mod mounts;
 mod park;
 mod random;

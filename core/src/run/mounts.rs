@@ -1,7 +1,7 @@
 //! The namespaces of a server: paths, patterns of paths, and what these have brought about.
 
 use super::Config;
-use super::lane::Mounted;
+use super::mounted::Mounted;
 use crate::handler::{Blueprint, Inbound, MountError, Namespace, Pattern};
 use crate::protocol::NamespaceNumber;
 use crate::protocol::SocketId;

@@ -1,6 +1,6 @@
 //! What a client knows of its namespaces on the current session.
 
-use super::lane::Mounted;
+use super::mounted::Mounted;
 use crate::protocol::{DisconnectReason, NamespaceNumber, Payload};
 use crate::socket::Socket;
 use crate::transport::ConnectError;

@@ -19,12 +19,13 @@ use self::serve::Arrived;
 use super::Config;
 use super::answer::Owed;
 use super::guard::catch_panic;
+use super::mounted::Mounted;
 use super::mounts::Place;
 use super::park::Park;
-use crate::handler::{Blueprint, Hook, Inbound};
+use crate::handler::Hook;
 use crate::protocol::{DisconnectReason, Event, EventId, EventName, Payload, ProducerId};
 use crate::room::shielded;
-use crate::socket::{Envelope, Erased, ReplyFuture, Scope, Socket, States};
+use crate::socket::{Envelope, Erased, ReplyFuture, Socket};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -32,24 +33,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-
-/// A mounted namespace: its blueprint, and its layers built around it once.
-pub(crate) struct Mounted {
-    pub(crate) blueprint: Arc<Blueprint>,
-    pub(crate) inbound: Option<Inbound>,
-    pub(crate) scope: Arc<Scope>,
-    /// What its handlers share.
-    pub(crate) states: Option<Arc<States>>,
-    /// How many handlers of one socket may run at once.
-    concurrent: usize,
-}
-
-impl Mounted {
-    pub(crate) fn new(blueprint: Arc<Blueprint>, inbound: Option<Inbound>, scope: Scope) -> Self {
-        let (states, concurrent) = (blueprint.states(), blueprint.concurrent());
-        Self { blueprint, inbound, scope: Arc::new(scope), states, concurrent }
-    }
-}
 
 /// One socket with what waits for its handlers.
 pub(crate) struct Lane {
