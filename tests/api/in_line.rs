@@ -124,7 +124,7 @@ async fn events_that_nobody_took_are_handled_in_order() {
             .unwrap();
     }
     drop((a, b));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until(|| heard.lock().unwrap().len() == 2).await;
     assert_eq!(*heard.lock().unwrap(), ["a", "b"]);
 }
 
@@ -149,6 +149,7 @@ async fn a_drain_waits_for_an_event_in_the_hands_of_who_awaited_it() {
     until(|| server.stats().events_in >= 1).await;
     let s = server.clone();
     let drain = tokio::spawn(async move { s.run_until(async {}).await });
+    // Time for a drain that does not wait to end the socket; the clock is a paused one.
     tokio::time::sleep(Duration::from_millis(500)).await;
     waiting.await.unwrap();
     let r = asked.await.unwrap();

@@ -141,6 +141,6 @@ async fn a_path_that_is_mounted_beside_its_pattern_takes_nobody_out_of_it() {
     let bob = testing::connect(&server, "/org-7").await;
     bob.session().of("/org-7").unwrap();
     drop(bob);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    until(|| server.stats().sockets == 1).await;
     assert_eq!(server.of("/org-{id}").sockets().await.unwrap().len(), 1, "Ann is still in it");
 }

@@ -3,8 +3,7 @@
 use super::Config;
 use super::mounted::Mounted;
 use crate::handler::{Blueprint, Inbound, MountError, Namespace, Pattern};
-use crate::protocol::NamespaceNumber;
-use crate::protocol::SocketId;
+use crate::protocol::{NamespaceNumber, SocketId};
 use crate::room::{AckTable, Adapter, Counters, LocalAdapter, RoomEvents};
 use crate::socket::{Broadcast, Producer, Scope, Served, Socket};
 use std::collections::HashMap;

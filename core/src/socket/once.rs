@@ -2,7 +2,7 @@
 
 use super::own::Served;
 use super::{Socket, WaitError, moment_after};
-use crate::protocol::Event;
+use crate::protocol::{DisconnectReason, Event};
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -90,10 +90,7 @@ impl Future for Waiting {
 
 impl Waiting {
     fn closed(&self) -> WaitError {
-        match self.socket.ended() {
-            Some(reason) => WaitError::Closed { reason },
-            None => WaitError::Closed { reason: crate::protocol::DisconnectReason::Closed },
-        }
+        WaitError::Closed { reason: self.socket.ended().unwrap_or(DisconnectReason::Closed) }
     }
 }
 

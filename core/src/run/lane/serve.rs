@@ -133,9 +133,8 @@ impl Lane {
         let goes_on = !taken || is_heard_by_all();
         let mut state = self.lock();
         state.served = state.served.saturating_sub(1);
-        let overheard =
-            state.jobs.iter().filter(|job| matches!(job, Job::Overheard { .. })).count();
-        let has_room = !taken || overheard < self.config.volatile_inbox_max;
+        let overheard = || state.jobs.iter().filter(|job| matches!(job, Job::Overheard { .. }));
+        let has_room = !taken || overheard().count() < self.config.volatile_inbox_max;
         if state.phase == Phase::Over || !goes_on || !has_room {
             drop(state);
             if goes_on && !has_room {
