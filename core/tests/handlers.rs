@@ -273,7 +273,7 @@ async fn a_handler_gets_socket_event_envelope_peer_and_what_one_defines_oneself(
         assert_eq!((&*event.name, event.wants_ack, event.volatile), ("six", true, false));
         assert_eq!(event.payload.shape(), Shape::Value);
         assert_eq!(event.payload.decode::<String>().unwrap(), text);
-        assert_eq!(&peer, socket.peer());
+        assert_eq!(peer, socket.peer());
         assert!(peer.endpoint().starts_with("mem://other extractors#"), "{peer:?}");
         (socket.id().to_string(), length)
     }
