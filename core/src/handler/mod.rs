@@ -3,6 +3,7 @@
 //! A handler is an async function whose arguments are extracted from the event and whose return
 //! value is the ack.
 
+mod blueprint;
 mod error;
 mod extract;
 mod layers;
@@ -14,13 +15,14 @@ mod pattern;
 mod reply;
 mod request;
 
+pub use blueprint::Unhandled;
+pub(crate) use blueprint::{Blueprint, Hook};
 pub use error::MountError;
 pub use extract::{Auth, Data, FromEvent, State};
 pub use layers::{BoxError, EventService};
 pub(crate) use layers::{Inbound, nak_of};
 pub(crate) use listeners::{Listeners, hears, hears_any, only_listener, to_ack};
-pub(crate) use namespace::{Blueprint, Hook};
-pub use namespace::{Namespace, Unhandled};
+pub use namespace::Namespace;
 pub use path::Path;
 pub(crate) use pattern::Pattern;
 pub use reply::IntoReply;

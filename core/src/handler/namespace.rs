@@ -1,52 +1,19 @@
 //! The namespace: the blueprint of handlers, hooks and layers under one path.
 
-use super::layers::{Dispatch, Inbound};
+use super::blueprint::{Blueprint, Hook, MapError};
+use super::layers::Inbound;
 use super::{
-    BoxError, ConnectRequest, EventService, FromEvent, Handler, IntoReply, MountError, Pattern,
+    ConnectRequest, EventService, FromEvent, Handler, IntoReply, MountError, Pattern, Unhandled,
     erase, needs_of,
 };
-use crate::protocol::{EVENT_NAME_BYTES_MAX, Event, Payload};
-use crate::room::{OnRoom, RoomEvent, SlowPolicy, shielded};
-use crate::socket::{Ack, Emitter, Envelope, Erased, ListenError, ListenerId, Refusal, States};
+use crate::protocol::{EVENT_NAME_BYTES_MAX, Event};
+use crate::room::{RoomEvent, SlowPolicy};
+use crate::socket::{Emitter, ListenError, ListenerId, Lost, Missed, Refusal};
 use crate::transport::ConnectError;
-use std::any::TypeId;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 use tower::util::BoxCloneSyncService;
 use tower_layer::Layer;
-use tower_service::Service;
-
-/// What becomes of an event that nobody hears.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unhandled {
-    /// It waits for a listener, bounded in events and bytes by `Config`, and is answered
-    /// `NoHandler` when none has come in time.
-    Park {
-        /// How long it waits.
-        ttl: Duration,
-    },
-    /// It is answered `NoHandler` at once.
-    Nak,
-    /// It counts as handled.
-    Ignore,
-}
-
-impl Default for Unhandled {
-    fn default() -> Self {
-        // Shorter than the usual deadline of an answer: a name that nobody listens to is to be
-        // called so, not late.
-        Self::Park { ttl: Duration::from_secs(5) }
-    }
-}
-
-type Wrap = Box<dyn Fn(Inbound) -> Inbound + Send + Sync>;
-type Decision = Pin<Box<dyn Future<Output = Result<(), Payload>> + Send>>;
-type Authorize = Arc<dyn Fn(ConnectRequest) -> Decision + Send + Sync>;
-type OnConnectError = Arc<dyn Fn(&ConnectError) + Send + Sync>;
 
 /// Handlers, hooks and layers under one path; the same type on servers and on clients.
 ///
@@ -64,67 +31,6 @@ type OnConnectError = Arc<dyn Fn(&ConnectError) + Send + Sync>;
 /// ```
 #[derive(Clone)]
 pub struct Namespace(Arc<Blueprint>);
-
-/// What a mounted namespace and its sockets share.
-pub(crate) struct Blueprint {
-    path: Arc<str>,
-    pub(crate) emitter: Emitter,
-    settings: Mutex<Settings>,
-}
-
-struct Settings {
-    hooks: [Option<Erased>; 5],
-    on_connect_error: Option<OnConnectError>,
-    on_room: Option<OnRoom>,
-    authorize: Vec<Authorize>,
-    unhandled: Unhandled,
-    slow_policy: Option<SlowPolicy>,
-    concurrent: usize,
-    states: States,
-    layers: Vec<Wrap>,
-    /// The first one.
-    mistake: Option<MountError>,
-}
-
-/// A moment in the life of a socket.
-#[derive(Clone, Copy)]
-pub(crate) enum Hook {
-    Connect,
-    Detach,
-    Attach,
-    Disconnecting,
-    Disconnect,
-}
-
-impl Hook {
-    /// Its name in logs, and of the event that it is shown.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Detach => "detach",
-            Self::Attach => "attach",
-            Self::Disconnecting => "disconnecting",
-            Self::Disconnect => "disconnect",
-        }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            hooks: Default::default(),
-            on_connect_error: None,
-            on_room: None,
-            authorize: Vec::new(),
-            unhandled: Unhandled::default(),
-            slow_policy: None,
-            concurrent: 1,
-            states: States::default(),
-            layers: Vec::new(),
-            mistake: None,
-        }
-    }
-}
 
 impl Namespace {
     /// A namespace without listeners. The path begins with `/`; mounting checks it.
@@ -304,6 +210,32 @@ impl Namespace {
         self
     }
 
+    /// Sets who is told of each event of this side that is lost or in doubt, and of those that were
+    /// refused without anybody waiting for the answer. It is called in place, so it must not wait.
+    ///
+    /// ```
+    /// # use emitwire_core::handler::Namespace;
+    /// # use emitwire_core::socket::Lost;
+    /// let chat = Namespace::new("/chat").on_lost(|lost: &Lost| {
+    ///     let name = lost.event.as_ref().map(|event| event.name.to_string());
+    ///     println!("{name:?} was not delivered: {}", lost.fate);
+    /// });
+    /// ```
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_lost(self, tell: impl Fn(&Lost) + Send + Sync + 'static) -> Self {
+        self.0.settings().on_lost = Some(Arc::new(tell));
+        self
+    }
+
+    /// Sets who is told of events of the peer that will never arrive. It is called in place, so it
+    /// must not wait. Events that made way for a newer one of their key (see `Emit::latest`) are
+    /// no gap.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_gap(self, tell: impl Fn(&Missed) + Send + Sync + 'static) -> Self {
+        self.0.settings().on_gap = Some(Arc::new(tell));
+        self
+    }
+
     /// Adds somebody who decides whether a socket may begin, behind those added before: each of
     /// them has to let it in. A refusal made by [`Refusal::with`] is data that the client gets as
     /// `ConnectError::Refused`; of any other error it learns only that it was refused.
@@ -393,103 +325,5 @@ impl Namespace {
             self.0.settings().mistake.get_or_insert(mistake.into());
         }
         self.clone()
-    }
-}
-
-impl Blueprint {
-    pub(crate) fn path(&self) -> &Arc<str> {
-        &self.path
-    }
-
-    pub(crate) fn hook(&self, hook: Hook) -> Option<Erased> {
-        self.settings().hooks[hook as usize].clone()
-    }
-
-    /// Tells whoever wants to know why there is no socket.
-    pub(crate) fn tell_connect_error(&self, error: &ConnectError) {
-        let tell = self.settings().on_connect_error.clone();
-        if let Some(tell) = tell {
-            shielded("connect error", || tell(error));
-        }
-    }
-
-    pub(crate) fn on_room(&self) -> Option<OnRoom> {
-        self.settings().on_room.clone()
-    }
-
-    pub(crate) fn slow_policy(&self) -> Option<SlowPolicy> {
-        self.settings().slow_policy
-    }
-
-    pub(crate) fn concurrent(&self) -> usize {
-        self.settings().concurrent
-    }
-
-    /// The types of what its handlers share.
-    pub(crate) fn state_types(&self) -> Arc<[TypeId]> {
-        self.settings().states.types()
-    }
-
-    /// What its handlers share, if anything.
-    pub(crate) fn states(&self) -> Option<Arc<States>> {
-        let states = self.settings().states.clone();
-        (!states.is_empty()).then(|| Arc::new(states))
-    }
-
-    pub(crate) fn unhandled(&self) -> Unhandled {
-        self.settings().unhandled
-    }
-
-    /// Whether a socket may begin; the refusal's data if not. `None` when nobody asks.
-    pub(crate) fn authorize(
-        &self,
-        request: ConnectRequest,
-    ) -> Option<impl Future<Output = Result<(), Payload>> + Send + use<>> {
-        let authorize = self.settings().authorize.clone();
-        (!authorize.is_empty()).then_some(async move {
-            for decide in authorize {
-                decide(request.clone()).await?;
-            }
-            Ok(())
-        })
-    }
-
-    /// The listeners with all layers around them; `None` without layers, when the listeners are
-    /// called directly.
-    pub(crate) fn inbound(&self) -> Option<Inbound> {
-        let settings = self.settings();
-        if settings.layers.is_empty() {
-            return None;
-        }
-        let innermost = BoxCloneSyncService::new(Dispatch(self.emitter.clone()));
-        Some(settings.layers.iter().rev().fold(innermost, |inner, wrap| wrap(inner)))
-    }
-
-    fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A service whose error is boxed, so that all layers have one type.
-#[derive(Clone)]
-struct MapError<S>(S);
-
-impl<S> Service<Envelope> for MapError<S>
-where
-    S: Service<Envelope, Response = Ack>,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-{
-    type Response = Ack;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Ack, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, envelope: Envelope) -> Self::Future {
-        let answer = self.0.call(envelope);
-        Box::pin(async move { answer.await.map_err(Into::into) })
     }
 }

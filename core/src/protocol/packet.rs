@@ -114,7 +114,7 @@ impl Packet {
 }
 
 /// Whom an event id belongs to, as seen by the packet's sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventRef {
     /// `None` stands for the producer that was announced for this direction when the session
     /// began: for events the packet's sender, for answers its receiver.

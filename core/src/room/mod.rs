@@ -7,6 +7,7 @@ mod acks;
 mod adapter;
 mod counters;
 mod events;
+mod fate;
 mod local;
 mod mailbox;
 mod members;
@@ -21,9 +22,10 @@ pub use adapter::{Adapter, RoomError};
 pub use counters::{Counter, Counters, Stats};
 pub use events::RoomEvent;
 pub(crate) use events::{OnRoom, RoomEvents};
+pub use fate::{Fate, Loss, Remains};
 pub use local::LocalAdapter;
 pub use mailbox::{
-    Bounds, Flush, LatestKey, Mailbox, News, NotAccepted, Outlet, Parcel, Parting, Queue, Skipped,
+    Bounds, Flush, LatestKey, Mailbox, News, NotAccepted, Outlet, Parcel, Parting, Queue,
     SlowPolicy, Taken, Ticket, WireEnd,
 };
 pub(crate) use mailbox::{FRAME_BYTES_MIN, decode, pieces};

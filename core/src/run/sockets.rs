@@ -7,12 +7,12 @@ use super::reception::{Reception, Standing};
 use super::{Config, random};
 use crate::handler::{ConnectRequest, Hook};
 use crate::protocol::{
-    Accept, Connect, Credit, DisconnectReason, Encoded, EventId, EventName, EventPacket,
+    Accept, Connect, Credit, DisconnectReason, Event, EventId, EventName, EventPacket,
     LEAVE_WORDS_BYTES_MAX, Leave, LossReason, Nak, NakPacket, NamespaceNumber, Packet, Payload,
     ProducerId, ProtocolError, Refuse, SocketId, is_reserved,
 };
-use crate::room::{Answer, NoAnswer, Skipped, decode};
-use crate::socket::{Moment, SessionCore, Socket};
+use crate::room::{Answer, Fate, Loss, NoAnswer, Remains, decode};
+use crate::socket::{Lost, Missed, Moment, SessionCore, Socket};
 use crate::transport::Peer;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -178,10 +178,7 @@ impl Sockets {
         let socket = Socket::new(id, theirs, number, core, Arc::clone(&mounted.scope));
         let config = Arc::clone(&self.config);
         let lane = Lane::new(socket, mounted, config, self.peer_producer, Some(place));
-        if self.joined.is_empty() {
-            self.joined.reserve_exact(1); // as many as most sessions ever join
-        }
-        self.joined.push(Joined { client: number, theirs: number, lane: Arc::clone(&lane) });
+        self.add(Joined { client: number, theirs: number, lane: Arc::clone(&lane) });
         lane.open(or_fail(Arc::clone(&lane), let_in(Arc::clone(&lane), connect.auth)));
         Ok(())
     }
@@ -198,7 +195,7 @@ impl Sockets {
         let lane = Lane::new(socket, mounted, config, self.peer_producer, None);
         let joined =
             Joined { client: accept.client, theirs: accept.server, lane: Arc::clone(&lane) };
-        self.joined.push(joined);
+        self.add(joined);
         lane.open(or_fail(Arc::clone(&lane), come_in(Arc::clone(&lane), reception)));
         Ok(())
     }
@@ -333,28 +330,62 @@ impl Sockets {
                 }
             }
         }
-        // A nak comes also where no answer was asked for.
-        if answer.is_ok() {
-            self.core.counters.unasked.add(1);
+        match answer {
+            Ok(_) => self.core.counters.unasked.add(1),
+            // A nak comes also where no answer was asked for.
+            Err(NoAnswer::Nak(_)) => self.tell_refused(id),
+            Err(_) => {}
         }
     }
 
-    /// Events that were removed before they were written are answered as lost.
-    pub(crate) fn handle_removed(&self, removed: Vec<(Encoded, LossReason)>) {
-        for (encoded, reason) in removed {
-            let packet = decode(&encoded, &**self.core.mailbox.codec());
-            if let Some(Packet::Event(event)) = packet {
-                let id = event.event.resolve(self.core.producer.id);
+    /// Tells who wants to know of events that are lost, or in doubt.
+    pub(crate) fn handle_losses(&self, losses: Vec<Loss>) {
+        let own = self.core.producer.id;
+        for Loss { what, namespace, wants_ack, fate } in losses {
+            let (id, event) = match what {
+                Remains::Id(event) => (event.resolve(own), None),
+                Remains::Whole(encoded) => match decode(&encoded, &**self.core.mailbox.codec()) {
+                    Some(Packet::Event(packet)) => {
+                        let event = packet.into_event(own, false);
+                        (event.id, Some(event))
+                    }
+                    // This side has encoded it.
+                    _ => continue,
+                },
+            };
+            if let (true, Fate::Lost(reason)) = (wants_ack, fate) {
                 self.handle_answer(id, Err(NoAnswer::Lost(reason)));
+            }
+            let is_its = |joined: &&Joined| joined.lane.socket.number() == namespace;
+            if let Some(Joined { lane, .. }) = self.joined.iter().find(is_its) {
+                lane.mounted.blueprint.tell_lost(|| {
+                    let socket = lane.socket.clone();
+                    Lost { socket, id, event: event.as_ref().map(Event::detached), fate }
+                });
             }
         }
     }
 
-    /// Events that were written, and that the peer will never get, are answered as lost.
-    pub(crate) fn handle_skipped(&self, skipped: &[Skipped]) {
-        for one in skipped.iter().filter(|one| one.wants_ack) {
-            let id = one.event.resolve(self.core.producer.id);
-            self.handle_answer(id, Err(NoAnswer::Lost(one.reason)));
+    /// The peer will never send so many events.
+    pub(crate) fn tell_gap(&self, count: u64, reason: LossReason) {
+        // A newer value takes their place.
+        if count == 0 || reason == LossReason::Superseded {
+            return;
+        }
+        for Joined { lane, .. } in &self.joined {
+            let missed = || Missed { socket: lane.socket.clone(), count, reason };
+            lane.mounted.blueprint.tell_gap(missed);
+        }
+    }
+
+    /// An event was refused, and nobody waits for its answer.
+    fn tell_refused(&self, id: EventId) {
+        let lanes = self.joined.iter().map(|joined| &joined.lane);
+        let hears = |lane: &&Arc<Lane>| lane.mounted.blueprint.hears_losses();
+        if let Some(lane) = lanes.into_iter().find(hears) {
+            let socket = lane.socket.clone();
+            let lost = || Lost { socket, id, event: None, fate: Fate::Refused };
+            lane.mounted.blueprint.tell_lost(lost);
         }
     }
 
@@ -401,6 +432,16 @@ impl Sockets {
             reception.set(lane.socket.client(), Standing::Ended(Some(reason.clone())));
         }
         self.ending.spawn(lane.end(reason));
+    }
+
+    fn add(&mut self, joined: Joined) {
+        if self.joined.is_empty() {
+            self.joined.reserve_exact(1); // as many as most sessions ever join
+        }
+        if joined.lane.mounted.blueprint.hears_losses() {
+            self.core.mailbox.report_losses();
+        }
+        self.joined.push(joined);
     }
 
     fn find(&self, client: NamespaceNumber) -> Option<Arc<Lane>> {

@@ -6,8 +6,9 @@ use crate::protocol::{
     DisconnectReason, EVENT_NAME_BYTES_MAX, EventId, EventName, EventPacket, EventRef,
     NamespaceNumber, Outcome, ProducerId, SessionId, ToPayload, is_reserved,
 };
-use crate::room::{Counters, Mailbox};
+use crate::room::{Counters, Loss, Mailbox};
 use crate::transport::{Capabilities, Peer};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -118,10 +119,11 @@ impl SessionCore {
         }
     }
 
-    /// Nothing is emitted, confirmed or answered any more.
-    pub(crate) fn end(&self, reason: &DisconnectReason) {
-        self.mailbox.end(reason);
+    /// Nothing is emitted, confirmed or answered any more. See [`Mailbox::end`].
+    pub(crate) fn end(&self, reason: &DisconnectReason, answered: &HashSet<EventRef>) -> Vec<Loss> {
+        let losses = self.mailbox.end(reason, answered);
         self.acks.close();
+        losses
     }
 }
 

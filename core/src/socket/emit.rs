@@ -1,19 +1,16 @@
 //! Emitting to one socket: the builder and the futures that it becomes.
 
-use super::core::{SessionCore, moment_after, pack};
-use super::{AckError, EmitError, Socket};
+use super::core::pack;
+use super::{EmitError, EmitReceived, EmitWithAck, Socket};
 use crate::protocol::{Encoded, Event, EventId, EventPacket, Packet, ToPayload};
-use crate::room::{Answer, LatestKey, NoAnswer, NotAccepted, Parcel, Taken, Ticket};
+use crate::room::{LatestKey, NotAccepted, Parcel, Taken, Ticket};
 use serde::de::DeserializeOwned;
 use std::future::{Future, IntoFuture, Ready, ready};
-use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 /// An emit that is not sent yet: choose how, then `.await` it.
 ///
@@ -39,7 +36,13 @@ pub struct Emit<'a, T: ?Sized> {
 impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
     /// Waits for the answer of the peer's handler instead of acceptance only.
     pub fn ack<R: DeserializeOwned>(self) -> EmitWithAck<'a, T, R> {
-        EmitWithAck { emit: self, answer: PhantomData }
+        EmitWithAck::new(self)
+    }
+
+    /// Waits until the peer's session has the event: from then on it is lost only with the peer's
+    /// process. Whether a handler has run, `ack` says.
+    pub fn received(self) -> EmitReceived<'a, T> {
+        EmitReceived::new(self)
     }
 
     /// Lets the event be missed: it never waits, and is dropped and counted when there is no link
@@ -78,7 +81,7 @@ impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
         }
     }
 
-    fn pack(&self) -> Result<(EventId, EventPacket), EmitError> {
+    pub(super) fn pack(&self) -> Result<(EventId, EventPacket), EmitError> {
         let session = self.socket.session();
         let id = session.producer.mint();
         let (number, own) = (self.socket.number(), session.producer.id);
@@ -87,7 +90,7 @@ impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
         Ok((id, pack(self.name, self.value, number, id, own, max)?))
     }
 
-    fn offer(&self, packet: EventPacket) -> Offer {
+    pub(super) fn offer(&self, packet: EventPacket) -> Offer {
         let socket = self.socket.clone();
         let session = socket.session();
         let (event_bytes, wants_ack) = (packet.bytes(), packet.wants_ack);
@@ -122,17 +125,17 @@ impl<T: ToPayload + ?Sized> IntoFuture for Emit<'_, T> {
 
 /// The future of an [`Emit`]: ready when the event is accepted or refused.
 #[must_use = "futures do nothing unless polled"]
-pub struct Accepting(State);
+pub struct Accepting(pub(super) State);
 
-enum State {
+pub(super) enum State {
     Offered(Offer),
     Failed(EmitError),
     Done,
 }
 
-struct Offer {
+pub(super) struct Offer {
     socket: Socket,
-    encoded: Encoded,
+    pub(super) encoded: Encoded,
     terms: Terms,
     wait_max: Duration,
     ticket: Option<Ticket>,
@@ -238,122 +241,6 @@ impl Drop for Accepting {
         if let State::Offered(offer) = &mut self.0 {
             offer.forget_ticket();
             offer.socket.counters().count(1, |counters| &counters.withdrawn);
-        }
-    }
-}
-
-/// An emit that waits for the peer's answer.
-///
-/// # Errors
-/// [`AckError`]. After `Timeout` and `Closed` the event may have been handled all the same.
-///
-/// # Cancel safety
-/// Dropping the future before the event is accepted withdraws it; afterwards it means that nobody
-/// is interested in the answer.
-#[must_use = "an emit does nothing until it is awaited"]
-#[derive(Debug)]
-pub struct EmitWithAck<'a, T: ?Sized, R> {
-    emit: Emit<'a, T>,
-    answer: PhantomData<fn() -> R>,
-}
-
-impl<T: ToPayload + ?Sized, R> EmitWithAck<'_, T, R> {
-    /// Another deadline for the answer than `Config::ack_timeout`, counted from the emit.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.emit.timeout = Some(timeout);
-        self
-    }
-}
-
-impl<T: ToPayload + ?Sized, R: DeserializeOwned> IntoFuture for EmitWithAck<'_, T, R> {
-    type Output = Result<R, AckError>;
-    type IntoFuture = Answering<R>;
-
-    fn into_future(self) -> Answering<R> {
-        let session = Arc::clone(self.emit.socket.session());
-        let after = self.emit.timeout.unwrap_or(session.ack_timeout);
-        let (accepting, answer, id) = match self.emit.pack() {
-            Ok((id, mut packet)) => {
-                packet.wants_ack = true;
-                let answer = session.acks.expect(id);
-                (Accepting(State::Offered(self.emit.offer(packet))), Some(answer), Some(id))
-            }
-            Err(error) => (Accepting(State::Failed(error)), None, None),
-        };
-        Answering {
-            session,
-            id,
-            accepting: Some(accepting),
-            answer,
-            after,
-            until: moment_after(after),
-            deadline: None,
-            decoded: PhantomData,
-        }
-    }
-}
-
-/// The future of an [`EmitWithAck`].
-#[must_use = "futures do nothing unless polled"]
-pub struct Answering<R> {
-    session: Arc<SessionCore>,
-    id: Option<EventId>,
-    accepting: Option<Accepting>,
-    answer: Option<oneshot::Receiver<Answer>>,
-    after: Duration,
-    /// Counted from the emit, whatever of it acceptance took.
-    until: Instant,
-    deadline: Option<Pin<Box<Sleep>>>,
-    decoded: PhantomData<fn() -> R>,
-}
-
-impl<R: DeserializeOwned> Future for Answering<R> {
-    type Output = Result<R, AckError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if let Some(accepting) = &mut this.accepting {
-            let accepted = ready!(Pin::new(accepting).poll(cx));
-            this.accepting = None;
-            accepted?;
-        }
-        let answer = this.answer.as_mut().map(|answer| Pin::new(answer).poll(cx));
-        if let Some(Poll::Ready(answer)) = answer {
-            this.answer = None;
-            return Poll::Ready(match answer {
-                Ok(answer) => AckError::judge(answer, this.session.event_bytes_max),
-                Err(_) => Err(AckError::Closed),
-            });
-        }
-        let (after, until) = (this.after, this.until);
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(Err(AckError::Timeout { after }))
-    }
-}
-
-impl AckError {
-    /// The answer as its type, or why there is none.
-    pub(super) fn judge<R: DeserializeOwned>(
-        answer: Answer,
-        event_bytes_max: usize,
-    ) -> Result<R, Self> {
-        match answer {
-            Ok(payload) => payload.decode().map_err(|source| Self::Payload { source }),
-            Err(NoAnswer::Nak(nak)) => Err(Self::Refused(nak)),
-            Err(NoAnswer::NotAccepted(refused)) => {
-                Err(Self::Emit(EmitError::of(refused, 0, event_bytes_max)))
-            }
-            Err(NoAnswer::Lost(reason)) => Err(Self::Lost { reason }),
-            Err(NoAnswer::Closed) => Err(Self::Closed),
-        }
-    }
-}
-
-impl<R> Drop for Answering<R> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.session.acks.forget(id);
         }
     }
 }

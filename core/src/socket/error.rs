@@ -104,6 +104,30 @@ impl AckError {
     }
 }
 
+/// Why it is not known that the peer has an event.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReceiptError {
+    /// The event was never accepted.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// Not by the deadline. The peer may have it, or get it, all the same.
+    #[error("the peer did not say within {after:?} that it has the event")]
+    Timeout {
+        /// The deadline, counted from the emit.
+        after: Duration,
+    },
+    /// The peer does not have the event and will not get it.
+    #[error("the event is lost: {reason}")]
+    Lost {
+        /// Why.
+        reason: LossReason,
+    },
+    /// The event was written, and the session ended before the peer said that it has it.
+    #[error("the session ended before the peer said that it has the event")]
+    InDoubt,
+}
+
 /// Why a listener was not added.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

@@ -1,6 +1,8 @@
 //! One counted packet on its way through a mailbox.
 
+use super::receipts::{Receipt, Receipts};
 use crate::protocol::{Codec, Credit, Encoded, EventRef, Gap, LossReason, NamespaceNumber, Packet};
+use crate::room::{Fate, Loss, Remains};
 use std::collections::VecDeque;
 
 /// What a counted packet weighs in the windows of both directions.
@@ -39,7 +41,10 @@ pub(super) struct Trimmed {
 pub(super) struct TrimmedEvent {
     pub(super) event: EventRef,
     pub(super) bytes: u32,
+    pub(super) namespace: NamespaceNumber,
     pub(super) wants_ack: bool,
+    /// Who waits until the peer has it.
+    pub(super) receipt: Option<Receipt>,
 }
 
 impl Entry {
@@ -95,6 +100,12 @@ impl Entry {
         }
     }
 
+    /// What there is to tell of an event; nothing if it is none.
+    pub(super) fn loss(&self, fate: Fate) -> Option<Loss> {
+        let Weight::Event { namespace, wants_ack, .. } = self.weight else { return None };
+        Some(Loss { what: Remains::Whole(self.encoded.clone()), namespace, wants_ack, fate })
+    }
+
     /// What it holds of this side's own window.
     pub(super) fn held(&self) -> Credit {
         match self.weight {
@@ -112,14 +123,30 @@ impl Trimmed {
 
 impl TrimmedEvent {
     /// What stays of an event; nothing if it is none.
-    pub(super) fn of(entry: &Entry, codec: &dyn Codec) -> Option<Self> {
-        let Weight::Event { event_bytes, wants_ack, .. } = entry.weight else { return None };
+    pub(super) fn of(entry: &Entry, receipts: &mut Receipts, codec: &dyn Codec) -> Option<Self> {
+        let Weight::Event { event_bytes, namespace, wants_ack, .. } = entry.weight else {
+            return None;
+        };
         // This side has encoded it, so it is an event.
         let event = match decode(&entry.encoded, codec) {
             Some(Packet::Event(packet)) => packet.event,
             _ => EventRef { producer: None, number: 0 },
         };
-        Some(Self { event, bytes: event_bytes, wants_ack })
+        let receipt = receipts.take(&entry.encoded);
+        Some(Self { event, bytes: event_bytes, namespace, wants_ack, receipt })
+    }
+
+    /// Its fate is known; there is nothing more to tell.
+    pub(super) fn tell(&mut self, fate: Fate) {
+        if let Some(receipt) = self.receipt.take() {
+            // Whoever waited may have lost interest.
+            let _ = receipt.send(fate);
+        }
+    }
+
+    pub(super) fn loss(&self, fate: Fate) -> Loss {
+        let (namespace, wants_ack) = (self.namespace, self.wants_ack);
+        Loss { what: Remains::Id(self.event), namespace, wants_ack, fate }
     }
 }
 

@@ -3,10 +3,12 @@
 use super::batch::Batch;
 use super::entry::{Entry, Weight};
 use super::latest::{Latest, LatestKey};
-use super::log::{Confirmed, Log, Skipped};
+use super::log::{Confirmed, Log};
+use super::receipts::Receipts;
 use super::terms::{Bounds, Queue};
-use crate::protocol::{Codec, Credit, Encoded, LossReason, NamespaceNumber, Outbound};
-use std::collections::VecDeque;
+use crate::protocol::{Codec, Credit, Encoded, EventRef, LossReason, NamespaceNumber, Outbound};
+use crate::room::{Fate, Loss};
+use std::collections::{HashSet, VecDeque};
 
 /// Two lanes that wait, the volatile events beside them, and the log.
 #[derive(Default)]
@@ -31,6 +33,8 @@ pub(super) struct Lanes {
     /// Events that wait and yield, and their bytes.
     yielding: usize,
     yielding_bytes: usize,
+    /// Who waits until the peer has an event.
+    pub(super) receipts: Receipts,
 }
 
 impl Lanes {
@@ -56,7 +60,7 @@ impl Lanes {
         &mut self,
         outbound: &mut Outbound,
         batch: &mut Batch<'_>,
-        lost: &mut Vec<Skipped>,
+        lost: &mut Vec<Loss>,
     ) -> u64 {
         self.log.replay(outbound, batch, lost)
     }
@@ -120,7 +124,7 @@ impl Lanes {
 
     /// The peer has the oldest `count` packets of the log.
     pub(super) fn confirm(&mut self, count: u64) -> Confirmed {
-        let confirmed = self.log.confirm(count);
+        let confirmed = self.log.confirm(count, &mut self.receipts);
         self.unbounded -= confirmed.unbounded;
         self.unbounded_bytes -= confirmed.unbounded_bytes;
         self.unconfirmed_answers = self.unconfirmed_answers.minus(confirmed.freed);
@@ -145,7 +149,7 @@ impl Lanes {
         reason: LossReason,
         codec: &dyn Codec,
     ) -> Option<Option<Entry>> {
-        if self.log.trim_oldest(reason, codec).is_some() {
+        if self.log.trim_oldest(reason, &mut self.receipts, codec).is_some() {
             return Some(None);
         }
         let place = self.events.iter().position(Entry::is_event)?;
@@ -159,7 +163,7 @@ impl Lanes {
         reason: LossReason,
         codec: &dyn Codec,
     ) -> Vec<Entry> {
-        self.log.trim_namespace(namespace, reason, codec);
+        self.log.trim_namespace(namespace, reason, &mut self.receipts, codec);
         let mut removed = Vec::new();
         let is_of_it = |entry: &Entry| entry.is_event_of(namespace);
         let mut from = 0;
@@ -213,6 +217,7 @@ impl Lanes {
         self.waiting_bytes += gap_bytes;
         self.waiting_bytes -= removed.encoded.len();
         self.forget_latest(&removed.encoded);
+        self.receipts.tell(&removed, Fate::Lost(reason));
         self.join_gaps(place, codec);
         Some(removed)
     }
@@ -297,28 +302,37 @@ impl Lanes {
         }
     }
 
-    /// Forgets the events that were never written; says how many.
-    pub(super) fn drop_waiting_events(&mut self) -> u64 {
+    /// Forgets the events that were never written; says which.
+    pub(super) fn drop_waiting_events(&mut self) -> Vec<Loss> {
         self.latest = None;
         (self.firm, self.yielding, self.yielding_bytes) = (0, 0, 0);
-        let waiting = std::mem::take(&mut self.events);
-        let events = count_events(&waiting);
-        for entry in waiting {
-            if entry.is_event() {
+        let fate = Fate::Lost(LossReason::Closed);
+        let mut lost = Vec::new();
+        for entry in std::mem::take(&mut self.events) {
+            if let Some(loss) = entry.loss(fate) {
                 self.waiting_bytes -= entry.encoded.len();
+                self.receipts.tell(&entry, fate);
+                lost.push(loss);
             } else {
                 self.events.push_back(entry);
             }
         }
-        events
+        lost
     }
 
-    pub(super) fn open_events(&self) -> u64 {
-        self.log.open_events()
+    /// See [`Log::end`].
+    pub(super) fn end(
+        &mut self,
+        answered: &HashSet<EventRef>,
+        codec: &dyn Codec,
+        losses: &mut Vec<Loss>,
+    ) -> (u64, u64) {
+        self.log.end(answered, codec, losses)
     }
 
-    pub(super) fn volatile_events(&self) -> u64 {
-        self.volatile.len() as u64
+    /// Whether somebody waits until the peer has something that was written.
+    pub(super) fn await_receipts(&self) -> bool {
+        !self.receipts.is_empty() && !self.log.is_empty()
     }
 
     pub(super) fn unconfirmed_answers(&self) -> Credit {
@@ -420,8 +434,4 @@ impl Lanes {
             self.volatile = VecDeque::new();
         }
     }
-}
-
-fn count_events(entries: &VecDeque<Entry>) -> u64 {
-    entries.iter().filter(|entry| entry.is_event()).count() as u64
 }

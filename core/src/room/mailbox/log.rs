@@ -1,18 +1,19 @@
 //! The log: what was written and is not confirmed yet, oldest first. It is replayed on a new link.
 
 use super::batch::Batch;
-use super::entry::{Entry, Trimmed, TrimmedEvent, Weight};
+use super::entry::{Entry, Trimmed, TrimmedEvent, Weight, decode};
+use super::receipts::Receipts;
 use crate::protocol::{
     Codec, Credit, EventRef, LossReason, NamespaceNumber, Outbound, Packet, Skip,
 };
-use std::collections::VecDeque;
+use crate::room::{Fate, Loss};
+use std::collections::{HashSet, VecDeque};
 
 /// Written entries. Their numbers are consecutive, and the first one's is the next to be confirmed.
 #[derive(Default)]
 pub(super) struct Log {
     entries: VecDeque<Entry>,
     bytes: usize,
-    events: u64,
     /// So many of the last entries the current link has not been given yet.
     unreplayed: usize,
     /// So many of the first entries are no events that could be trimmed.
@@ -31,22 +32,10 @@ pub(super) struct Confirmed {
     pub(super) unbounded_bytes: usize,
 }
 
-/// An event that its receiver will not get, and that this side no longer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// Which event, in the words of this side.
-    pub event: EventRef,
-    /// Whether its answer is waited for.
-    pub wants_ack: bool,
-    /// Why.
-    pub reason: LossReason,
-}
-
 impl Log {
     pub(super) fn push(&mut self, entry: Entry) {
         debug_assert_eq!(self.unreplayed, 0, "what is to be replayed comes first");
         self.bytes += entry.encoded.len();
-        self.events += u64::from(entry.is_event());
         self.entries.push_back(entry);
     }
 
@@ -62,21 +51,16 @@ impl Log {
         self.bytes
     }
 
-    /// Events whose fate is open, those among them of which only the number is left too.
-    pub(super) fn open_events(&self) -> u64 {
-        let trimmed = self.entries.iter().filter_map(Entry::as_trimmed);
-        let open = trimmed.filter(|run| !run.is_lost).map(|run| run.events.len() as u64);
-        self.events + open.sum::<u64>()
-    }
-
     /// The peer has the oldest `count` packets.
-    pub(super) fn confirm(&mut self, mut count: u64) -> Confirmed {
+    pub(super) fn confirm(&mut self, mut count: u64, receipts: &mut Receipts) -> Confirmed {
         let mut confirmed = Confirmed::default();
         while count > 0 {
             let Some(first) = self.entries.front_mut() else { break };
             if let Weight::Trimmed(run) = &mut first.weight {
                 let part = run.events.len().min(count as usize);
-                run.events.drain(..part);
+                for mut event in run.events.drain(..part) {
+                    event.tell(Fate::Received);
+                }
                 count -= part as u64;
                 // Of those that were skipped the receiver has only the number.
                 confirmed.events += if run.is_lost { 0 } else { part as u64 };
@@ -87,6 +71,7 @@ impl Log {
                 count -= 1;
             }
             if let Some(entry) = self.entries.pop_front() {
+                receipts.tell(&entry, Fate::Received);
                 self.let_go(&entry, &mut confirmed);
             }
         }
@@ -100,7 +85,6 @@ impl Log {
         self.untrimmable = self.untrimmable.saturating_sub(1);
         match entry.weight {
             Weight::Event { .. } => {
-                self.events -= 1;
                 confirmed.events += 1;
             }
             Weight::Answer { event_bytes } => {
@@ -129,7 +113,7 @@ impl Log {
         &mut self,
         outbound: &mut Outbound,
         batch: &mut Batch<'_>,
-        lost: &mut Vec<Skipped>,
+        lost: &mut Vec<Loss>,
     ) -> u64 {
         let mut replayed = 0;
         while self.unreplayed > 0 && !batch.is_full() {
@@ -139,7 +123,7 @@ impl Log {
                 let count = run.events.len() as u64;
                 let from = outbound.replay(count);
                 batch.packet(&Packet::Skip(run.skip(from)));
-                lost.extend(run.lose());
+                run.lose(lost);
             } else {
                 outbound.replay(1);
                 batch.extend(&entry.encoded);
@@ -168,12 +152,17 @@ impl Log {
     }
 
     /// Forgets the body of the oldest event; says how many bytes that were.
-    pub(super) fn trim_oldest(&mut self, reason: LossReason, codec: &dyn Codec) -> Option<usize> {
+    pub(super) fn trim_oldest(
+        &mut self,
+        reason: LossReason,
+        receipts: &mut Receipts,
+        codec: &dyn Codec,
+    ) -> Option<usize> {
         let is_event = |entry: &Entry| entry.is_event();
         let place = self.entries.iter().skip(self.untrimmable).position(is_event);
         self.untrimmable = place.map_or(self.entries.len(), |place| self.untrimmable + place);
         let bytes = self.entries.get(self.untrimmable)?.encoded.len();
-        self.trim(self.untrimmable, reason, codec);
+        self.trim(self.untrimmable, reason, receipts, codec);
         Some(bytes)
     }
 
@@ -182,24 +171,30 @@ impl Log {
         &mut self,
         namespace: NamespaceNumber,
         reason: LossReason,
+        receipts: &mut Receipts,
         codec: &dyn Codec,
     ) {
         let mut place = 0;
         while place < self.entries.len() {
             let before = self.entries.len();
             if self.entries[place].is_event_of(namespace) {
-                self.trim(place, reason, codec);
+                self.trim(place, reason, receipts, codec);
             }
             // One that joined the run before it has left its place to the next.
             place += usize::from(self.entries.len() == before);
         }
     }
 
-    fn trim(&mut self, place: usize, reason: LossReason, codec: &dyn Codec) {
+    fn trim(
+        &mut self,
+        place: usize,
+        reason: LossReason,
+        receipts: &mut Receipts,
+        codec: &dyn Codec,
+    ) {
         let entry = &mut self.entries[place];
-        let Some(trimmed) = TrimmedEvent::of(entry, codec) else { return };
+        let Some(trimmed) = TrimmedEvent::of(entry, receipts, codec) else { return };
         self.bytes -= entry.encoded.len();
-        self.events -= 1;
         let first_unreplayed = self.entries.len() - self.unreplayed;
         // A run that the link was told to skip does not grow.
         let joins = place > 0 && place != first_unreplayed;
@@ -215,9 +210,39 @@ impl Log {
         }
     }
 
-    /// Everything that an application may have to be told of, as the session ends.
-    pub(super) fn into_entries(self) -> VecDeque<Entry> {
-        self.entries
+    /// The session ends: the fate of what is still here is in doubt. Adds those to `losses` that are
+    /// not among the `answered`, and says how many there are of either kind.
+    pub(super) fn end(
+        &mut self,
+        answered: &HashSet<EventRef>,
+        codec: &dyn Codec,
+        losses: &mut Vec<Loss>,
+    ) -> (u64, u64) {
+        let (mut in_doubt, mut received) = (0, 0);
+        for entry in self.entries.drain(..) {
+            let loss = match entry.weight {
+                Weight::Trimmed(run) if run.is_lost => continue,
+                Weight::Trimmed(run) => {
+                    in_doubt += run.events.len() as u64;
+                    losses.extend(run.events.iter().map(|event| event.loss(Fate::InDoubt)));
+                    continue;
+                }
+                _ => entry.loss(Fate::InDoubt),
+            };
+            let Some(loss) = loss else { continue };
+            let is_answered = !answered.is_empty()
+                && decode(&entry.encoded, codec).is_some_and(
+                    |packet| matches!(packet, Packet::Event(it) if answered.contains(&it.event)),
+                );
+            if is_answered {
+                received += 1;
+            } else {
+                in_doubt += 1;
+                losses.push(loss);
+            }
+        }
+        *self = Self::default();
+        (in_doubt, received)
     }
 }
 
@@ -230,11 +255,12 @@ impl Trimmed {
         Skip { from, to, events, reason: self.reason }
     }
 
-    /// Its events are lost from now on; says which, the first time.
-    fn lose(&mut self) -> impl Iterator<Item = Skipped> {
-        let is_new = !std::mem::replace(&mut self.is_lost, true);
-        let reason = self.reason;
-        let lost = self.events.iter().filter(move |_| is_new);
-        lost.map(move |event| Skipped { event: event.event, wants_ack: event.wants_ack, reason })
+    /// Its events are lost from now on; adds them to `lost` the first time.
+    fn lose(&mut self, lost: &mut Vec<Loss>) {
+        if !std::mem::replace(&mut self.is_lost, true) {
+            let fate = Fate::Lost(self.reason);
+            lost.extend(self.events.iter().map(|event| event.loss(fate)));
+            self.events.iter_mut().for_each(|event| event.tell(fate));
+        }
     }
 }

@@ -11,6 +11,7 @@ mod lanes;
 mod latest;
 mod log;
 mod offer;
+mod receipts;
 mod terms;
 mod waiters;
 mod wire;
@@ -18,22 +19,23 @@ mod wire;
 pub(crate) use batch::{FRAME_BYTES_MIN, pieces};
 pub(crate) use entry::decode;
 pub use latest::LatestKey;
-pub use log::Skipped;
 pub use terms::{Bounds, Flush, News, NotAccepted, Parcel, Queue, SlowPolicy, Taken};
 pub use waiters::Ticket;
 pub use wire::{Outlet, Parting, WireEnd};
 
-use super::Counters;
+use super::{Counters, Fate, Loss};
 use crate::protocol::{
-    Close, Codec, Credit, DisconnectReason, Drain, Encoded, LossReason, NamespaceNumber, Outbound,
-    Packet, Position, ProtocolError, SocketId,
+    Close, Codec, Credit, DisconnectReason, Drain, Encoded, EventRef, LossReason, NamespaceNumber,
+    Outbound, Packet, Position, ProtocolError, SocketId,
 };
 use batch::BATCH_BYTES_MAX;
 use entry::{Entry, Weight};
 use lanes::Lanes;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use tokio::sync::oneshot;
 use waiters::Waiters;
 use wire::Wire;
 
@@ -84,6 +86,8 @@ struct State {
     peer_waits: bool,
     /// Nothing has waited at least once since the link was attached.
     drained_once: bool,
+    /// Somebody wants to know of each event that is lost.
+    reports_losses: bool,
     /// It was detached for slowness more than once, and has not caught up since.
     is_lagging: bool,
     /// What hardly any session has; without memory until it does.
@@ -95,10 +99,8 @@ struct State {
 struct Asides {
     /// Sockets that were asked to end, with the words for their peer.
     leaving: Vec<(SocketId, Box<str>)>,
-    /// Events that were removed before they were written, and whose answer is waited for.
-    removed: Vec<(Encoded, LossReason)>,
-    /// Events that were written, and that a link was told to skip.
-    skipped: Vec<Skipped>,
+    /// Events that are lost, as far as somebody wants to know.
+    losses: Vec<Loss>,
     /// Who waits until nothing waits.
     drain_waiters: Waiters,
 }
@@ -139,6 +141,7 @@ impl Mailbox {
             told_stuck: false,
             peer_waits: false,
             drained_once: false,
+            reports_losses: false,
             is_lagging: false,
             asides: None,
         };
@@ -245,8 +248,7 @@ impl Mailbox {
         let asides = state.asides.as_deref_mut().map(Asides::take_news).unwrap_or_default();
         News {
             leaving: asides.leaving,
-            removed: asides.removed,
-            skipped: asides.skipped,
+            losses: asides.losses,
             freed: std::mem::take(&mut state.freed),
             position_rode: std::mem::take(&mut state.notices.rode),
             is_closed: matches!(state.phase, Phase::Closed(_)),
@@ -347,18 +349,44 @@ impl Mailbox {
         state.wake_drain_waiters();
     }
 
-    /// The session is over: whatever was not confirmed is accounted for and let go.
-    pub fn end(&self, reason: &DisconnectReason) {
+    /// The session is over: whatever was not confirmed is accounted for and let go. The peer has
+    /// those that it has `answered`, whatever its last position said. Gives what is lost or in
+    /// doubt, as far as somebody wants to know.
+    pub fn end(&self, reason: &DisconnectReason, answered: &HashSet<EventRef>) -> Vec<Loss> {
         self.shut(reason);
         let mut state = self.lock();
         self.account_for_waiting(&mut state);
-        self.counters.in_doubt.add(state.lanes.open_events());
-        self.counters.volatile_dropped.add(state.lanes.volatile_events());
+        let mut losses = Vec::new();
+        let (in_doubt, received) = state.lanes.end(answered, &*self.codec, &mut losses);
+        self.counters.in_doubt.add(in_doubt);
+        self.counters.received.add(received);
+        self.counters.volatile_dropped.add(state.lanes.drop_volatile());
+        self.report(&mut state, losses);
+        let losses = state.asides.take().map(|asides| asides.losses).unwrap_or_default();
         let lanes = std::mem::take(&mut state.lanes);
         let wire = std::mem::take(&mut state.wire);
         drop(state);
         // Closing a wire is a system call, and bodies may be many: not under the lock.
         drop((lanes, wire));
+        losses
+    }
+
+    /// The driver is told of all events that are lost from now on, not only of those whose answers
+    /// are waited for.
+    pub fn report_losses(&self) {
+        self.lock().reports_losses = true;
+    }
+
+    /// Somebody waits until the peer has this event, which is about to be offered; or until it is
+    /// known that it never will.
+    #[must_use]
+    pub fn expect_receipt(&self, encoded: &Encoded) -> oneshot::Receiver<Fate> {
+        self.lock().lanes.receipts.expect(encoded)
+    }
+
+    /// Nobody waits for that any more. To be called while the event is still kept.
+    pub fn forget_receipt(&self, encoded: &Encoded) {
+        self.lock().lanes.receipts.forget(encoded);
     }
 
     /// Takes the peer's position: trims the log, opens the window.
@@ -419,9 +447,8 @@ impl Mailbox {
         let mut state = self.lock();
         let removed = state.lanes.trim_namespace(namespace, LossReason::Closed, &*self.codec);
         self.counters.lost.add(removed.len() as u64);
-        for entry in removed {
-            self.report_removed(&mut state, entry, LossReason::Closed);
-        }
+        let fate = Fate::Lost(LossReason::Closed);
+        self.report(&mut state, removed.iter().filter_map(|entry| entry.loss(fate)));
         state.after_progress(&self.bounds);
     }
 
@@ -463,27 +490,22 @@ impl Mailbox {
     }
 
     fn account_for_waiting(&self, state: &mut State) {
-        self.counters.lost.add(state.lanes.drop_waiting_events());
+        let lost = state.lanes.drop_waiting_events();
+        self.counters.lost.add(lost.len() as u64);
+        self.report(state, lost);
     }
 
-    /// Has the driver tell who waits for the answer of an event that was not written.
-    fn report_removed(&self, state: &mut State, entry: Entry, reason: LossReason) {
-        if !matches!(entry.weight, Weight::Event { wants_ack: true, .. }) {
+    /// Has the driver tell who wants to know of events that are lost.
+    fn report(&self, state: &mut State, losses: impl IntoIterator<Item = Loss>) {
+        let reports_all = state.reports_losses;
+        let mut losses = losses.into_iter().filter(|it| it.wants_ack || reports_all).peekable();
+        if losses.peek().is_none() {
             return;
         }
-        let removed = &mut state.asides.get_or_insert_default().removed;
-        // Of more than that the driver is not told: their answers end by their deadlines.
-        if removed.len() < self.bounds.unwritten_packets_max {
-            removed.push((entry.encoded, reason));
-            state.wake_driver();
-        }
-    }
-
-    /// Has the driver tell who waits for the answers of events that were skipped.
-    fn report_skipped(&self, state: &mut State, lost: Vec<Skipped>) {
-        let skipped = &mut state.asides.get_or_insert_default().skipped;
-        let room = self.bounds.log_packets_max.saturating_sub(skipped.len());
-        skipped.extend(lost.into_iter().take(room));
+        let told = &mut state.asides.get_or_insert_default().losses;
+        // Of more than that the driver is not told at once: counters tell the rest.
+        let room = (2 * self.bounds.log_packets_max).saturating_sub(told.len());
+        told.extend(losses.take(room));
         state.wake_driver();
     }
 
@@ -577,9 +599,8 @@ impl Asides {
     /// What the driver is to know; who waits goes on waiting.
     fn take_news(&mut self) -> Self {
         let leaving = std::mem::take(&mut self.leaving);
-        let removed = std::mem::take(&mut self.removed);
-        let skipped = std::mem::take(&mut self.skipped);
-        Self { leaving, removed, skipped, ..Self::default() }
+        let losses = std::mem::take(&mut self.losses);
+        Self { leaving, losses, ..Self::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::entry::{Entry, Weight};
 use super::{Bounds, Flush, Mailbox, NotAccepted, Parcel, Phase, SlowPolicy, State, Taken, Ticket};
 use crate::protocol::{DisconnectReason, Encoded, LossReason};
+use crate::room::Fate;
 use std::task::{Context, Poll};
 
 impl Mailbox {
@@ -113,7 +114,7 @@ impl Mailbox {
                 Some(None) => {}
                 Some(Some(entry)) => {
                     removed += 1;
-                    self.report_removed(state, entry, LossReason::Overflow);
+                    self.report(state, entry.loss(Fate::Lost(LossReason::Overflow)));
                 }
                 // What is kept are answers, whose number the window of this side bounds.
                 None => return Err(self.drop_newest(state)),
@@ -202,7 +203,7 @@ impl Mailbox {
     fn remove(&self, state: &mut State, place: usize, reason: LossReason) {
         let removed = state.lanes.remove_event(place, reason, &*self.codec);
         if let Some(entry) = removed {
-            self.report_removed(state, entry, reason);
+            self.report(state, entry.loss(Fate::Lost(reason)));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What a mailbox and its users say to each other.
 
-use super::{LatestKey, Skipped};
-use crate::protocol::{Credit, DisconnectReason, Encoded, LossReason, NamespaceNumber, SocketId};
+use super::LatestKey;
+use crate::protocol::{Credit, DisconnectReason, Encoded, NamespaceNumber, SocketId};
+use crate::room::Loss;
 
 /// The bounds of one mailbox; `Config` holds their defaults and says what they are for.
 #[derive(Clone, Copy, Debug)]
@@ -99,10 +100,8 @@ pub enum NotAccepted {
 pub struct News {
     /// Sockets that are to end, with words for their peer.
     pub leaving: Vec<(SocketId, Box<str>)>,
-    /// Events that were removed before they were written and whose answer is waited for.
-    pub removed: Vec<(Encoded, LossReason)>,
-    /// Events that were written, and that a link was told to skip.
-    pub skipped: Vec<Skipped>,
+    /// Events that are lost, as far as somebody wants to know.
+    pub losses: Vec<Loss>,
     /// Parts of this side's window that are free again.
     pub freed: Credit,
     /// A position went out with something else.

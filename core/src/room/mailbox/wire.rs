@@ -349,7 +349,7 @@ impl State {
         mailbox.counters.replayed.add(replayed);
         if !lost.is_empty() {
             mailbox.counters.lost.add(lost.len() as u64);
-            mailbox.report_skipped(self, lost);
+            mailbox.report(self, lost);
         }
     }
 
@@ -361,7 +361,8 @@ impl State {
         let full = self.lanes.exceeds(packets_max / 2, bytes_max / 2);
         let unconfirmed = self.lanes.unconfirmed_answers();
         let answers = unconfirmed.is_quarter_of(mailbox.window)
-            || (self.peer_waits && unconfirmed.events > 0);
+            || (self.peer_waits && unconfirmed.events > 0)
+            || self.lanes.await_receipts();
         // An ask that is under way was made before this side was stuck, and says nothing of it.
         let newly_stuck = stuck && !self.told_stuck && !self.asked;
         self.told_stuck |= newly_stuck;

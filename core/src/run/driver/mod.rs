@@ -21,8 +21,8 @@ use super::handshake::goodbye;
 use super::sockets::Sockets;
 use super::{Config, Role};
 use crate::protocol::{
-    Close, CloseCode, DisconnectReason, Drain, Due, EventName, Inbound, Limits, Outbound, Payload,
-    Position, ProducerId,
+    Close, CloseCode, DisconnectReason, Drain, Due, EventName, EventRef, Inbound, Limits, Outbound,
+    Payload, Position, ProducerId,
 };
 use crate::room::{Counters, Mailbox, WireEnd, turn};
 use crate::socket::{Parts, Producer, SessionCore};
@@ -56,6 +56,8 @@ pub(crate) struct Driver {
     resume_window: Duration,
     /// Why there is no link now, and how long the session waits for one.
     detached: Option<Detached>,
+    /// Events that were answered since the peer's last position: it has them, whatever that said.
+    answered: Vec<EventRef>,
     /// When it was last detached because its peer was slow.
     slow_at: Option<Duration>,
     /// Clients that want the session back, and whose namespaces are being asked.
@@ -136,6 +138,7 @@ impl Driver {
             began: Instant::now(),
             resume_window,
             detached: None,
+            answered: Vec::new(),
             slow_at: None,
             admissions: JoinSet::new(),
             standing: None,
@@ -180,7 +183,8 @@ impl Driver {
         let patience = self.config.close_timeout;
         let _ = tokio::time::timeout(patience, self.say_goodbye(&end)).await;
         self.link = None;
-        self.core.end(&end.reason);
+        let answered = std::mem::take(&mut self.answered).into_iter().collect();
+        self.sockets.handle_losses(self.core.end(&end.reason, &answered));
         self.sockets.end(&end.reason).await;
         Ended { reason: end.reason, told_to_wait: self.told_to_wait }
     }
@@ -225,8 +229,7 @@ impl Driver {
         let now = self.began.elapsed();
         self.inbound.handle_finished(news.freed, now);
         self.sockets.leave(news.leaving);
-        self.sockets.handle_removed(news.removed);
-        self.sockets.handle_skipped(&news.skipped);
+        self.sockets.handle_losses(news.losses);
         self.sockets.poll_hooks(cx);
         if self.core.calls.load(Ordering::Acquire) {
             self.core.calls.store(false, Ordering::Release);

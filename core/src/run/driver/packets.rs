@@ -1,10 +1,14 @@
 //! What each packet does.
 
 use super::{Driver, End};
-use crate::protocol::{DisconnectReason, Drain, Packet, Position, ProtocolError};
+use crate::protocol::{DisconnectReason, Drain, EventRef, Packet, Position, ProtocolError};
 use crate::room::NoAnswer;
 use crate::run::handshake::unexpected;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// Places for answered events that an idle session keeps.
+const ANSWERED_SPARE_MAX: usize = 16;
 
 impl Driver {
     pub(super) fn handle_packet(&mut self, packet: Packet, frame_bytes: usize) -> Result<(), End> {
@@ -20,7 +24,7 @@ impl Driver {
                 return Ok(());
             }
         }
-        let counters = &self.core.counters;
+        let counters = Arc::clone(&self.core.counters);
         let handled = match packet {
             Packet::Event(event) => self.sockets.handle_event(event, false),
             Packet::Volatile(event) => {
@@ -29,12 +33,14 @@ impl Driver {
             }
             Packet::Ack(ack) => {
                 let id = ack.event.resolve(self.own_producer);
+                self.note_answered(ack.event);
                 self.sockets.handle_answer(id, Ok(ack.payload));
                 Ok(())
             }
             Packet::Nak(nak) => {
                 counters.refused_by_peer.add(1);
                 let id = nak.event.resolve(self.own_producer);
+                self.note_answered(nak.event);
                 self.sockets.handle_answer(id, Err(NoAnswer::Nak(nak.nak)));
                 Ok(())
             }
@@ -44,11 +50,13 @@ impl Driver {
             Packet::Leave(leave) => self.sockets.handle_leave(leave),
             Packet::Gap(gap) => {
                 counters.missed.add(gap.count);
+                self.sockets.tell_gap(gap.count, gap.reason);
                 Ok(())
             }
             Packet::Skip(skip) => self.inbound.handle_skip(&skip).map(|is_new| {
                 if is_new {
                     counters.skipped.add(skip.events.events);
+                    self.sockets.tell_gap(skip.events.events, skip.reason);
                 }
             }),
             Packet::From(from) => self.inbound.handle_from(from),
@@ -84,6 +92,14 @@ impl Driver {
         Ok(())
     }
 
+    /// The peer has the event, whatever its last position said.
+    fn note_answered(&mut self, event: EventRef) {
+        // No more of them are in the log.
+        if self.answered.len() < self.ours.log_packets_max as usize {
+            self.answered.push(event);
+        }
+    }
+
     fn handle_position(&mut self, position: &Position) -> Result<(), ProtocolError> {
         if position.asks {
             // A position that went out before answers an older ask, not this one.
@@ -93,6 +109,10 @@ impl Driver {
             self.inbound.handle_ask(self.began.elapsed());
         }
         let flush = self.core.mailbox.handle_position(position)?;
+        self.answered.clear();
+        if self.answered.capacity() > ANSWERED_SPARE_MAX {
+            self.answered = Vec::new();
+        }
         self.core.mailbox.flush_in_turn(flush);
         Ok(())
     }

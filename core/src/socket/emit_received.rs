@@ -1,0 +1,116 @@
+//! Emitting, and waiting until the peer has it.
+
+use super::core::{SessionCore, moment_after};
+use super::emit::State;
+use super::{Accepting, Emit, ReceiptError};
+use crate::protocol::{Encoded, ToPayload};
+use crate::room::Fate;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// An emit that waits until the peer's session has the event.
+///
+/// # Errors
+/// [`ReceiptError`]. After `Timeout` and `InDoubt` the peer may have it all the same.
+///
+/// # Cancel safety
+/// Dropping the future before the event is accepted withdraws it; afterwards it means that nobody
+/// is interested any more.
+#[must_use = "an emit does nothing until it is awaited"]
+#[derive(Debug)]
+pub struct EmitReceived<'a, T: ?Sized> {
+    emit: Emit<'a, T>,
+}
+
+impl<'a, T: ToPayload + ?Sized> EmitReceived<'a, T> {
+    pub(super) fn new(emit: Emit<'a, T>) -> Self {
+        Self { emit }
+    }
+
+    /// Another deadline than `Config::ack_timeout`, counted from the emit.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.emit.timeout = Some(timeout);
+        self
+    }
+}
+
+impl<T: ToPayload + ?Sized> IntoFuture for EmitReceived<'_, T> {
+    type Output = Result<(), ReceiptError>;
+    type IntoFuture = Receiving;
+
+    fn into_future(self) -> Receiving {
+        let session = Arc::clone(self.emit.socket.session());
+        let after = self.emit.timeout.unwrap_or(session.ack_timeout);
+        let (accepting, receipt) = match self.emit.pack() {
+            Ok((_, packet)) => {
+                let offer = self.emit.offer(packet);
+                let encoded = offer.encoded.clone();
+                // Before it is written, so that no position is too early.
+                let received = session.mailbox.expect_receipt(&encoded);
+                (Accepting(State::Offered(offer)), Some((encoded, received)))
+            }
+            Err(error) => (Accepting(State::Failed(error)), None),
+        };
+        let (accepting, until) = (Some(accepting), moment_after(after));
+        Receiving { session, accepting, receipt, after, until, deadline: None }
+    }
+}
+
+/// The future of an [`EmitReceived`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Receiving {
+    session: Arc<SessionCore>,
+    accepting: Option<Accepting>,
+    /// The event is kept, because by it the receipt is found.
+    receipt: Option<(Encoded, oneshot::Receiver<Fate>)>,
+    after: Duration,
+    /// Counted from the emit, whatever of it acceptance took.
+    until: Instant,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Receiving {
+    type Output = Result<(), ReceiptError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(accepting) = &mut this.accepting {
+            let accepted = ready!(Pin::new(accepting).poll(cx));
+            this.accepting = None;
+            accepted?;
+        }
+        let receipt = this.receipt.as_mut().map(|(_, receipt)| Pin::new(receipt).poll(cx));
+        if let Some(Poll::Ready(fate)) = receipt {
+            this.forget();
+            return Poll::Ready(match fate {
+                Ok(Fate::Lost(reason)) => Err(ReceiptError::Lost { reason }),
+                Ok(Fate::Received) => Ok(()),
+                // The session has ended.
+                Ok(_) | Err(_) => Err(ReceiptError::InDoubt),
+            });
+        }
+        let (after, until) = (this.after, this.until);
+        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Err(ReceiptError::Timeout { after }))
+    }
+}
+
+impl Receiving {
+    fn forget(&mut self) {
+        if let Some((encoded, _)) = self.receipt.take() {
+            self.session.mailbox.forget_receipt(&encoded);
+        }
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
