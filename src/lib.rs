@@ -34,13 +34,13 @@ pub use emitwire_core::protocol::{
     PayloadError, SessionId, SocketId, ToPayload,
 };
 pub use emitwire_core::room::{
-    Adapter, Fanout, LocalAdapter, RoomError, RoomEvent, RoomName, Rooms, SlowPolicy, Stats,
+    Adapter, Fanout, Fate, LocalAdapter, RoomError, RoomEvent, RoomName, Rooms, SlowPolicy, Stats,
 };
 pub use emitwire_core::run::{Client, Config, Listening, NamespaceError, Server, Session, testing};
 pub use emitwire_core::socket::{
     Ack, AckError, Answers, Broadcast, Emit, EmitBroadcast, EmitBroadcastWithAck, EmitError,
-    EmitVolatile, EmitWithAck, Emitter, Envelope, ListenError, ListenerId, Needs, Once, Refusal,
-    Reply, Socket, SocketStats, WaitError,
+    EmitReceived, EmitVolatile, EmitWithAck, Emitter, Envelope, ListenError, ListenerId, Lost,
+    Missed, Needs, Once, ReceiptError, Refusal, Reply, Socket, SocketStats, WaitError,
 };
 #[cfg(feature = "conformance")]
 pub use emitwire_core::transport::conformance;

@@ -5,6 +5,7 @@ use emitwire::{
     Chaos, Client, Config, Data, DisconnectReason, Memory, Namespace, Outcome, Server, Session,
     Socket,
 };
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +22,23 @@ impl Diary {
     /// What was noted since the last time.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    /// The numbers that were heard since the last time, and what was noted besides.
+    pub(crate) fn split(&self) -> (Vec<u64>, Vec<String>) {
+        let (mut numbers, mut others) = (Vec::new(), Vec::new());
+        for note in self.take() {
+            match note.parse() {
+                Ok(number) => numbers.push(number),
+                Err(_) => others.push(note),
+            }
+        }
+        (numbers, others)
+    }
+
+    /// How many numbers were heard.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap().iter().filter(|note| note.parse::<u64>().is_ok()).count()
     }
 
     /// A namespace that notes all that happens to its sockets. `n` is a number, and answered with
@@ -69,12 +87,21 @@ impl Stage {
 
     /// The limits hold for both ends.
     pub(crate) async fn with(config: Config) -> Self {
+        Self::with_namespaces(config, |namespace| namespace, |namespace| namespace).await
+    }
+
+    /// With something added to the namespace of either end, the client's first.
+    pub(crate) async fn with_namespaces(
+        config: Config,
+        near: impl FnOnce(Namespace) -> Namespace,
+        far: impl FnOnce(Namespace) -> Namespace,
+    ) -> Self {
         let (here, there) = (Diary::default(), Diary::default());
-        let server = Server::with_config(config.clone()).mount(there.keep("/")).unwrap();
+        let server = Server::with_config(config.clone()).mount(far(there.keep("/"))).unwrap();
         let name = fresh_name();
         within(server.listen(Memory::new(&*name))).await.unwrap();
         let wire = Chaos::new(Memory::new(&*name), 7);
-        let client = Client::new(wire.clone()).config(config).mount(here.keep("/"));
+        let client = Client::new(wire.clone()).config(config).mount(near(here.keep("/")));
         let session = within(client.connect()).await.unwrap();
         let stage = Self { server, session, wire, here, there };
         settle().await;
@@ -92,15 +119,16 @@ impl Stage {
         self.server.socket("/", self.near().id()).unwrap()
     }
 
+    /// Breaks the link, and waits until both ends know.
+    pub(crate) async fn cut(&self) {
+        self.wire.sever();
+        becomes(|| self.session.is_attached(), false).await;
+    }
+
     /// Waits until the client has a link again.
     pub(crate) async fn attached(&self) {
-        for _ in 0..10_000 {
-            if self.session.is_attached() {
-                return settle().await;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("it never came back");
+        becomes(|| self.session.is_attached(), true).await;
+        settle().await;
     }
 }
 
@@ -114,7 +142,26 @@ pub(crate) fn fresh_name() -> String {
     format!("resume-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Lets everything happen that can without time passing, and what is a few milliseconds away.
+/// Lets everything happen that can without time passing, and what is a few milliseconds away: a
+/// position that was asked for takes 25.
 pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_millis(60)).await;
+}
+
+/// Waits until `what` is as wanted, for a minute of its clock.
+#[track_caller]
+pub(crate) fn becomes<T: PartialEq + Debug>(
+    mut what: impl FnMut() -> T,
+    wanted: T,
+) -> impl Future<Output = ()> {
+    let place = std::panic::Location::caller();
+    async move {
+        for _ in 0..60_000 {
+            if what() == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("still {:?} instead of {wanted:?} at {place}", what());
+    }
 }

@@ -1,7 +1,8 @@
 //! A frame: one whole unit on a wire, with its class.
 
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Whether a wire must keep a frame in order, or may drop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,26 +55,59 @@ impl Frame {
 
 /// One packet as a codec wrote it: its frames, which any number of mailboxes may share. As good as
 /// always it is one frame. Cloning counts a reference.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Encoded(Arc<[Frame]>);
+#[derive(Clone, Debug)]
+pub struct Encoded(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    frames: Frames,
+    /// Who counts its bytes for as long as anybody keeps it.
+    charge: OnceLock<Charge>,
+}
+
+#[derive(Debug)]
+enum Frames {
+    One([Frame; 1]),
+    Many(Box<[Frame]>),
+}
+
+/// Bytes that are counted until nobody keeps them any more.
+#[derive(Debug)]
+struct Charge {
+    gauge: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.gauge.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 impl Encoded {
+    fn new(frames: Frames) -> Self {
+        Self(Arc::new(Inner { frames, charge: OnceLock::new() }))
+    }
+
     /// The frames, in the order in which they travel.
     #[must_use]
     pub fn frames(&self) -> &[Frame] {
-        &self.0
+        match &self.0.frames {
+            Frames::One(frame) => frame,
+            Frames::Many(frames) => frames,
+        }
     }
 
     /// Bytes of all bodies together.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.iter().map(|frame| frame.body.len()).sum()
+        self.frames().iter().map(|frame| frame.body.len()).sum()
     }
 
     /// What all clones of it have in common, and no other as long as one of them lives.
     #[must_use]
     pub fn address(&self) -> usize {
-        self.0.as_ptr() as usize
+        Arc::as_ptr(&self.0) as usize
     }
 
     /// Whether no frame has a byte.
@@ -81,22 +115,40 @@ impl Encoded {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Has its bytes counted until nobody keeps it any more: once, however many keep it, and at the
+    /// first gauge that it is charged to.
+    pub fn charge_to(&self, gauge: &Arc<AtomicUsize>) {
+        self.0.charge.get_or_init(|| {
+            let (gauge, bytes) = (Arc::clone(gauge), self.len());
+            gauge.fetch_add(bytes, Ordering::Relaxed);
+            Charge { gauge, bytes }
+        });
+    }
 }
+
+impl PartialEq for Encoded {
+    fn eq(&self, other: &Self) -> bool {
+        self.frames() == other.frames()
+    }
+}
+
+impl Eq for Encoded {}
 
 impl From<Frame> for Encoded {
     fn from(frame: Frame) -> Self {
-        [frame].into()
+        Self::new(Frames::One([frame]))
     }
 }
 
 impl<const N: usize> From<[Frame; N]> for Encoded {
     fn from(frames: [Frame; N]) -> Self {
-        Self(Arc::new(frames))
+        Vec::from(frames).into()
     }
 }
 
 impl From<Vec<Frame>> for Encoded {
     fn from(frames: Vec<Frame>) -> Self {
-        Self(frames.into())
+        Self::new(Frames::Many(frames.into()))
     }
 }

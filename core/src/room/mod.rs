@@ -6,6 +6,7 @@
 mod acks;
 mod adapter;
 mod counters;
+mod detached;
 mod events;
 mod fate;
 mod local;
@@ -20,6 +21,7 @@ mod turn;
 pub use acks::{AckSet, AckTable, Answer, Gathering, Held, NoAnswer};
 pub use adapter::{Adapter, RoomError};
 pub use counters::{Counter, Counters, Stats};
+pub use detached::Detached;
 pub use events::RoomEvent;
 pub(crate) use events::{OnRoom, RoomEvents};
 pub use fate::{Fate, Loss, Remains};

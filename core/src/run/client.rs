@@ -8,7 +8,7 @@ use super::supervise::supervise;
 use super::{Config, random};
 use crate::handler::{BoxError, MountError, Namespace};
 use crate::protocol::{PayloadError, ProducerId, ToPayload};
-use crate::room::Counters;
+use crate::room::{Counters, Detached};
 use crate::socket::{Producer, Scope};
 use crate::transport::{ConnectError, Transport};
 use std::collections::HashSet;
@@ -171,6 +171,7 @@ impl Client {
         }
         Ok(Dialer {
             transport: Mutex::new(self.transport),
+            detached: Arc::new(Detached::new(self.config.detached_bytes_max)),
             config: Arc::new(self.config),
             counters,
             producer: Arc::new(Producer::new(ProducerId(random::bits()))),

@@ -11,7 +11,7 @@ use crate::handler::BoxError;
 use crate::protocol::{
     Attach, DisconnectReason, Encoded, Hello, Packet, Payload, SessionId, Welcome,
 };
-use crate::room::{Counters, FRAME_BYTES_MIN};
+use crate::room::{Counters, Detached, FRAME_BYTES_MIN};
 use crate::socket::Producer;
 use crate::transport::{ConnectError, Connection, Transport};
 use bytes::Bytes;
@@ -30,6 +30,7 @@ pub(super) struct Dialer {
     pub(super) transport: Mutex<Arc<dyn Transport>>,
     pub(super) config: Arc<Config>,
     pub(super) counters: Arc<Counters>,
+    pub(super) detached: Arc<Detached>,
     pub(super) producer: Arc<Producer>,
     pub(super) reception: Arc<Reception>,
     pub(super) credentials: Option<Credentials>,
@@ -128,6 +129,7 @@ impl Dialer {
             Arc::clone(&self.config),
             Arc::clone(&self.producer),
             Arc::clone(&self.counters),
+            Arc::clone(&self.detached),
         );
         let max = driver.core().event_bytes_max;
         if auth.len() > max {

@@ -10,7 +10,7 @@ use crate::handler::{MountError, Namespace};
 use crate::protocol::{
     Close, CloseCode, DisconnectReason, Drain, EventName, ProducerId, SessionId, SocketId,
 };
-use crate::room::{Adapter, Counters, FRAME_BYTES_MIN, LocalAdapter, Stats};
+use crate::room::{Adapter, Counters, Detached, FRAME_BYTES_MIN, LocalAdapter, Stats};
 use crate::socket::{Broadcast, Producer, SessionCore, Socket};
 use crate::transport::{BindError, Connection, HandshakeError, Incoming, Listener, Transport};
 use async_trait::async_trait;
@@ -65,6 +65,7 @@ struct Shared {
     producer: Arc<Producer>,
     mounts: Arc<Mounts>,
     sessions: Mutex<Sessions>,
+    detached: Arc<Detached>,
     listeners: Mutex<Vec<Listening>>,
     draining: AtomicBool,
     session_ended: Notify,
@@ -108,6 +109,7 @@ impl Server {
     pub fn with_config(config: Config) -> Self {
         let (config, counters) = (Arc::new(config), Arc::<Counters>::default());
         let producer = Arc::new(Producer::new(ProducerId(random::bits())));
+        let detached = Arc::new(Detached::new(config.detached_bytes_max));
         let mounts = (Arc::clone(&config), Arc::clone(&counters), Arc::clone(&producer));
         Self(Arc::new(Shared {
             config,
@@ -115,6 +117,7 @@ impl Server {
             producer,
             mounts: Arc::new(Mounts::new(mounts.0, mounts.1, mounts.2)),
             sessions: Mutex::default(),
+            detached,
             listeners: Mutex::default(),
             draining: AtomicBool::new(false),
             session_ended: Notify::new(),
@@ -387,6 +390,7 @@ impl Server {
             Arc::clone(config),
             Arc::clone(&shared.producer),
             Arc::clone(&shared.counters),
+            Arc::clone(&shared.detached),
         );
         if driver.begin_on(arrival).is_err() {
             // A session without a past confirms nothing.

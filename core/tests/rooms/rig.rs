@@ -8,7 +8,8 @@ pub(super) fn mailbox(
     bounds: Bounds,
     counters: &Arc<Counters>,
 ) -> Mailbox {
-    Mailbox::new(codec, Outbound::new(window), WINDOW, bounds, Arc::clone(counters))
+    let detached = Arc::new(Detached::new(usize::MAX));
+    Mailbox::new(codec, Outbound::new(window), WINDOW, bounds, Arc::clone(counters), detached)
 }
 
 pub(super) fn packet_of_event(number: u64, payload: Payload) -> EventPacket {

@@ -137,6 +137,12 @@ impl Lanes {
         self.log.begin_replay();
     }
 
+    /// Everything that waits or is kept.
+    pub(super) fn for_each(&self, mut each: impl FnMut(&Encoded)) {
+        let waiting = self.control.iter().chain(&self.events);
+        waiting.chain(self.log.entries()).for_each(|entry| each(&entry.encoded));
+    }
+
     /// See [`Log::trimmed`].
     pub(super) fn trimmed(&self, first: u64) -> Option<(u64, u64, LossReason)> {
         self.log.trimmed(first)

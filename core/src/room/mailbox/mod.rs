@@ -23,7 +23,7 @@ pub use terms::{Bounds, Flush, News, NotAccepted, Parcel, Queue, SlowPolicy, Tak
 pub use waiters::Ticket;
 pub use wire::{Outlet, Parting, WireEnd};
 
-use super::{Counters, Fate, Loss};
+use super::{Counters, Detached, Fate, Loss};
 use crate::protocol::{
     Close, Codec, Credit, DisconnectReason, Drain, Encoded, EventRef, LossReason, NamespaceNumber,
     Outbound, Packet, Position, ProtocolError, SocketId,
@@ -113,6 +113,8 @@ pub struct Mailbox {
     /// This side's own window: what unconfirmed answers hold of it makes the mailbox ask.
     window: Credit,
     counters: Arc<Counters>,
+    /// Where what it keeps without a link is counted.
+    detached: Arc<Detached>,
 }
 
 impl Mailbox {
@@ -125,6 +127,7 @@ impl Mailbox {
         window: Credit,
         bounds: Bounds,
         counters: Arc<Counters>,
+        detached: Arc<Detached>,
     ) -> Self {
         let state = State {
             phase: Phase::Open,
@@ -145,7 +148,7 @@ impl Mailbox {
             is_lagging: false,
             asides: None,
         };
-        Self { state: Mutex::new(state), codec, bounds, window, counters }
+        Self { state: Mutex::new(state), codec, bounds, window, counters, detached }
     }
 
     /// What the session speaks.
@@ -331,6 +334,21 @@ impl Mailbox {
         state.notices.close = Some(Box::new(close));
         state.wake_all();
         state.appended(self)
+    }
+
+    /// Lets go of all events, written or not: sessions without a link keep too much.
+    pub(super) fn evict(&self) {
+        let mut state = self.lock();
+        let mut removed = 0;
+        while let Some(trimmed) = state.lanes.trim_oldest(LossReason::Overflow, &*self.codec) {
+            if let Some(entry) = trimmed {
+                removed += 1;
+                self.report(&mut state, entry.loss(Fate::Lost(LossReason::Overflow)));
+            }
+        }
+        self.counters.overflowed.add(removed);
+        self.counters.evicted.add(1);
+        tracing::warn!("sessions without a link keep too much: one has let go of its events");
     }
 
     /// Its peer was too slow again and again: what is said to its rooms makes way for newer until it

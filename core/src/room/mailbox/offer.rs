@@ -190,6 +190,13 @@ impl Mailbox {
         let event_bytes = parcel.event_bytes as u32;
         let weight = Weight::Event { event_bytes, namespace, wants_ack, yields };
         state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
+        if !state.wire.is_attached() && self.bounds.is_resumable {
+            self.detached.charge(parcel.encoded);
+            if self.detached.is_over() {
+                // The driver sees to it, who holds no lock.
+                state.wake_driver();
+            }
+        }
         Taken { flush: state.appended(self), removed: older.is_some().into() }
     }
 

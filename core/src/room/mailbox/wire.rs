@@ -187,6 +187,7 @@ impl Mailbox {
     pub fn detach(&self) -> Option<Parting> {
         let mut state = self.lock();
         let parting = self.leave_link(&mut state);
+        state.lanes.for_each(|encoded| self.detached.charge(encoded));
         state.waiters.wake_all();
         parting
     }

@@ -44,6 +44,8 @@ pub(super) struct Detached {
     pub(super) reason: DisconnectReason,
     /// When the session ends for want of one. A client's is ended by who looks for one.
     pub(super) until: Option<Duration>,
+    /// Its place among those that have none.
+    place: u64,
 }
 
 /// How the session of a client stands, for who looks for links.
@@ -212,7 +214,8 @@ impl Driver {
             standing.send_modify(|standing| standing.detached = Some(reason.clone()));
         }
         tracing::debug!(session = %self.core.id, %reason, "detached");
-        self.detached = Some(Detached { reason, until });
+        let place = self.all_detached.enter(&self.core.mailbox);
+        self.detached = Some(Detached { reason, until, place });
     }
 
     /// The first packet on a link proves that the welcome on it was heard.
@@ -237,7 +240,7 @@ impl Driver {
             outlet = outlet.first(codec.encode(&Packet::Welcome(welcome)));
         }
         self.core.mailbox.attach(outlet, position)?;
-        if self.detached.take().is_some() {
+        if self.leave_detached() {
             self.inbound.handle_attach(self.began.elapsed());
         }
         self.link = Some(Current { reader, is_heard: false, _open: open });
@@ -248,6 +251,15 @@ impl Driver {
             });
         }
         Ok(())
+    }
+
+    /// It has a link again, or is over. Says whether it had none.
+    pub(super) fn leave_detached(&mut self) -> bool {
+        let left = self.detached.take();
+        if let Some(detached) = &left {
+            self.all_detached.leave(detached.place);
+        }
+        left.is_some()
     }
 
     fn welcome(&self, token: bytes::Bytes, outcome: Outcome) -> Welcome {

@@ -24,7 +24,7 @@ use crate::protocol::{
     Close, CloseCode, DisconnectReason, Drain, Due, EventName, EventRef, Inbound, Limits, Outbound,
     Payload, Position, ProducerId,
 };
-use crate::room::{Counters, Mailbox, WireEnd, turn};
+use crate::room::{self, Counters, Mailbox, WireEnd, turn};
 use crate::socket::{Parts, Producer, SessionCore};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -56,6 +56,8 @@ pub(crate) struct Driver {
     resume_window: Duration,
     /// Why there is no link now, and how long the session waits for one.
     detached: Option<Detached>,
+    /// The sessions beside this one that have no link.
+    all_detached: Arc<room::Detached>,
     /// Events that were answered since the peer's last position: it has them, whatever that said.
     answered: Vec<EventRef>,
     /// When it was last detached because its peer was slow.
@@ -104,12 +106,15 @@ impl Driver {
         config: Arc<Config>,
         producer: Arc<Producer>,
         counters: Arc<Counters>,
+        detached: Arc<room::Detached>,
     ) -> Box<Self> {
         let Birth { id, ours, theirs, resume_window, .. } = birth;
         let event_bytes_max = ours.event_bytes_max as usize;
         let bounds = config.bounds(event_bytes_max, !resume_window.is_zero());
         let outbound = Outbound::new(theirs.window);
-        let mailbox = Mailbox::new(birth.codec, outbound, ours.window, bounds, counters.clone());
+        let (codec, window) = (birth.codec, ours.window);
+        let (count, keep) = (Arc::clone(&counters), Arc::clone(&detached));
+        let mailbox = Mailbox::new(codec, outbound, window, bounds, count, keep);
         let core = Arc::new(SessionCore::new(Parts {
             id,
             mailbox: Arc::new(mailbox),
@@ -138,6 +143,7 @@ impl Driver {
             began: Instant::now(),
             resume_window,
             detached: None,
+            all_detached: detached,
             answered: Vec::new(),
             slow_at: None,
             admissions: JoinSet::new(),
@@ -173,6 +179,7 @@ impl Driver {
 
     async fn finish(mut self: Box<Self>, end: End) -> Ended {
         self.dock.close();
+        self.leave_detached();
         self.admissions.abort_all();
         self.core.mailbox.shut(&end.reason);
         self.core.acks.close();
@@ -227,6 +234,9 @@ impl Driver {
             self.inbound.handle_rode();
         }
         let now = self.began.elapsed();
+        if self.detached.is_some() {
+            self.all_detached.relieve();
+        }
         self.inbound.handle_finished(news.freed, now);
         self.sockets.leave(news.leaving);
         self.sockets.handle_losses(news.losses);
@@ -314,7 +324,7 @@ impl Driver {
         loop {
             let now = self.began.elapsed();
             let until = match &self.detached {
-                Some(Detached { until: Some(until), reason }) if now >= *until => {
+                Some(Detached { until: Some(until), reason, .. }) if now >= *until => {
                     return Poll::Ready(reason.clone());
                 }
                 Some(detached) => detached.until,

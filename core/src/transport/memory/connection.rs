@@ -8,6 +8,7 @@ pub(super) struct Connection {
     peer: Peer,
     reader: Reader,
     writer: Writer,
+    frame_bytes_max: usize,
 }
 
 impl transport::Connection for Connection {
@@ -16,7 +17,7 @@ impl transport::Connection for Connection {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::stream(FRAME_BYTES_MAX).encrypted()
+        Capabilities::stream(self.frame_bytes_max).encrypted()
     }
 
     fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
@@ -28,19 +29,26 @@ impl transport::Connection for Connection {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wire {
     pub(super) capacity_bytes: usize,
+    pub(super) frame_bytes_max: usize,
 }
 
 impl Wire {
     /// Both ends of connection `number`, the client's first.
     pub(super) fn connection(&self, name: &str, number: u64) -> (Connection, Connection) {
-        let (up, server_reader) = pipe(self.capacity_bytes, FRAME_BYTES_MAX);
-        let (down, client_reader) = pipe(self.capacity_bytes, FRAME_BYTES_MAX);
-        let client =
-            Connection { peer: Peer::new(endpoint(name)), reader: client_reader, writer: up };
+        let Self { capacity_bytes, frame_bytes_max } = *self;
+        let (up, server_reader) = pipe(capacity_bytes, frame_bytes_max);
+        let (down, client_reader) = pipe(capacity_bytes, frame_bytes_max);
+        let client = Connection {
+            peer: Peer::new(endpoint(name)),
+            reader: client_reader,
+            writer: up,
+            frame_bytes_max,
+        };
         let server = Connection {
             peer: Peer::new(format!("{}#{number}", endpoint(name))),
             reader: server_reader,
             writer: down,
+            frame_bytes_max,
         };
         (client, server)
     }
@@ -50,5 +58,5 @@ pub(super) fn endpoint(name: &str) -> String {
     format!("mem://{name}")
 }
 
-/// The largest frame.
-const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The largest frame unless the listener says otherwise.
+pub(super) const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;

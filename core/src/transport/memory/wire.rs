@@ -1,6 +1,6 @@
 //! `mem://name`: the transport and its listener.
 
-use super::connection::{Connection, Wire, endpoint};
+use super::connection::{Connection, FRAME_BYTES_MAX, Wire, endpoint};
 use super::registry::{self, Door};
 use crate::transport::{self, BindError, ConnectError, HandshakeError, Incoming, Transport};
 use async_trait::async_trait;
@@ -46,7 +46,7 @@ impl Memory {
     /// A wire between whoever binds `name` and whoever connects to it, in this process.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let wire = Wire { capacity_bytes: CAPACITY_BYTES };
+        let wire = Wire { capacity_bytes: CAPACITY_BYTES, frame_bytes_max: FRAME_BYTES_MAX };
         Self { name: name.into(), backlog: BACKLOG, wire }
     }
 
@@ -57,6 +57,14 @@ impl Memory {
     #[must_use]
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.wire.capacity_bytes = bytes;
+        self
+    }
+
+    /// The largest frame, in bytes of its body; what is larger is refused. Default: 64 MiB. A
+    /// session carries larger packets in pieces.
+    #[must_use]
+    pub fn frame_bytes_max(mut self, bytes: usize) -> Self {
+        self.wire.frame_bytes_max = bytes;
         self
     }
 

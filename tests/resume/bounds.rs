@@ -1,0 +1,165 @@
+//! What is kept for who is away has bounds, and what they cost is told at both ends.
+
+use super::*;
+
+/// Gaps that were told.
+#[derive(Clone, Default)]
+struct Gaps(Arc<Mutex<Vec<(u64, LossReason)>>>);
+
+impl Gaps {
+    fn hear(&self, namespace: Namespace) -> Namespace {
+        let told = Arc::clone(&self.0);
+        namespace.on_gap(move |missed: &Missed| {
+            told.lock().unwrap().push((missed.count, missed.reason));
+        })
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.lock().unwrap().iter().map(|(count, _)| count).sum()
+    }
+}
+
+fn tight() -> Config {
+    let mut config = Config::default();
+    config.log_packets_max = 64;
+    config.unwritten_packets_max = 32;
+    config.window_events = 16;
+    config
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_away_misses_the_oldest_beyond_the_bound_and_both_ends_know_how_many() {
+    let gaps = Gaps::default();
+    let stage = Stage::with_namespaces(tight(), |it| gaps.hear(it), |it| it).await;
+    stage.cut().await;
+    stage.wire.cut(emitwire::Direction::Both);
+    for value in 0..1000_u64 {
+        let fanout = stage.server.of("/").emit("n", &value).await.unwrap();
+        assert_eq!(fanout.accepted, 1);
+        let stats = stage.server.stats();
+        assert!(stats.waiting + stats.unconfirmed <= 65, "{stats:?}");
+    }
+    stage.wire.heal(emitwire::Direction::Both);
+    stage.attached().await;
+    becomes(|| stage.server.stats().waiting, 0).await;
+    settle().await;
+    let (numbers, _) = stage.here.split();
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+    assert_eq!(numbers.last(), Some(&999));
+    let (here, there) = (stage.session.stats(), stage.server.stats());
+    assert_eq!(numbers.len() as u64 + gaps.sum(), 1000);
+    assert_eq!(here.missed + here.skipped, gaps.sum());
+    assert_eq!(there.events_out, there.received + there.overflowed + there.lost, "{there:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_and_trimmed_is_skipped_and_told_at_both_ends() {
+    let (gaps, lost) = (Gaps::default(), Arc::new(Mutex::new(0)));
+    let told = Arc::clone(&lost);
+    let far = |namespace: Namespace| namespace.on_lost(move |_: &Lost| *told.lock().unwrap() += 1);
+    let stage = Stage::with_namespaces(tight(), |it| gaps.hear(it), far).await;
+    // Written, and never read.
+    stage.wire.cut(emitwire::Direction::Both);
+    for value in 0..200_u64 {
+        stage.server.of("/").emit("n", &value).await.unwrap();
+    }
+    stage.wire.sever();
+    stage.wire.heal(emitwire::Direction::Both);
+    stage.attached().await;
+    becomes(|| stage.server.stats().waiting, 0).await;
+    settle().await;
+    assert!(matches!(stage.session.outcome(), Outcome::ResumedWithGap { from: 2, .. }));
+    let (here, there) = (stage.session.stats(), stage.server.stats());
+    assert!(here.skipped > 0, "{here:?}");
+    assert_eq!(here.resumed_with_gap, 1);
+    let heard = stage.here.split().0.len() as u64;
+    assert_eq!(heard + gaps.sum(), 200);
+    assert_eq!(*lost.lock().unwrap(), gaps.sum());
+    assert_eq!(there.events_out, there.received + there.overflowed + there.lost, "{there:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ones_own_emits_wait_for_room_while_there_is_no_link_and_then_say_so() {
+    let stage = Stage::with(tight()).await;
+    let near = stage.near();
+    stage.cut().await;
+    stage.wire.cut(emitwire::Direction::Both);
+    for value in 0..32_u64 {
+        near.emit("n", &value).await.unwrap();
+    }
+    let full = near.emit("n", &32_u64).timeout(Duration::from_secs(1)).await;
+    assert!(matches!(full, Err(EmitError::Full { .. })), "{full:?}");
+    stage.wire.heal(emitwire::Direction::Both);
+    near.emit("n", &32_u64).timeout(Duration::from_secs(25)).await.unwrap();
+    settle().await;
+    assert!(stage.there.split().0.into_iter().eq(0..33));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_member_is_detached_comes_back_and_misses_nothing_within_the_bound() {
+    let mut config = tight();
+    config.log_packets_max = 1000;
+    let stage = Stage::with(config).await;
+    stage.server.of("/").emit("n", &0_u64).await.unwrap();
+    settle().await;
+    stage.wire.stall();
+    for value in 1..200_u64 {
+        stage.server.of("/").emit("n", &value).await.unwrap();
+    }
+    becomes(|| stage.server.stats().slow_peers, 1).await;
+    assert_eq!(stage.far().ended(), None);
+    stage.wire.resume();
+    becomes(|| stage.here.count(), 200).await;
+    let (numbers, others) = stage.here.split();
+    assert!(numbers.into_iter().eq(0..200));
+    assert_eq!(others.last().map(String::as_str), Some("attached: Resumed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_window_a_slow_member_is_let_go() {
+    let mut config = tight();
+    config.resume_window = Duration::ZERO;
+    let stage = Stage::with(config).await;
+    stage.server.of("/").emit("n", &0_u64).await.unwrap();
+    settle().await;
+    let far = stage.far();
+    stage.wire.stall();
+    for value in 1..200_u64 {
+        let _ = stage.server.of("/").emit("n", &value).await;
+    }
+    becomes(|| far.ended(), Some(DisconnectReason::Slow)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_are_away_keep_no_more_than_the_bound_together_and_the_longest_goes_first() {
+    let mut config = Config::default();
+    config.detached_bytes_max = 100_000;
+    let namespace = Namespace::new("/").slow_policy(SlowPolicy::Detach);
+    let server = Server::with_config(config).mount(namespace).unwrap();
+    let name = fresh_name();
+    server.listen(Memory::new(&*name)).await.unwrap();
+    let mut away = Vec::new();
+    for number in 0..10 {
+        let wire = emitwire::Chaos::new(Memory::new(&*name), number);
+        let session = Client::new(wire.clone()).mount(Namespace::new("/")).connect().await.unwrap();
+        let far = server.socket("/", session.of("/").unwrap().id()).unwrap();
+        wire.sever();
+        wire.cut(emitwire::Direction::Both);
+        becomes(|| far.is_attached(), false).await;
+        away.push((session, far));
+    }
+    // Shared bodies count once: a hundred thousand bytes in ten mailboxes are no million.
+    for _ in 0..9 {
+        server.of("/").emit("news", &"x".repeat(10_000)).await.unwrap();
+    }
+    settle().await;
+    assert_eq!(server.stats().evicted, 0);
+    for (_, far) in &away {
+        far.emit("yours", &"y".repeat(9_000)).await.unwrap();
+    }
+    settle().await;
+    let waiting = |place: usize| away[place].1.stats().queue.waiting_bytes;
+    assert!(server.stats().evicted > 0);
+    assert!(waiting(0) < 100, "the first to leave has let go: {}", waiting(0));
+    assert!(waiting(9) > 9_000, "the last has not: {}", waiting(9));
+}

@@ -1,0 +1,112 @@
+//! A session goes over to another wire, in the middle of whatever is under way.
+
+use super::*;
+use emitwire::testing::within;
+use emitwire::{Session, Transport};
+
+async fn house(config: &Config, there: &Diary) -> (Server, Vec<String>) {
+    let server = Server::with_config(config.clone()).mount(there.keep("/")).unwrap();
+    let mut endpoints = Vec::new();
+    let name = format!("mem://{}", fresh_name());
+    for url in [&*name, "tcp://127.0.0.1:0", "ws://127.0.0.1:0"] {
+        let listening = server.listen(Endpoint::new(url).unwrap()).await.unwrap();
+        endpoints.push(listening.endpoint().to_owned());
+    }
+    (server, endpoints)
+}
+
+async fn come_in(transport: impl Transport, config: &Config, here: &Diary) -> Session {
+    let client = Client::new(transport).config(config.clone()).mount(here.keep("/"));
+    within(client.connect()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_hops_over_all_wires_in_mid_traffic_and_nothing_is_lost_or_out_of_order() {
+    let mut config = Config::default();
+    config.resume_on_plain = true;
+    let (here, there) = (Diary::default(), Diary::default());
+    let (server, endpoints) = house(&config, &there).await;
+    let session = come_in(Endpoint::new(&endpoints[0]).unwrap(), &config, &here).await;
+    let near = session.of("/").unwrap();
+    let far = server.socket("/", near.id()).unwrap();
+    const EVENTS: u64 = 20_000;
+    let talk = |socket: Socket| async move {
+        for value in 0..EVENTS {
+            socket.emit("n", &value).await.unwrap();
+        }
+    };
+    let talking = [tokio::spawn(talk(near.clone())), tokio::spawn(talk(far.clone()))];
+    for hop in 0..30 {
+        let next = Endpoint::new(&endpoints[(hop + 1) % endpoints.len()]).unwrap();
+        assert_eq!(within(session.move_to(next)).await.unwrap(), Outcome::Resumed);
+        assert_eq!(near.peer().scheme(), ["tcp", "ws", "mem"][hop % 3]);
+    }
+    for talked in talking {
+        within(talked).await.unwrap();
+    }
+    becomes(|| (here.count(), there.count()), (EVENTS as usize, EVENTS as usize)).await;
+    for diary in [&here, &there] {
+        assert!(diary.split().0.into_iter().eq(0..EVENTS), "in order");
+    }
+    assert_eq!(session.stats().resumed, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wire_of_small_frames_carries_large_events_in_pieces() {
+    let config = Config::default();
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&bytes);
+    let echo = move |Data(text): Data<String>| {
+        noted.lock().unwrap().push(text.len());
+        async move { text }
+    };
+    let server = Server::new().mount(Namespace::new("/").on("echo", echo)).unwrap();
+    let (wide, narrow) = (fresh_name(), fresh_name());
+    server.listen(Memory::new(&*wide)).await.unwrap();
+    server.listen(Memory::new(&*narrow).frame_bytes_max(300)).await.unwrap();
+    let client = Client::new(Memory::new(&*wide)).config(config).mount(Namespace::new("/"));
+    let session = client.connect().await.unwrap();
+    let socket = session.of("/").unwrap();
+    let text = "emitwire".repeat(10_000);
+    session.move_to(Memory::new(&*narrow)).await.unwrap();
+    assert_eq!(socket.capabilities().frame_bytes_max, 300);
+    assert_eq!(socket.emit("echo", &text).ack::<String>().await.unwrap(), text);
+    socket.emit("echo", &text).volatile().await.unwrap();
+    becomes(|| bytes.lock().unwrap().len(), 2).await;
+    session.move_to(Memory::new(&*wide)).await.unwrap();
+    assert_eq!(socket.emit("echo", &text).ack::<String>().await.unwrap(), text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_began_in_secret_goes_on_in_the_clear_only_if_both_ends_allow_it() {
+    for (client_allows, server_allows) in [(false, true), (true, false), (true, true)] {
+        let (here, there) = (Diary::default(), Diary::default());
+        let (mut near, mut far) = (Config::default(), Config::default());
+        (near.resume_on_plain, far.resume_on_plain) = (client_allows, server_allows);
+        let (_server, endpoints) = house(&far, &there).await;
+        let session = come_in(Endpoint::new(&endpoints[0]).unwrap(), &near, &here).await;
+        let tcp = Endpoint::new(&endpoints[1]).unwrap();
+        let outcome = within(session.move_to(tcp)).await.unwrap();
+        let wanted = if client_allows && server_allows { Outcome::Resumed } else { Outcome::New };
+        assert_eq!(outcome, wanted, "client {client_allows}, server {server_allows}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wire_that_cannot_be_reached_leaves_everything_as_it_is() {
+    let stage = Stage::new().await;
+    let moved = stage.session.move_to(Memory::new("nobody listens here")).await;
+    assert!(matches!(moved, Err(emitwire::ConnectError::Unreachable { .. })), "{moved:?}");
+    assert!(stage.session.is_attached());
+    assert_eq!(stage.near().emit("n", &3_u64).ack::<u64>().await.unwrap(), 6);
+    assert!(stage.here.take().is_empty(), "no hook has run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_with_its_link_cannot_be_moved() {
+    let mut config = Config::default();
+    config.resume_window = Duration::ZERO;
+    let stage = Stage::with(config).await;
+    let moved = stage.session.move_to(Memory::new("anywhere")).await;
+    assert!(matches!(moved, Err(emitwire::ConnectError::NotResumable)), "{moved:?}");
+}
