@@ -73,17 +73,18 @@ async fn a_socket_without_a_link_stays_in_its_rooms_and_gets_what_is_said_there(
 async fn a_client_that_comes_back_before_its_server_noticed_takes_its_own_link_over() {
     let stage = Stage::new().await;
     let (near, far) = (stage.near(), stage.far());
-    // The server hears nothing of it: the cable is cut before the client's end is broken.
+    // Neither end hears of it: the client goes over to a wire that is not cut.
     stage.wire.cut(emitwire::Direction::Both);
     near.emit("n", &1_u64).await.unwrap();
     far.emit("n", &2_u64).await.unwrap();
     settle().await;
-    stage.wire.sever();
-    stage.wire.heal(emitwire::Direction::Both);
-    stage.attached().await;
+    assert!(far.is_attached(), "the server believes that it is there");
+    let outcome = stage.session.move_to(Memory::new(&*stage.name)).await.unwrap();
     settle().await;
+    assert_eq!(outcome, Outcome::Resumed);
     assert_eq!((stage.here.split().0, stage.there.split().0), (vec![2], vec![1]));
-    assert_eq!(stage.server.stats().sessions, 1);
+    let stats = stage.server.stats();
+    assert_eq!((stats.takeovers, stats.sessions, stats.sockets), (1, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]

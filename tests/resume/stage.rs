@@ -75,6 +75,8 @@ impl Diary {
 pub(crate) struct Stage {
     pub(crate) server: Server,
     pub(crate) session: Session,
+    /// What the server listens on in memory.
+    pub(crate) name: String,
     pub(crate) wire: Chaos<Memory>,
     pub(crate) here: Diary,
     pub(crate) there: Diary,
@@ -103,7 +105,7 @@ impl Stage {
         let wire = Chaos::new(Memory::new(&*name), 7);
         let client = Client::new(wire.clone()).config(config).mount(near(here.keep("/")));
         let session = within(client.connect()).await.unwrap();
-        let stage = Self { server, session, wire, here, there };
+        let stage = Self { server, session, name, wire, here, there };
         settle().await;
         assert_eq!((stage.here.take(), stage.there.take()), (begins(), begins()));
         stage

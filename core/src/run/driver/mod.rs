@@ -244,7 +244,9 @@ impl Driver {
         if self.core.calls.load(Ordering::Acquire) {
             self.core.calls.store(false, Ordering::Release);
             self.sockets.resume();
-            ready!(self.answer_calls());
+            if let Some(end) = self.answer_calls() {
+                return Poll::Ready(end);
+            }
         }
         while let Poll::Ready(Some(admission)) = self.admissions.poll_join_next(cx) {
             // One that panicked was an application's, and is turned away with its link.
@@ -265,23 +267,23 @@ impl Driver {
         self.poll_clock(cx).map(End::from)
     }
 
-    /// What somebody wants of it; ready when that ends the session.
-    fn answer_calls(&mut self) -> Poll<End> {
+    /// What somebody wants of it; says whether that ends the session.
+    fn answer_calls(&mut self) -> Option<End> {
         for call in self.dock.take_calls() {
             match call {
                 Call::Knock(knock) => self.ask_whether_it_may(knock),
                 Call::Link(link, welcome) => {
                     if let Err(error) = self.resume_on(*link, &welcome) {
-                        return Poll::Ready(DisconnectReason::Protocol(error).into());
+                        return Some(DisconnectReason::Protocol(error).into());
                     }
                 }
                 Call::Leave => self.leave_link(),
                 Call::End(reason) => {
-                    return Poll::Ready(End { reason, said_goodbye: true });
+                    return Some(End { reason, said_goodbye: true });
                 }
             }
         }
-        Poll::Pending
+        None
     }
 
     /// A link that ends after this side has closed it has ended for this side's reason.
