@@ -143,6 +143,27 @@ impl Lanes {
         waiting.chain(self.log.entries()).for_each(|entry| each(&entry.encoded));
     }
 
+    /// Nothing of it was written, for a peer that knows nothing of it: events and gaps wait again,
+    /// in their order, and everything else is void.
+    pub(super) fn restart(&mut self, codec: &dyn Codec) {
+        let waiting = std::mem::take(&mut self.events);
+        let old = Self {
+            log: std::mem::take(&mut self.log),
+            latest: self.latest.take(),
+            receipts: std::mem::take(&mut self.receipts),
+            ..std::mem::take(self)
+        };
+        (self.latest, self.receipts) = (old.latest, old.receipts);
+        for entry in old.log.into_entries().chain(waiting) {
+            let entry = match &entry.weight {
+                Weight::Event { .. } | Weight::Gap { .. } => entry,
+                Weight::Trimmed(run) => Entry::gap(run.events.len() as u32, run.reason, codec),
+                Weight::Answer { .. } | Weight::Control => continue,
+            };
+            self.push_event(entry);
+        }
+    }
+
     /// See [`Log::trimmed`].
     pub(super) fn trimmed(&self, first: u64) -> Option<(u64, u64, LossReason)> {
         self.log.trimmed(first)

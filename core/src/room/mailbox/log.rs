@@ -47,6 +47,10 @@ impl Log {
         self.entries.iter()
     }
 
+    pub(super) fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.entries.into_iter()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
