@@ -148,6 +148,6 @@ fn introduce(options: &Options) {
         wires.join(" and "),
     ));
     if resume::mixes_wires(options) {
-        show("resume_on_plain is set: sessions go from encrypted wires to plain ones");
+        show(resume::ALLOWS_PLAIN);
     }
 }

@@ -69,16 +69,18 @@ pub(crate) fn verdict(books: &Books, counts: &Counts) -> Result<(), String> {
     }
     let received = books.down.received() + books.up.received();
     let expected = books.down.expected() + books.up.expected();
-    show(format_args!("delivered {}", percent(received, expected)));
     if faulty > 0 {
         let missing = thousands(expected - received);
+        let delivered = percent(received, expected);
         return Err(format!(
-            "{faulty} streams are not as they were said, {missing} events missing"
+            "delivered {delivered}: {faulty} streams are not as they were said, {missing} events \
+             missing"
         ));
     }
     if *cuts == 0 {
         return Err("not one link was cut: let it run longer, or with more clients".to_owned());
     }
+    show(format_args!("delivered {}", percent(received, expected)));
     Ok(())
 }
 
@@ -88,7 +90,7 @@ fn row(name: &str, direction: &Direction, streams: &[Sequence]) {
     let duplicates = sum(|stream| stream.duplicates + stream.unexpected);
     let latency = |percent| direction.latency.percentile(percent);
     show(format_args!(
-        "{name:<5}{:>11}{:>10}{:>12}{:>14}{:>9.1}{:>9.1}{:>9.1}{:>9.1}",
+        "{name:<5}{:>11}{:>10}{:>12}{:>14}{:>9.2}{:>9.2}{:>9.2}{:>9.2}",
         percent(received, expected),
         thousands(expected - received),
         thousands(duplicates),

@@ -16,6 +16,9 @@ pub(crate) fn mixes_wires(options: &Options) -> bool {
 /// nothing to be set: a session ends with its link.
 pub(crate) fn allow_plain(_config: &mut Config) {}
 
+/// What is printed about it.
+pub(crate) const ALLOWS_PLAIN: &str = "plain and encrypted wires: sessions resume on neither";
+
 /// How often a session went on on another link, as the server counted. In this engine none does.
 pub(crate) fn resumes(_server: &Stats) -> u64 {
     0
