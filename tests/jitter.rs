@@ -2,6 +2,7 @@
 //! `jitter` for a few seconds. Beside it the tests of its parts.
 
 #![allow(dead_code, reason = "the example uses all of its parts")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 #[path = "../examples/jitter/chance.rs"]
 mod chance;

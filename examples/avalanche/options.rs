@@ -4,24 +4,26 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: avalanche [--clients N] [--transport tcp|ws] [--kill]
+usage: avalanche [--clients N] [--transport tcp|ws] [--kill] [--away S]
 
 N clients in processes of their own are connected when their server is restarted. It is drained,
-or with --kill it just dies. All are to be back soon, and none is to be refused.
-Without arguments: --clients 5000 --transport tcp";
+or with --kill it just dies; the next one starts S seconds later. All are to be back soon, and none is to be refused.
+Without arguments: --clients 5000 --transport tcp --away 0";
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
     pub(crate) clients: usize,
     pub(crate) wire: String,
     /// Whether the server dies instead of being drained.
     pub(crate) kill: bool,
+    /// How long there is no server at all.
+    pub(crate) away: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { clients: 5000, wire: "tcp".to_owned(), kill: false }
+        Self { clients: 5000, wire: "tcp".to_owned(), kill: false, away: Duration::ZERO }
     }
 }
 
@@ -35,6 +37,13 @@ impl Options {
                 "--clients" => options.clients = value(word, words.next())?,
                 "--transport" => options.wire = value(word, words.next())?,
                 "--kill" => options.kill = true,
+                "--away" => {
+                    let seconds: f64 = value(word, words.next())?;
+                    if !(0.0..=AWAY_MAX).contains(&seconds) {
+                        return Err(format!("a server is away for 0 to {AWAY_MAX} seconds"));
+                    }
+                    options.away = Duration::from_secs_f64(seconds);
+                }
                 other => return Err(format!("`{other}` is no option")),
             }
         }
@@ -60,7 +69,7 @@ impl Options {
         Duration::from_secs_f64(self.clients as f64 / RETURNS_PER_SECOND)
     }
 
-    /// How long 99 % and all of them may take: a bound on the former there is up to 5,000.
+    /// How long 99 % and all of them may take, once there is a server again: a bound on the former there is up to 5,000.
     pub(crate) fn bounds(&self) -> (Option<Duration>, Duration) {
         if self.clients <= 5000 {
             (Some(Duration::from_secs(3)), Duration::from_secs(6))
@@ -74,6 +83,9 @@ fn value<T: FromStr>(option: &str, word: Option<&String>) -> Result<T, String> {
     let word = word.ok_or_else(|| format!("`{option}` needs a value"))?;
     word.parse().map_err(|_| format!("`{word}` is no value of `{option}`"))
 }
+
+/// In seconds.
+const AWAY_MAX: f64 = 20.0;
 
 /// Clients of one process.
 const SHARE_MAX: usize = 6000;
@@ -92,8 +104,9 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_given() {
         assert_eq!(parse(""), Ok(Options::default()));
-        let expected = Options { clients: 7, wire: "ws".to_owned(), kill: true };
-        assert_eq!(parse("--clients 7 --transport ws --kill"), Ok(expected));
+        let away = Duration::from_millis(500);
+        let expected = Options { clients: 7, wire: "ws".to_owned(), kill: true, away };
+        assert_eq!(parse("--clients 7 --transport ws --kill --away 0.5"), Ok(expected));
     }
 
     #[test]
@@ -102,6 +115,7 @@ mod tests {
             ("--clients few", "`few` is no value of `--clients`"),
             ("--clients 0", "without clients nobody comes back"),
             ("--transport mem", "there is no wire `mem` between processes"),
+            ("--away -1", "a server is away for 0 to 20 seconds"),
             ("--gently", "`--gently` is no option"),
         ] {
             assert_eq!(parse(line), Err(reason.to_owned()), "{line}");

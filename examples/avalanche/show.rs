@@ -9,6 +9,7 @@ use crate::server::DRAIN;
 use emitwire::BoxError;
 use std::iter::repeat_n;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The words that make this program a child.
@@ -27,8 +28,9 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
     let how = if options.kill { "killed" } else { "drained" };
     let Options { clients, wire, .. } = options;
     say(format_args!(
-        "{clients} clients in {} processes, by {wire}; the server is {how}",
-        shares.len()
+        "{clients} clients in {} process{}, by {wire}; the server is {how}",
+        shares.len(),
+        if shares.len() == 1 { "" } else { "es" },
     ));
     let mut crowd = Vec::new();
     for (process, share) in shares.iter().enumerate() {
@@ -49,6 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
         server.ended(DRAIN_MAX)?;
     }
     let gone = began.elapsed();
+    thread::sleep(options.away);
     let _server = serve(&url, options)?;
     let listens = began.elapsed();
     say(format_args!(
@@ -133,6 +136,7 @@ fn serve(url: &str, options: &Options) -> Result<(Worker, String), BoxError> {
 fn verdict(options: &Options, times: Times, standing: Standing) -> Result<(), BoxError> {
     let seconds = |time: Option<Duration>| time.unwrap_or_default().as_secs_f64();
     let (most_max, all_max) = options.bounds();
+    let (most_max, all_max) = (most_max.map(|it| it + options.away), all_max + options.away);
     let refused = match standing.refused {
         0 => "none refused".to_owned(),
         refused => format!("{refused} attempts refused"),

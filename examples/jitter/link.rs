@@ -20,7 +20,8 @@ pub(crate) enum Cut {
 
 /// What is left of a connection that was cut silently. As long as it is kept its socket is open.
 pub(crate) struct Remains {
-    _halves: (Option<Box<dyn ReadHalf>>, Option<Box<dyn WriteHalf>>),
+    _read: Option<Box<dyn ReadHalf>>,
+    _write: Option<Box<dyn WriteHalf>>,
 }
 
 /// What the cable and the connection's owner share.
@@ -44,8 +45,7 @@ impl Link {
     /// Cuts both directions. Who waits for one of them hears of it, unless the cut is silent.
     pub(crate) fn cut(&self, how: Cut) -> Remains {
         // Not dropped under a lock.
-        let halves = (lock(&self.read).cut(how), lock(&self.write).cut(how));
-        Remains { _halves: halves }
+        Remains { _read: lock(&self.read).cut(how), _write: lock(&self.write).cut(how) }
     }
 }
 
