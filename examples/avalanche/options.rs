@@ -7,7 +7,8 @@ pub(crate) const USAGE: &str = "\
 usage: avalanche [--clients N] [--transport tcp|ws] [--kill] [--away S]
 
 N clients in processes of their own are connected when their server is restarted. It is drained,
-or with --kill it just dies; the next one starts S seconds later. All are to be back soon, and none is to be refused.
+or with --kill it just dies; the next one starts S seconds later. All are to be back soon, and
+none is to be refused.
 Without arguments: --clients 5000 --transport tcp --away 0";
 
 /// What is asked for.
@@ -69,7 +70,8 @@ impl Options {
         Duration::from_secs_f64(self.clients as f64 / RETURNS_PER_SECOND)
     }
 
-    /// How long 99 % and all of them may take, once there is a server again: a bound on the former there is up to 5,000.
+    /// How long 99 % and all of them may take, once there is a server again. A bound on the former
+    /// there is up to 5,000.
     pub(crate) fn bounds(&self) -> (Option<Duration>, Duration) {
         if self.clients <= 5000 {
             (Some(Duration::from_secs(3)), Duration::from_secs(6))
