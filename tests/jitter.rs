@@ -6,7 +6,7 @@
 
 #[path = "../examples/jitter/chance.rs"]
 mod chance;
-#[path = "../examples/support/descriptors.rs"]
+#[path = "../examples/jitter/descriptors.rs"]
 mod descriptors;
 #[path = "support/example.rs"]
 mod example;

@@ -20,7 +20,7 @@
 
 mod child;
 mod clients;
-#[path = "../support/descriptors.rs"]
+#[path = "../jitter/descriptors.rs"]
 mod descriptors;
 mod options;
 mod server;

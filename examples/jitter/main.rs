@@ -18,14 +18,13 @@
 //! | `storm.rs`, `chance.rs` | whose link is cut, and when |
 //! | `cable.rs`, `link.rs` | a transport around others, and a connection that can be cut |
 //! | `books.rs`, `sequence.rs`, `latency.rs` | what has arrived, in which order, how late |
-//! | `report.rs` | what is printed |
+//! | `report.rs`, `descriptors.rs` | what is printed; how many sockets there may be |
 //! | `resume.rs` | what depends on sessions that outlive their links |
 
 mod books;
 mod cable;
 mod chance;
 mod crowd;
-#[path = "../support/descriptors.rs"]
 mod descriptors;
 mod latency;
 mod link;
