@@ -30,8 +30,8 @@ pub use emitwire_core::handler::{
     Namespace, Path, State, Unhandled,
 };
 pub use emitwire_core::protocol::{
-    Args, DisconnectReason, Event, EventId, EventName, LossReason, Nak, Payload, PayloadError,
-    SessionId, SocketId, ToPayload,
+    Args, DisconnectReason, Event, EventId, EventName, LossReason, Nak, Outcome, Payload,
+    PayloadError, SessionId, SocketId, ToPayload,
 };
 pub use emitwire_core::room::{
     Adapter, Fanout, LocalAdapter, RoomError, RoomEvent, RoomName, Rooms, SlowPolicy, Stats,

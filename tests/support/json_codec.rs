@@ -190,6 +190,7 @@ fn write_plain(packet: &Packet) -> Value {
             "protocol": "emitwire",
             "version": PROTOCOL_VERSION,
             "resumes": hello.resumes,
+            "resumable": hello.resumable,
             "nonce": id(hello.nonce),
             "producer": id(hello.producer.0),
             "limits": write_limits(hello.limits),
@@ -518,6 +519,7 @@ fn read_hello(header: &Fields) -> Result<Hello> {
     header.version()?;
     Ok(Hello {
         resumes: header.flag("resumes")?,
+        resumable: header.flag("resumable")?,
         nonce: header.id("nonce")?,
         producer: ProducerId(header.id("producer")?),
         limits: header.limits("limits")?,

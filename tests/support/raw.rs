@@ -170,7 +170,7 @@ pub(crate) const LIMITS: Limits = Limits {
 };
 
 pub(crate) fn hello() -> Hello {
-    Hello { resumes: false, nonce: 7, producer: ProducerId(0xda), limits: LIMITS }
+    Hello { resumes: false, resumable: false, nonce: 7, producer: ProducerId(0xda), limits: LIMITS }
 }
 
 pub(crate) fn connect(number: u32, path: &str) -> Packet {

@@ -1,6 +1,6 @@
 //! Extractors: what a handler may ask for as an argument.
 
-use crate::protocol::{Args, DisconnectReason, Event, Nak, Payload, Shape};
+use crate::protocol::{Args, DisconnectReason, Event, Nak, Outcome, Payload, Shape};
 use crate::socket::{Envelope, Needs, Refusal, Socket};
 use crate::transport::Peer;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -154,11 +154,11 @@ impl FromEvent for Bytes {
 
 impl FromEvent for Peer {
     fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
-        Ok(envelope.socket().peer().clone())
+        Ok(envelope.socket().peer())
     }
 }
 
-/// Why the socket ended: in the hooks of its end only.
+/// Why the socket ended, or its link: in the hooks of that only.
 impl FromEvent for DisconnectReason {
     fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
         envelope.reason().cloned().ok_or_else(|| Refusal::nak_only(Nak::Failed))
@@ -166,6 +166,17 @@ impl FromEvent for DisconnectReason {
 
     fn needs(needs: &mut Needs) {
         needs.only_on_disconnect("DisconnectReason");
+    }
+}
+
+/// What its link came to: in `on_attach` only.
+impl FromEvent for Outcome {
+    fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
+        envelope.outcome().ok_or_else(|| Refusal::nak_only(Nak::Failed))
+    }
+
+    fn needs(needs: &mut Needs) {
+        needs.only_on_attach("Outcome");
     }
 }
 

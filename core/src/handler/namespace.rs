@@ -73,7 +73,7 @@ pub(crate) struct Blueprint {
 }
 
 struct Settings {
-    hooks: [Option<Erased>; 3],
+    hooks: [Option<Erased>; 5],
     on_connect_error: Option<OnConnectError>,
     on_room: Option<OnRoom>,
     authorize: Vec<Authorize>,
@@ -90,8 +90,23 @@ struct Settings {
 #[derive(Clone, Copy)]
 pub(crate) enum Hook {
     Connect,
+    Detach,
+    Attach,
     Disconnecting,
     Disconnect,
+}
+
+impl Hook {
+    /// Its name in logs, and of the event that it is shown.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Detach => "detach",
+            Self::Attach => "attach",
+            Self::Disconnecting => "disconnecting",
+            Self::Disconnect => "disconnect",
+        }
+    }
 }
 
 impl Default for Settings {
@@ -233,6 +248,35 @@ impl Namespace {
         self
     }
 
+    /// Sets what runs when a socket's link was lost or given up and the socket lives on, with the
+    /// `DisconnectReason` as a possible argument; it takes the place of what was set before.
+    /// Meanwhile the socket stays in its rooms, what is said to it waits, and its answers are
+    /// waited for. Either `on_attach` follows, or its end.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_detach<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
+        self.hook(Hook::Detach, handler)
+    }
+
+    /// Sets what runs when a socket has a link again, with the [`Outcome`] as a possible argument;
+    /// it takes the place of what was set before. The first link of a socket is `on_connect`'s.
+    /// Events that were missed may be handled before it.
+    ///
+    /// ```
+    /// # use emitwire_core::handler::Namespace;
+    /// # use emitwire_core::protocol::Outcome;
+    /// let chat = Namespace::new("/chat").on_attach(|outcome: Outcome| async move {
+    ///     if outcome != Outcome::Resumed {
+    ///         println!("something was missed: {outcome:?}");
+    ///     }
+    /// });
+    /// ```
+    ///
+    /// [`Outcome`]: crate::protocol::Outcome
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_attach<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
+        self.hook(Hook::Attach, handler)
+    }
+
     /// Sets what runs once when a socket ends, before `on_disconnect`, while its rooms are still
     /// there; it takes the place of what was set before. Nothing can be emitted to the socket
     /// itself any more.
@@ -334,7 +378,11 @@ impl Namespace {
         // What it keeps is the application's, and not let go of under the lock.
         drop(before);
         let mut needs = needs_of::<T>();
-        needs.are_of_hook(matches!(hook, Hook::Connect));
+        match hook {
+            Hook::Connect => needs.are_of_begin(),
+            Hook::Attach => needs.are_of_attach(),
+            Hook::Detach | Hook::Disconnecting | Hook::Disconnect => needs.are_of_end(),
+        }
         self.note(self.0.emitter.need(needs))
     }
 
@@ -396,7 +444,7 @@ impl Blueprint {
     pub(crate) fn authorize(
         &self,
         request: ConnectRequest,
-    ) -> Option<impl Future<Output = Result<(), Payload>> + Send + 'static> {
+    ) -> Option<impl Future<Output = Result<(), Payload>> + Send + use<>> {
         let authorize = self.settings().authorize.clone();
         (!authorize.is_empty()).then_some(async move {
             for decide in authorize {

@@ -12,13 +12,19 @@ use std::sync::Arc;
 pub struct ConnectRequest {
     /// Not to be spoken to before it is let in.
     socket: Socket,
+    peer: Peer,
     auth: Payload,
     states: Option<Arc<States>>,
 }
 
 impl ConnectRequest {
-    pub(crate) fn new(socket: Socket, auth: Payload, states: Option<Arc<States>>) -> Self {
-        Self { socket, auth, states }
+    pub(crate) fn new(
+        socket: Socket,
+        peer: Peer,
+        auth: Payload,
+        states: Option<Arc<States>>,
+    ) -> Self {
+        Self { socket, peer, auth, states }
     }
 
     /// The namespace's path, as the client asked for it.
@@ -46,7 +52,7 @@ impl ConnectRequest {
     /// Who is at the other end of the wire.
     #[must_use]
     pub fn peer(&self) -> &Peer {
-        self.socket.peer()
+        &self.peer
     }
 
     /// The state of this type that the namespace has: see

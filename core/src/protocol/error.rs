@@ -116,6 +116,14 @@ pub enum ProtocolError {
         /// What was written.
         written: u64,
     },
+    /// A piece of a large packet is not the one that follows.
+    #[error("a piece of a packet that is not piece {offset} of packet {packet}")]
+    Fragment {
+        /// Which fragmented packet of this link was expected.
+        packet: u64,
+        /// Where in it.
+        offset: u64,
+    },
     /// More events, or more bytes of them, than the window allowed.
     #[error("the window of {events} events and {bytes} bytes was overrun")]
     Window {

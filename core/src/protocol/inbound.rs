@@ -1,6 +1,6 @@
 //! The numbers of what a session receives, and the clock of its link.
 
-use super::{Credit, Limits, Position, ProtocolError};
+use super::{Credit, Limits, Position, ProtocolError, Skip};
 use std::time::Duration;
 
 /// How many times its liveness deadline a side waits for a peer that announced a slow heart.
@@ -90,6 +90,17 @@ impl Inbound {
         self.position
     }
 
+    /// The session has a new link: its counting begins with its `From`, its clock now. The peer
+    /// may have missed the last position, so one is due.
+    pub fn handle_attach(&mut self, now: Duration) {
+        self.next = None;
+        self.heard = now;
+        self.heartbeat = now + self.ours.heartbeat_interval;
+        self.asked = None;
+        self.starved = false;
+        self.position_due = true;
+    }
+
     /// Bytes were read: the peer lives, whether or not they were a whole frame.
     pub fn handle_bytes(&mut self, now: Duration) {
         self.heard = now;
@@ -136,6 +147,40 @@ impl Inbound {
         let packets = self.unannounced_packets.saturating_mul(4) >= self.peer.log_packets_max;
         let bytes = self.unannounced_bytes * 4 >= u64::from(self.peer.log_bytes_max);
         self.position_due |= packets || bytes;
+        Ok(true)
+    }
+
+    /// Numbers that will never come: they count as arrived, and the events among them as finished.
+    /// Says whether that is new.
+    ///
+    /// # Errors
+    /// [`ProtocolError::From`] when they are not the next ones of this link, or some of them have
+    /// arrived and others not; [`ProtocolError::Window`] when they hold more events than were
+    /// granted, or more than there are numbers.
+    pub fn handle_skip(&mut self, skip: &Skip) -> Result<bool, ProtocolError> {
+        let expected = self.next.unwrap_or(self.position + 1);
+        let is_known = skip.to <= self.position;
+        let is_next = self.next == Some(skip.from) && skip.from <= skip.to;
+        if !is_next || (!is_known && skip.from <= self.position) {
+            return Err(ProtocolError::From { from: skip.from, expected });
+        }
+        self.next = Some(skip.to.saturating_add(1));
+        if is_known {
+            return Ok(false);
+        }
+        let count = skip.to - self.position;
+        self.position = skip.to;
+        self.received = self.received.plus(skip.events);
+        self.finished = self.finished.plus(skip.events);
+        let granted = self.announced.plus(self.ours.window);
+        let bytes_max = skip.events.events.saturating_mul(u64::from(self.ours.event_bytes_max));
+        if skip.events.events > count
+            || skip.events.bytes > bytes_max
+            || self.received.events > granted.events
+        {
+            return Err(ProtocolError::Window { events: granted.events, bytes: granted.bytes });
+        }
+        self.position_due = true;
         Ok(true)
     }
 
@@ -355,6 +400,44 @@ mod tests {
         assert!(fresh.handle_counted(1, None).is_err(), "nothing counts before `From`");
         let from = ProtocolError::From { from: 2, expected: 1 };
         assert_eq!(fresh.handle_from(2), Err(from));
+    }
+
+    #[test]
+    fn a_new_link_begins_at_the_position_or_before_it_and_its_clock_anew() {
+        let mut inbound = inbound();
+        for _ in 0..3 {
+            inbound.handle_counted(10, Some(10)).unwrap();
+        }
+        let later = Duration::from_secs(60);
+        inbound.handle_attach(later);
+        let due = drain(&mut inbound, later);
+        assert!(matches!(&due[..], [Due::Position(Position { received: 3, .. })]), "{due:?}");
+        assert!(inbound.clone().handle_from(5).is_err(), "a hole");
+        inbound.handle_from(2).unwrap();
+        assert_eq!(inbound.handle_counted(10, Some(10)), Ok(false), "a replay of the second");
+        assert_eq!(inbound.handle_counted(10, Some(10)), Ok(false), "and of the third");
+        assert_eq!(inbound.handle_counted(10, Some(10)), Ok(true));
+        assert_eq!(inbound.position(), 4);
+        assert_eq!(inbound.handle_heartbeat(4), Ok(()));
+    }
+
+    #[test]
+    fn a_skip_moves_the_count_and_gives_its_part_of_the_window_back() {
+        let mut inbound = inbound();
+        let events = Credit { events: 2, bytes: 20 };
+        let reason = crate::protocol::LossReason::Overflow;
+        let skip = Skip { from: 1, to: 3, events, reason };
+        assert_eq!(inbound.handle_skip(&skip), Ok(true));
+        assert_eq!((inbound.position(), inbound.finished.events), (3, 2));
+        assert_eq!(inbound.handle_heartbeat(3), Ok(()));
+        inbound.handle_attach(Duration::ZERO);
+        inbound.handle_from(1).unwrap();
+        assert_eq!(inbound.handle_skip(&skip), Ok(false), "known");
+        assert_eq!(inbound.finished.events, 2);
+        assert!(inbound.handle_skip(&Skip { from: 5, to: 6, ..skip }).is_err(), "a hole");
+        let many = Credit { events: 9, bytes: 0 };
+        let skip = Skip { from: 4, to: 4, events: many, reason };
+        assert!(inbound.handle_skip(&skip).is_err(), "more events than numbers");
     }
 
     #[test]

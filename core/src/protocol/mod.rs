@@ -4,6 +4,7 @@
 //! [`Outbound`] and [`Inbound`], which hold numbers and never payloads. Time comes in as a
 //! [`Duration`](std::time::Duration) since the session began.
 
+mod assembly;
 mod backoff;
 mod codec;
 mod error;
@@ -18,6 +19,7 @@ mod packet;
 mod payload;
 mod reason;
 
+pub use assembly::Assembly;
 pub use backoff::Backoff;
 pub use codec::{Codec, Decoder, Native, PROTOCOL_VERSION};
 pub use error::{DecodeError, PayloadError, ProtocolError};

@@ -275,6 +275,8 @@ pub struct Gap {
 pub struct Hello {
     /// Whether an [`Attach`] follows.
     pub resumes: bool,
+    /// Whether the client may come back on another link; if not, its session ends with this one.
+    pub resumable: bool,
     /// Chosen by the client, repeated on retry: the same hello finds the same session.
     pub nonce: u128,
     /// The client's event-id producer.

@@ -41,7 +41,7 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
-            /// Sessions that have no link now and are about to end.
+            /// Sessions that have no link now.
             pub detached: u64,
             /// Packets that wait in mailboxes now.
             pub waiting: u64,
@@ -110,6 +110,22 @@ counters! {
     sockets,
     /// Rooms that there are now.
     rooms,
+    /// Links that were lost or given up by sessions that went on.
+    detaches,
+    /// Links that sessions were given after their first.
+    attaches,
+    /// Of these, those after which nothing was missing on this side,
+    resumed,
+    /// and those after which something was.
+    resumed_with_gap,
+    /// Of these, those that took over from a link that was believed alive.
+    takeovers,
+    /// Packets that were written again on a new link.
+    replayed,
+    /// Packets that arrived again, and were dropped.
+    duplicates,
+    /// Events of the peer that it could not replay.
+    skipped,
     /// Handshakes that failed: garbage, a wrong version, a deadline.
     handshakes_failed,
     /// Sessions closed because the peer broke the protocol.
@@ -142,7 +158,10 @@ counters! {
     superseded,
     /// Emits withdrawn: their future was dropped before they were accepted.
     withdrawn,
-    /// Events never written when their session ended.
+    /// Events that the peer has, as its positions say.
+    received,
+    /// Events never written when their session ended, and those that were written and could not be
+    /// replayed.
     lost,
     /// Events written, and not confirmed as received when their session ended. Some of them may
     /// have been answered.

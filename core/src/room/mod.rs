@@ -23,9 +23,10 @@ pub use events::RoomEvent;
 pub(crate) use events::{OnRoom, RoomEvents};
 pub use local::LocalAdapter;
 pub use mailbox::{
-    Bounds, Flush, LatestKey, Mailbox, News, NotAccepted, Parcel, Queue, SlowPolicy, Taken, Ticket,
-    WireEnd,
+    Bounds, Flush, LatestKey, Mailbox, News, NotAccepted, Outlet, Parcel, Parting, Queue, Skipped,
+    SlowPolicy, Taken, Ticket, WireEnd,
 };
+pub(crate) use mailbox::{FRAME_BYTES_MIN, decode, pieces};
 pub use name::{RoomName, Rooms};
 pub use selection::{Fanout, Selection};
 pub use shared::Shared;

@@ -1,7 +1,7 @@
 //! One event for many members: encoded once for each codec among them.
 
 use super::{AckSet, Parcel};
-use crate::protocol::{Codec, Encoded, Packet};
+use crate::protocol::{Codec, Encoded, EventPacket, NamespaceNumber, Packet};
 use std::sync::Arc;
 
 /// A broadcast on its way to the mailboxes.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub struct Shared {
     packet: Packet,
     event_bytes: usize,
+    namespace: NamespaceNumber,
     volatile: bool,
     wants_ack: bool,
     acks: Option<Arc<AckSet>>,
@@ -20,13 +21,16 @@ impl Shared {
     /// An event or volatile event; anything else counts as an event without bytes.
     #[must_use]
     pub fn new(packet: Packet) -> Self {
-        let (event_bytes, volatile, wants_ack) = match &packet {
-            Packet::Event(event) => (event.bytes(), false, event.wants_ack),
-            Packet::Volatile(event) => (event.bytes(), true, false),
-            _ => (0, false, false),
+        let (event, volatile) = match &packet {
+            Packet::Event(event) => (Some(event), false),
+            Packet::Volatile(event) => (Some(event), true),
+            _ => (None, false),
         };
+        let event_bytes = event.map_or(0, EventPacket::bytes);
+        let namespace = event.map_or(NamespaceNumber(0), |event| event.namespace);
+        let wants_ack = !volatile && event.is_some_and(|event| event.wants_ack);
         let encoded = Vec::with_capacity(1);
-        Self { packet, event_bytes, volatile, wants_ack, acks: None, encoded }
+        Self { packet, event_bytes, namespace, volatile, wants_ack, acks: None, encoded }
     }
 
     /// Whoever takes it is to answer.
@@ -63,8 +67,9 @@ impl Shared {
 
     /// What a member's mailbox is given.
     pub(super) fn parcel(&mut self, codec: &dyn Codec) -> Parcel<'_> {
-        let (event_bytes, wants_ack) = (self.event_bytes, self.wants_ack);
-        Parcel { encoded: self.encoded(codec), event_bytes, wants_ack, latest: None }
+        let (event_bytes, namespace) = (self.event_bytes, self.namespace);
+        let wants_ack = self.wants_ack;
+        Parcel { encoded: self.encoded(codec), event_bytes, namespace, wants_ack, latest: None }
     }
 
     /// Its frames in this codec: written at the first call, shared afterwards.

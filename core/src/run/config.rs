@@ -32,6 +32,8 @@ pub struct Config {
     pub log_packets_max: usize,
     /// Bytes of a session that wait or are kept until confirmed. Default 4 MiB.
     pub log_bytes_max: usize,
+    /// Hooks of links that came and went that wait for those before them, in a session. Default 64.
+    pub link_hooks_max: usize,
     /// Bytes of volatile events of a session that wait. Default 256 KiB.
     pub volatile_bytes_max: usize,
     /// Volatile events of a socket that wait for its handler. Default 64.
@@ -79,6 +81,16 @@ pub struct Config {
     /// How long a silent peer is believed alive. For one that announces a slower heart it is
     /// twice that peer's heartbeat interval, but at most three times this. Default 20 s.
     pub liveness_timeout: Duration,
+    /// How long a session of a server outlives its link: so long its client may be away and come
+    /// back, over any wire, and neither side misses anything. Zero: it ends with its link. At most
+    /// two minutes. Default 30 s.
+    pub resume_window: Duration,
+    /// Whether a session that began on an encrypted wire may go on on one that is not. Both ends
+    /// have to allow it. By default they do not.
+    pub resume_on_plain: bool,
+    /// A member that is detached for slowness twice within this time is treated by
+    /// `SlowPolicy::DropOldest` until it has caught up. Default 60 s.
+    pub slow_window: Duration,
     /// How long a goodbye may take to be written and answered. Default 1 s.
     pub close_timeout: Duration,
     /// How long a handler may take. Then it is cancelled, and its event answered `Timeout`.
@@ -106,6 +118,7 @@ impl Default for Config {
             unwritten_bytes_max: 1024 * 1024,
             log_packets_max: 32_768,
             log_bytes_max: 4 * 1024 * 1024,
+            link_hooks_max: 64,
             volatile_bytes_max: 256 * 1024,
             volatile_inbox_max: 64,
             parked_events_max: 256,
@@ -126,6 +139,9 @@ impl Default for Config {
             position_delay: Duration::from_millis(25),
             heartbeat_interval: Duration::from_secs(5),
             liveness_timeout: Duration::from_secs(20),
+            resume_window: Duration::from_secs(30),
+            resume_on_plain: false,
+            slow_window: Duration::from_secs(60),
             close_timeout: Duration::from_secs(1),
             handler_timeout: Duration::from_secs(60),
             hook_timeout: Duration::from_secs(10),
@@ -156,7 +172,7 @@ impl Config {
     }
 
     /// The bounds of a session whose largest event is `event_bytes_max`.
-    pub(crate) fn bounds(&self, event_bytes_max: usize) -> Bounds {
+    pub(crate) fn bounds(&self, event_bytes_max: usize, is_resumable: bool) -> Bounds {
         Bounds {
             event_bytes_max,
             unwritten_bytes_max: self.unwritten_bytes_max,
@@ -164,9 +180,18 @@ impl Config {
             log_bytes_max: self.log_bytes_max,
             log_packets_max: self.log_packets_max,
             volatile_bytes_max: self.volatile_bytes_max,
+            is_resumable,
         }
     }
+
+    /// How long a session of this server outlives its link.
+    pub(crate) fn resume_window(&self) -> Duration {
+        self.resume_window.min(RESUME_WINDOW_MAX)
+    }
 }
+
+/// The longest `Config::resume_window`: what waits for whoever was away for longer is old.
+const RESUME_WINDOW_MAX: Duration = Duration::from_secs(120);
 
 fn clamp(limit: usize) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX)

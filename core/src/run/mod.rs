@@ -3,10 +3,13 @@
 mod answer;
 mod client;
 mod config;
+mod dialer;
+mod dock;
 mod driver;
 mod guard;
 mod handshake;
 mod lane;
+mod link;
 mod mounted;
 mod mounts;
 mod park;
@@ -15,6 +18,7 @@ mod reception;
 mod server;
 mod session;
 mod sockets;
+mod supervise;
 pub mod testing;
 
 pub use client::Client;

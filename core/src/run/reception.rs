@@ -76,6 +76,15 @@ impl Reception {
         matches!(self.lock().get(number.0 as usize), Some(Standing::Asked))
     }
 
+    /// The namespaces that it has asked for, and that have not said no.
+    pub(crate) fn asked(&self) -> Vec<NamespaceNumber> {
+        let standings = self.lock();
+        let is_asked =
+            |standing: &Standing| matches!(standing, Standing::Asked | Standing::Joined(_));
+        let asked = standings.iter().enumerate().filter(|(_, standing)| is_asked(standing));
+        asked.map(|(number, _)| NamespaceNumber(number as u32)).collect()
+    }
+
     pub(crate) fn standings(&self) -> Vec<Standing> {
         self.lock().clone()
     }

@@ -1,22 +1,26 @@
 //! The server: namespaces behind any number of listeners.
 
-use super::driver::Driver;
+use super::dock::{Arrival, Call, Dock, Knock};
+use super::driver::{Birth, Driver};
+use super::link::OpenLink;
 use super::mounts::Mounts;
 use super::sockets::Role;
 use super::{Config, handshake, random};
 use crate::handler::{MountError, Namespace};
-use crate::protocol::{Close, CloseCode, DisconnectReason, Drain, EventName, ProducerId, SocketId};
-use crate::room::{Adapter, Counters, LocalAdapter, Stats};
+use crate::protocol::{
+    Close, CloseCode, DisconnectReason, Drain, EventName, ProducerId, SessionId, SocketId,
+};
+use crate::room::{Adapter, Counters, FRAME_BYTES_MIN, LocalAdapter, Stats};
 use crate::socket::{Broadcast, Producer, SessionCore, Socket};
 use crate::transport::{BindError, Connection, HandshakeError, Incoming, Listener, Transport};
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -60,11 +64,30 @@ struct Shared {
     counters: Arc<Counters>,
     producer: Arc<Producer>,
     mounts: Arc<Mounts>,
-    sessions: Mutex<HashMap<u64, Arc<SessionCore>>>,
-    next_session: AtomicU64,
+    sessions: Mutex<Sessions>,
     listeners: Mutex<Vec<Listening>>,
     draining: AtomicBool,
     session_ended: Notify,
+}
+
+/// The sessions of a server, those without a link among them.
+#[derive(Default)]
+struct Sessions {
+    docks: HashMap<SessionId, Arc<Dock>>,
+    /// By the nonces of their hellos: a client that never heard its welcome knows nothing else.
+    nonces: HashMap<u128, SessionId>,
+}
+
+impl Sessions {
+    /// The session that a client asks for, if it has shown what it has to.
+    fn find(&self, arrival: &Arrival) -> Option<Arc<Dock>> {
+        let id = match &arrival.attach {
+            Some(attach) => attach.session,
+            None => *self.nonces.get(&arrival.hello.nonce)?,
+        };
+        let dock = self.docks.get(&id)?;
+        dock.knows(arrival).then(|| Arc::clone(dock))
+    }
 }
 
 impl Default for Server {
@@ -92,7 +115,6 @@ impl Server {
             producer,
             mounts: Arc::new(Mounts::new(mounts.0, mounts.1, mounts.2)),
             sessions: Mutex::default(),
-            next_session: AtomicU64::new(0),
             listeners: Mutex::default(),
             draining: AtomicBool::new(false),
             session_ended: Notify::new(),
@@ -244,14 +266,15 @@ impl Server {
     }
 
     fn sessions(&self) -> Vec<Arc<SessionCore>> {
-        lock(&self.0.sessions).values().cloned().collect()
+        let sessions = lock(&self.0.sessions);
+        sessions.docks.values().map(|dock| Arc::clone(dock.core())).collect()
     }
 
     async fn all_ended(&self) {
         loop {
             let mut ended = pin!(self.0.session_ended.notified());
             ended.as_mut().enable();
-            if lock(&self.0.sessions).is_empty() {
+            if lock(&self.0.sessions).docks.is_empty() {
                 return;
             }
             ended.await;
@@ -302,56 +325,98 @@ impl Server {
         }
     }
 
-    /// From hello to welcome. What follows is a task of its own, so that a live session does not
-    /// keep room for the states of its handshake.
+    /// From hello to a session, an old one or a new one. What follows is a task of its own, so that
+    /// a live session does not keep room for the states of its handshake.
     async fn serve(&self, connection: Box<dyn Connection>, deadline: Instant, open: OpenLink) {
         let shared = &self.0;
         let peer = connection.peer();
         let capabilities = connection.capabilities();
-        let needed = connection.codec().frame_bytes_max(shared.config.event_bytes_max);
-        if !capabilities.keeps_everything() || capabilities.frame_bytes_max < needed {
+        if !capabilities.keeps_everything() || capabilities.frame_bytes_max < FRAME_BYTES_MIN {
             shared.counters.handshakes_failed.add(1);
             tracing::warn!(peer = peer.endpoint(), "the wire cannot carry a session");
             return;
         }
-        let link = match handshake::accept(connection, &shared.config, deadline, shared.producer.id)
-            .await
-        {
-            Ok(link) => link,
+        match handshake::hear(connection, &shared.config, deadline, open).await {
+            Ok(arrival) => {
+                if let Some(arrival) = self.resume(arrival).await {
+                    self.begin(arrival);
+                }
+            }
             Err(reason) => {
                 shared.counters.handshakes_failed.add(1);
                 tracing::debug!(peer = peer.endpoint(), %reason, "no session");
-                return;
             }
+        }
+    }
+
+    /// Gives the client its session back. It is returned if there is none that it may have.
+    async fn resume(&self, arrival: Arrival) -> Option<Arrival> {
+        let Some(dock) = lock(&self.0.sessions).find(&arrival) else { return Some(arrival) };
+        if !dock.may_go_on(arrival.link.capabilities, &self.0.config) {
+            return Some(arrival);
+        }
+        let (back, turned_away) = oneshot::channel();
+        match dock.call(Call::Knock(Box::new(Knock { arrival, back }))) {
+            Ok(()) => turned_away.await.ok(),
+            Err(Call::Knock(knock)) => Some(knock.arrival),
+            Err(_) => None,
+        }
+    }
+
+    /// Begins a session.
+    fn begin(&self, arrival: Arrival) {
+        let shared = &self.0;
+        let config = &shared.config;
+        let (link, hello) = (&arrival.link, &arrival.hello);
+        let mut ours = config.limits();
+        ours.event_bytes_max = ours.event_bytes_max.min(hello.limits.event_bytes_max);
+        let birth = Birth {
+            id: SessionId(random::bits()),
+            ours,
+            theirs: hello.limits,
+            peer_producer: hello.producer,
+            resume_window: if hello.resumable { config.resume_window() } else { Duration::ZERO },
+            codec: Arc::clone(&link.codec),
+            peer: link.peer.clone(),
+            capabilities: link.capabilities,
         };
-        let driver = Driver::new(
-            link,
+        let (nonce, peer) = (hello.nonce, link.peer.clone());
+        let mut driver = Driver::new(
+            birth,
             Role::Server(Arc::clone(&shared.mounts)),
-            Arc::clone(&shared.config),
+            Arc::clone(config),
             Arc::clone(&shared.producer),
             Arc::clone(&shared.counters),
         );
+        if driver.begin_on(arrival).is_err() {
+            // A session without a past confirms nothing.
+            return;
+        }
         tracing::debug!(session = %driver.core().id, peer = peer.endpoint(), "session begins");
-        let registered = self.register(&driver);
+        let registered = self.register(&driver, nonce);
         tokio::spawn(async move {
             let ended = driver.run().await;
             tracing::debug!(reason = %ended.reason, "session ended");
-            drop((registered, open));
+            drop(registered);
         });
     }
 
-    fn register(&self, driver: &Driver) -> Registered {
+    fn register(&self, driver: &Driver, nonce: u128) -> Registered {
         let shared = &self.0;
-        let key = shared.next_session.fetch_add(1, Ordering::Relaxed);
+        let dock = Arc::clone(driver.dock());
+        let id = driver.core().id;
         let mut sessions = lock(&shared.sessions);
-        sessions.insert(key, Arc::clone(driver.core()));
+        sessions.docks.insert(id, dock);
+        if driver.is_resumable() {
+            sessions.nonces.insert(nonce, id);
+        }
         shared.counters.sessions.add(1);
         drop(sessions);
         // A drain meets the session in the table, or is met here.
         if shared.draining.load(Ordering::Acquire) {
             self.begin_drain(driver.core());
         }
-        Registered { server: self.clone(), key }
+        Registered { server: self.clone(), id, nonce }
     }
 }
 
@@ -365,13 +430,22 @@ struct Door {
 /// A session in its server's table, for as long as its task lives, however that ends.
 struct Registered {
     server: Server,
-    key: u64,
+    id: SessionId,
+    nonce: u128,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         let shared = &self.server.0;
-        lock(&shared.sessions).remove(&self.key);
+        let ended = {
+            let mut sessions = lock(&shared.sessions);
+            // Whoever chose the same nonce since has it now.
+            if sessions.nonces.get(&self.nonce) == Some(&self.id) {
+                sessions.nonces.remove(&self.nonce);
+            }
+            sessions.docks.remove(&self.id)
+        };
+        drop(ended);
         shared.counters.sessions.sub(1);
         shared.session_ended.notify_waiters();
     }
@@ -384,22 +458,6 @@ struct Connected(Box<dyn Connection>);
 impl Incoming for Connected {
     async fn handshake(self: Box<Self>) -> Result<Box<dyn Connection>, HandshakeError> {
         Ok(self.0)
-    }
-}
-
-/// Counts a link for as long as it is open, however it ends.
-struct OpenLink(Arc<Counters>);
-
-impl OpenLink {
-    fn new(counters: &Arc<Counters>) -> Self {
-        counters.links.add(1);
-        Self(Arc::clone(counters))
-    }
-}
-
-impl Drop for OpenLink {
-    fn drop(&mut self) {
-        self.0.links.sub(1);
     }
 }
 

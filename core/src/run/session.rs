@@ -2,14 +2,14 @@
 
 use super::handshake::goodbye;
 use super::reception::{Reception, Standing};
-use crate::protocol::{DisconnectReason, Payload, SessionId};
+use crate::protocol::{DisconnectReason, Outcome, Payload, SessionId};
 use crate::room::{Counters, Stats};
 use crate::socket::{SessionCore, Socket};
-use crate::transport::ConnectError;
+use crate::transport::{ConnectError, Transport};
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Why there is no socket of a namespace at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -53,11 +53,20 @@ impl NamespaceError {
 #[derive(Debug)]
 pub struct Session {
     supervised: Arc<Supervised>,
+    moves: mpsc::Sender<Move>,
+}
+
+/// A wish to go over to another wire.
+pub(super) struct Move {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) answer: oneshot::Sender<Result<Outcome, ConnectError>>,
 }
 
 impl Session {
-    pub(super) fn begin(supervised: Supervised) -> Self {
-        Self { supervised: Arc::new(supervised) }
+    /// With where its wishes to go elsewhere arrive.
+    pub(super) fn begin(supervised: Supervised) -> (Self, mpsc::Receiver<Move>) {
+        let (moves, asked) = mpsc::channel(1);
+        (Self { supervised: Arc::new(supervised), moves }, asked)
     }
 
     pub(super) fn supervised(&self) -> Arc<Supervised> {
@@ -84,8 +93,8 @@ impl Session {
         Err(error)
     }
 
-    /// The current socket of a namespace. After a reconnect it is another one: the old socket has
-    /// ended with its session.
+    /// The current socket of a namespace: the same for as long as the session lives, over all its
+    /// links. Only a new session has new ones.
     ///
     /// # Errors
     /// [`NamespaceError`]: not mounted, refused, or not connected at the moment.
@@ -109,11 +118,55 @@ impl Session {
         self.supervised.core().id
     }
 
-    /// Whether there is a live session now, also one without a socket: whether there is one of
-    /// those is what [`Session::of`] says.
+    /// Whether there is a live session now, also one without a link or without a socket: see
+    /// [`Session::is_attached`] and [`Session::of`].
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.supervised.core().mailbox.closed().is_none()
+    }
+
+    /// Whether the session has a link now. Without one, what is emitted waits.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.supervised.core().mailbox.queue().is_attached
+    }
+
+    /// What the current link came to, or the last: a new session, or one that was resumed.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.supervised.core().outcome()
+    }
+
+    /// Goes over to another wire to the same server, in the middle of whatever is under way:
+    /// nothing is lost, doubled or out of order. From then on that is where the session comes back
+    /// to. If the wire cannot be reached, everything stays as it is.
+    ///
+    /// ```no_run
+    /// # use emitwire_core::run::Session;
+    /// # use emitwire_core::transport::{ConnectError, Memory};
+    /// # async fn example(session: Session) -> Result<(), ConnectError> {
+    /// session.move_to(Memory::new("next door")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the wire cannot be reached, or the session cannot be resumed at all:
+    /// `NotResumable`.
+    ///
+    /// # Cancel safety
+    /// A move that has begun goes on when the future is dropped.
+    pub async fn move_to(&self, transport: impl Transport) -> Result<Outcome, ConnectError> {
+        let (answer, moved) = oneshot::channel();
+        let asked = self.moves.send(Move { transport: Arc::new(transport), answer }).await;
+        let ended = || {
+            let reason = lock(&self.supervised.lost).clone();
+            ConnectError::Ended { reason: reason.unwrap_or(DisconnectReason::Closed) }
+        };
+        if asked.is_err() {
+            return Err(ended());
+        }
+        moved.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// What was counted since the first connect, and what waits now.

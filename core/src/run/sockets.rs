@@ -11,8 +11,10 @@ use crate::protocol::{
     LEAVE_WORDS_BYTES_MAX, Leave, LossReason, Nak, NakPacket, NamespaceNumber, Packet, Payload,
     ProducerId, ProtocolError, Refuse, SocketId, is_reserved,
 };
-use crate::room::{Answer, NoAnswer};
-use crate::socket::{SessionCore, Socket};
+use crate::room::{Answer, NoAnswer, Skipped, decode};
+use crate::socket::{Moment, SessionCore, Socket};
+use crate::transport::Peer;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -37,6 +39,9 @@ pub(crate) struct Sockets {
     some_ended: bool,
     /// Sockets that have left and whose handlers and hooks may still run.
     ending: JoinSet<()>,
+    /// Hooks of links that came and went, to be run one after another, and the one that runs.
+    waiting_hooks: VecDeque<(Arc<Lane>, Hook, Moment)>,
+    hook: JoinSet<()>,
 }
 
 struct Joined {
@@ -54,9 +59,18 @@ impl Sockets {
         config: Arc<Config>,
         peer_producer: ProducerId,
     ) -> Self {
-        let joined = Vec::new();
-        let ending = JoinSet::new();
-        Self { role, core, config, peer_producer, joined, asked: 0, some_ended: false, ending }
+        Self {
+            role,
+            core,
+            config,
+            peer_producer,
+            joined: Vec::new(),
+            asked: 0,
+            some_ended: false,
+            ending: JoinSet::new(),
+            waiting_hooks: VecDeque::new(),
+            hook: JoinSet::new(),
+        }
     }
 
     /// The client's first words: asks for all its namespaces.
@@ -189,12 +203,93 @@ impl Sockets {
         Ok(())
     }
 
-    /// Client: the server does not let it in.
+    /// Client: the server does not let it in, or not any more.
     pub(crate) fn handle_refuse(&mut self, refuse: Refuse) -> Result<(), ProtocolError> {
+        if let (Role::Client(reception), Some(lane)) = (&self.role, self.find(refuse.client)) {
+            let reception = Arc::clone(reception);
+            self.forget(lane, DisconnectReason::Refused);
+            reception.refuse(refuse.client, refuse.payload);
+            return Ok(());
+        }
         let reception = self.expect_answer(refuse.client, "refuse")?;
         reception.refuse(refuse.client, refuse.payload);
         self.some_ended = true;
         Ok(())
+    }
+
+    /// Server: asks all namespaces of the session whether its client, which has come back and shows
+    /// this, may be there still. Says how many there are, and what each that has an opinion says.
+    pub(crate) fn authorize_again(
+        &self,
+        shown: Vec<(NamespaceNumber, Payload)>,
+        peer: &Peer,
+    ) -> (usize, Vec<impl Future<Output = Option<(NamespaceNumber, Payload)>> + Send + use<>>) {
+        let begun: Vec<_> = self.joined.iter().filter(|joined| joined.lane.has_begun()).collect();
+        let decisions = begun.iter().filter_map(|joined| {
+            let (client, lane) = (joined.client, Arc::clone(&joined.lane));
+            let auth = shown.iter().find(|(number, _)| *number == client);
+            let auth = auth.map_or_else(Payload::empty, |(_, auth)| auth.clone());
+            let states = lane.mounted.states.clone();
+            let request = ConnectRequest::new(lane.socket.clone(), peer.clone(), auth, states);
+            let decision = lane.mounted.blueprint.authorize(request)?;
+            Some(async move {
+                let decided = lane.within_time("authorize", decision).await;
+                // Who cannot be decided about is not let in.
+                let decided = decided.unwrap_or_else(|| Err(Payload::empty()));
+                decided.err().map(|payload| (client, payload))
+            })
+        });
+        (begun.len(), decisions.collect())
+    }
+
+    /// Server: these namespaces do not want their client back.
+    pub(crate) fn refuse_joined(&mut self, refused: Vec<(NamespaceNumber, Payload)>) {
+        for (client, payload) in refused {
+            if let Some(lane) = self.find(client) {
+                self.forget(lane, DisconnectReason::Refused);
+                refuse(&self.core, client, payload);
+            }
+        }
+    }
+
+    /// Ends a socket of which nothing more is written.
+    fn forget(&mut self, lane: Arc<Lane>, reason: DisconnectReason) {
+        let (client, number) = (lane.socket.client(), lane.socket.number());
+        lane.socket.end(reason.clone());
+        if let Ok(served) = lane.socket.served() {
+            served.adapter.silence(lane.socket.id());
+        }
+        self.core.mailbox.close_namespace(number);
+        if let Some(lane) = self.take(client) {
+            self.end_one(lane, reason);
+        }
+    }
+
+    /// Has the hooks of a link run, behind those before.
+    pub(crate) fn tell(&mut self, which: Hook, moment: &Moment) {
+        for joined in &self.joined {
+            if joined.lane.mounted.blueprint.hook(which).is_none() {
+                continue;
+            }
+            if self.waiting_hooks.len() >= self.config.link_hooks_max {
+                tracing::warn!(
+                    hook = which.name(),
+                    "the hooks of links are too slow: one is missed"
+                );
+                continue;
+            }
+            self.waiting_hooks.push_back((Arc::clone(&joined.lane), which, moment.clone()));
+        }
+    }
+
+    /// Runs the hooks of links, one after another.
+    pub(crate) fn poll_hooks(&mut self, cx: &mut Context<'_>) {
+        while self.hook.poll_join_next(cx).is_ready() {
+            if self.hook.is_empty() {
+                let Some((lane, which, moment)) = self.waiting_hooks.pop_front() else { return };
+                self.hook.spawn(lane.tell(which, moment));
+            }
+        }
     }
 
     /// The peer ended a socket.
@@ -247,14 +342,19 @@ impl Sockets {
     /// Events that were removed before they were written are answered as lost.
     pub(crate) fn handle_removed(&self, removed: Vec<(Encoded, LossReason)>) {
         for (encoded, reason) in removed {
-            let mut decoder = self.core.mailbox.codec().decoder();
-            let packets = encoded.frames().iter().map(|frame| decoder.decode(frame.clone()));
-            // This side has encoded it.
-            let packet = packets.last().and_then(Result::ok).flatten();
+            let packet = decode(&encoded, &**self.core.mailbox.codec());
             if let Some(Packet::Event(event)) = packet {
                 let id = event.event.resolve(self.core.producer.id);
                 self.handle_answer(id, Err(NoAnswer::Lost(reason)));
             }
+        }
+    }
+
+    /// Events that were written, and that the peer will never get, are answered as lost.
+    pub(crate) fn handle_skipped(&self, skipped: &[Skipped]) {
+        for one in skipped.iter().filter(|one| one.wants_ack) {
+            let id = one.event.resolve(self.core.producer.id);
+            self.handle_answer(id, Err(NoAnswer::Lost(one.reason)));
         }
     }
 
@@ -278,7 +378,10 @@ impl Sockets {
     /// last hook has run; when a handler has, the mailbox wakes the driver.
     pub(crate) fn are_idle(&mut self, cx: &mut Context<'_>) -> bool {
         while let Poll::Ready(Some(_)) = self.ending.poll_join_next(cx) {}
-        self.ending.is_empty() && self.joined.iter().all(|joined| joined.lane.is_idle())
+        self.ending.is_empty()
+            && self.hook.is_empty()
+            && self.waiting_hooks.is_empty()
+            && self.joined.iter().all(|joined| joined.lane.is_idle())
     }
 
     /// The session has ended: ends all sockets, and waits until their hooks have run.
@@ -286,6 +389,7 @@ impl Sockets {
         if let Role::Client(reception) = &self.role {
             reception.set_all(&Standing::Ended(Some(reason.clone())));
         }
+        self.waiting_hooks.clear();
         for joined in std::mem::take(&mut self.joined) {
             self.end_one(joined.lane, reason.clone());
         }
@@ -297,6 +401,11 @@ impl Sockets {
             reception.set(lane.socket.client(), Standing::Ended(Some(reason.clone())));
         }
         self.ending.spawn(lane.end(reason));
+    }
+
+    fn find(&self, client: NamespaceNumber) -> Option<Arc<Lane>> {
+        let joined = self.joined.iter().find(|joined| joined.client == client)?;
+        Some(Arc::clone(&joined.lane))
     }
 
     fn take(&mut self, client: NamespaceNumber) -> Option<Arc<Lane>> {
@@ -360,7 +469,8 @@ async fn or_fail(lane: Arc<Lane>, open: impl Future<Output = bool> + Send + 'sta
 async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
     let (socket, core) = (&lane.socket, lane.socket.session());
     let mounted = &lane.mounted;
-    let request = ConnectRequest::new(socket.clone(), auth.clone(), mounted.states.clone());
+    let (peer, states) = (core.peer(), mounted.states.clone());
+    let request = ConnectRequest::new(socket.clone(), peer, auth.clone(), states);
     if let Some(decision) = mounted.blueprint.authorize(request) {
         let decided = lane.within_time("authorize", decision).await;
         // Who cannot be decided about is not let in.
@@ -401,7 +511,8 @@ async fn come_in(lane: Arc<Lane>, reception: Arc<Reception>) -> bool {
 /// The hook of a beginning. A socket whose hook fails ends, and none of its events is handled.
 async fn greet(lane: &Arc<Lane>, auth: Payload) -> bool {
     let Some(hook) = lane.mounted.blueprint.hook(Hook::Connect) else { return true };
-    let Err(words) = lane.run_hook("connect", hook, auth, None).await else { return true };
+    let greeted = lane.run_hook(Hook::Connect, hook, auth, Moment::Begin).await;
+    let Err(words) = greeted else { return true };
     if lane.socket.end(DisconnectReason::HookFailed) {
         if let Ok(served) = lane.socket.served() {
             served.adapter.silence(lane.socket.id());

@@ -4,12 +4,12 @@ use super::EmitError;
 use super::acks::Acks;
 use crate::protocol::{
     DisconnectReason, EVENT_NAME_BYTES_MAX, EventId, EventName, EventPacket, EventRef,
-    NamespaceNumber, ProducerId, SessionId, ToPayload, is_reserved,
+    NamespaceNumber, Outcome, ProducerId, SessionId, ToPayload, is_reserved,
 };
 use crate::room::{Counters, Mailbox};
 use crate::transport::{Capabilities, Peer};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -36,8 +36,11 @@ pub(crate) struct SessionCore {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) acks: Acks,
     pub(crate) producer: Arc<Producer>,
-    pub(crate) peer: Peer,
-    pub(crate) capabilities: Capabilities,
+    /// Who is at the other end of the current link, or was at that of the last, and what that
+    /// promises.
+    link: RwLock<(Peer, Capabilities)>,
+    /// What the last attach came to.
+    outcome: Mutex<Outcome>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) event_bytes_max: usize,
     pub(crate) emit_wait_max: Duration,
@@ -45,14 +48,66 @@ pub(crate) struct SessionCore {
     pub(crate) listeners_max: usize,
     /// This side drains the session.
     pub(crate) draining: AtomicBool,
-    /// A lane has an event to handle that did not come by the driver.
-    pub(crate) resumes: AtomicBool,
+    /// Somebody wants something of the driver: a lane, or who has a link for it.
+    pub(crate) calls: AtomicBool,
+}
+
+/// What a session is made of.
+pub(crate) struct Parts {
+    pub(crate) id: SessionId,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) producer: Arc<Producer>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) peer: Peer,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) event_bytes_max: usize,
+    pub(crate) emit_wait_max: Duration,
+    pub(crate) ack_timeout: Duration,
+    pub(crate) listeners_max: usize,
 }
 
 impl SessionCore {
-    /// Has the driver look after its lanes.
-    pub(crate) fn resume(&self) {
-        self.resumes.store(true, Ordering::Release);
+    /// The session is over this link from now on.
+    pub(crate) fn attach(&self, peer: Peer, capabilities: Capabilities, outcome: Outcome) {
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = (peer, capabilities);
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    pub(crate) fn outcome(&self) -> Outcome {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { id, mailbox, producer, counters, event_bytes_max, .. } = parts;
+        let Parts { emit_wait_max, ack_timeout, listeners_max, .. } = parts;
+        Self {
+            id,
+            mailbox,
+            acks: Acks::default(),
+            producer,
+            link: RwLock::new((parts.peer, parts.capabilities)),
+            outcome: Mutex::new(Outcome::New),
+            counters,
+            event_bytes_max,
+            emit_wait_max,
+            ack_timeout,
+            listeners_max,
+            draining: AtomicBool::new(false),
+            calls: AtomicBool::new(false),
+        }
+    }
+
+    /// Has the driver look after its lanes, and after who called it.
+    pub(crate) fn call_driver(&self) {
+        self.calls.store(true, Ordering::Release);
         self.mailbox.nudge();
     }
 

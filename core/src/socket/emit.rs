@@ -172,7 +172,8 @@ impl Offer {
     fn parcel(&self) -> Parcel<'_> {
         let Terms { event_bytes, wants_ack, latest, .. } = &self.terms;
         let (event_bytes, wants_ack) = (*event_bytes, *wants_ack);
-        Parcel { encoded: &self.encoded, event_bytes, wants_ack, latest: latest.as_deref() }
+        let (encoded, namespace) = (&self.encoded, self.socket.number());
+        Parcel { encoded, event_bytes, namespace, wants_ack, latest: latest.as_deref() }
     }
 
     fn accepted(&self, taken: Taken) {

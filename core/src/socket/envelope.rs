@@ -1,7 +1,7 @@
 //! What a layer and an extractor see: a socket and an event; and the answer.
 
 use super::{Socket, States};
-use crate::protocol::{DisconnectReason, Event, Payload, PayloadError};
+use crate::protocol::{DisconnectReason, Event, Outcome, Payload, PayloadError};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use std::sync::Arc;
 pub struct Envelope {
     socket: Socket,
     event: Event,
-    reason: Option<DisconnectReason>,
+    /// What a hook is told besides.
+    moment: Option<Box<Moment>>,
     /// Not the socket's, because it may hold sockets.
     states: Option<Arc<States>>,
 }
@@ -19,12 +20,12 @@ impl Envelope {
     /// An event that came by `socket`.
     #[must_use]
     pub fn new(socket: Socket, event: Event) -> Self {
-        Self { socket, event, reason: None, states: None }
+        Self { socket, event, moment: None, states: None }
     }
 
-    /// The socket's end, for its hooks.
-    pub(crate) fn with_reason(mut self, reason: DisconnectReason) -> Self {
-        self.reason = Some(reason);
+    /// What its hook is told besides.
+    pub(crate) fn with_moment(mut self, moment: Moment) -> Self {
+        self.moment = Some(Box::new(moment));
         self
     }
 
@@ -52,11 +53,36 @@ impl Envelope {
         &self.event
     }
 
-    /// Why the socket ended; only in the hooks of its end.
+    /// Why the socket, or its link, ended; only in the hooks of that.
     #[must_use]
     pub fn reason(&self) -> Option<&DisconnectReason> {
-        self.reason.as_ref()
+        match self.moment.as_deref() {
+            Some(Moment::End(reason) | Moment::Detach(reason)) => Some(reason),
+            _ => None,
+        }
     }
+
+    /// What a link came to; only in `on_attach`.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.moment.as_deref() {
+            Some(Moment::Attach(outcome)) => Some(*outcome),
+            _ => None,
+        }
+    }
+}
+
+/// A moment in the life of a socket, with what there is to know of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Moment {
+    /// It begins.
+    Begin,
+    /// Its link has come back.
+    Attach(Outcome),
+    /// Its link has gone.
+    Detach(DisconnectReason),
+    /// It ends.
+    End(DisconnectReason),
 }
 
 impl std::fmt::Debug for Envelope {

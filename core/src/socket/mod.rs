@@ -17,10 +17,11 @@ mod states;
 
 pub use answers::{Answers, EmitBroadcastWithAck};
 pub use broadcast::{Broadcast, EmitBroadcast};
-pub(crate) use core::{Producer, SessionCore, moment_after};
+pub(crate) use core::{Parts, Producer, SessionCore, moment_after};
 pub use emit::{Accepting, Answering, Emit, EmitVolatile, EmitWithAck};
 pub use emitter::{Emitter, ListenerId, Reply};
 pub(crate) use emitter::{Erased, ReplyFuture, Topic};
+pub(crate) use envelope::Moment;
 pub use envelope::{Ack, Envelope};
 pub use error::{AckError, EmitError, ListenError, WaitError};
 pub use once::{Once, Waiting};
@@ -35,7 +36,7 @@ use self::emitter::check_name;
 use self::own::Served as ServedEvent;
 use crate::protocol::{
     CLOSE_DETAIL_BYTES_MAX, Close, CloseCode, DisconnectReason, Event, EventName, NamespaceNumber,
-    SessionId, SocketId, ToPayload,
+    Outcome, SessionId, SocketId, ToPayload,
 };
 use crate::room::{Counter, Counters, Mailbox, RoomError, RoomName, Rooms, Ticket};
 use crate::transport::{Capabilities, Peer};
@@ -110,16 +111,22 @@ impl Socket {
         &self.0.scope.path
     }
 
-    /// Who is at the other end of the wire.
+    /// Who is at the other end of the link; without one, who was at that of the last.
     #[must_use]
-    pub fn peer(&self) -> &Peer {
-        &self.0.session.peer
+    pub fn peer(&self) -> Peer {
+        self.0.session.peer()
     }
 
-    /// What the wire promises.
+    /// What the link promises; without one, what the last did.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
-        self.0.session.capabilities
+        self.0.session.capabilities()
+    }
+
+    /// Whether its link is one on which its session was resumed.
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.0.session.outcome() != Outcome::New
     }
 
     /// Why the socket has ended; `None` while it lives.
@@ -437,7 +444,7 @@ impl Socket {
         }
         // One may be parked, or wait in line.
         emitter.tell_changed();
-        self.0.session.resume();
+        self.0.session.call_driver();
         Ok(waiting)
     }
 

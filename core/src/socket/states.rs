@@ -35,9 +35,10 @@ impl States {
 #[derive(Debug, Default)]
 pub struct Needs {
     states: Vec<(TypeId, &'static str)>,
-    /// What only the first hook has, and what only the last ones have.
+    /// What only the first hook has, what only those of an end have, and what only `on_attach` has.
     of_begin: Option<&'static str>,
     of_end: Option<&'static str>,
+    of_attach: Option<&'static str>,
 }
 
 impl Needs {
@@ -51,16 +52,30 @@ impl Needs {
         self.of_begin = Some(what);
     }
 
-    /// Something that only `on_disconnecting` and `on_disconnect` have; asking for it elsewhere is
-    /// an error.
+    /// Something that only `on_disconnecting`, `on_disconnect` and `on_detach` have; asking for it
+    /// elsewhere is an error.
     pub fn only_on_disconnect(&mut self, what: &'static str) {
         self.of_end = Some(what);
     }
 
-    /// They are those of a hook, which has what it is there for.
-    pub(crate) fn are_of_hook(&mut self, begins: bool) {
-        let has = if begins { &mut self.of_begin } else { &mut self.of_end };
-        *has = None;
+    /// Something that only `on_attach` has; asking for it elsewhere is an error.
+    pub fn only_on_attach(&mut self, what: &'static str) {
+        self.of_attach = Some(what);
+    }
+
+    /// They are those of a hook of beginnings, which has what it is there for.
+    pub(crate) fn are_of_begin(&mut self) {
+        self.of_begin = None;
+    }
+
+    /// They are those of a hook of ends.
+    pub(crate) fn are_of_end(&mut self) {
+        self.of_end = None;
+    }
+
+    /// They are those of `on_attach`.
+    pub(crate) fn are_of_attach(&mut self) {
+        self.of_attach = None;
     }
 
     pub(super) fn extend(&mut self, more: Self) {
@@ -71,7 +86,7 @@ impl Needs {
 
     /// Whether a hook's needs are a handler's.
     pub(super) fn check_place(&self) -> Result<(), ListenError> {
-        match self.of_begin.or(self.of_end) {
+        match self.of_begin.or(self.of_end).or(self.of_attach) {
             Some(what) => Err(ListenError::NotHere { what }),
             None => Ok(()),
         }

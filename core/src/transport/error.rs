@@ -77,14 +77,17 @@ pub enum ConnectError {
     /// The wire loses or reorders frames, and nothing repairs that yet.
     #[error("the wire loses or reorders frames and needs retransmission")]
     NeedsArq,
-    /// The wire's frames are smaller than the largest event.
+    /// The wire's frames are smaller than a session needs, even with packets in pieces.
     #[error("the wire takes frames of {frame_bytes_max} bytes, {needed} are needed")]
     FrameTooSmall {
         /// What the wire takes.
         frame_bytes_max: usize,
-        /// What the largest event needs.
+        /// What a session needs.
         needed: usize,
     },
+    /// The session ends with its link, so it cannot go on on another.
+    #[error("the session ends with its link")]
+    NotResumable,
     /// There are no credentials: they cannot be encoded, or who was asked for them failed.
     #[error("there are no credentials to show")]
     Auth {

@@ -153,7 +153,7 @@ impl Pair {
             let mailbox = Arc::new(mailbox(Arc::new(Native), WINDOW, BOUNDS, &self.counters));
             let wire = Wire::default();
             wire.take_all();
-            mailbox.attach(Box::new(Half(wire.clone())));
+            mailbox.attach(Outlet::new(Box::new(Half(wire.clone()))), 0).unwrap();
             self.mailboxes.insert(socket, (Arc::clone(&mailbox), wire));
             self.adapter.add(id(socket), mailbox);
         }

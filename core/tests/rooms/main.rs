@@ -8,7 +8,7 @@ use emitwire_core::protocol::{
     Position, ProtocolError, SocketId,
 };
 use emitwire_core::room::{
-    Adapter, Bounds, Counters, Fanout, Flush, LocalAdapter, Mailbox, NotAccepted, Parcel,
+    Adapter, Bounds, Counters, Fanout, Flush, LocalAdapter, Mailbox, NotAccepted, Outlet, Parcel,
     RoomError, RoomName, Selection, Shared, SlowPolicy, Ticket, WireEnd,
 };
 use emitwire_core::transport::WriteHalf;
@@ -32,6 +32,7 @@ const BOUNDS: Bounds = Bounds {
     log_bytes_max: 1 << 24,
     log_packets_max: 1 << 20,
     volatile_bytes_max: 1 << 20,
+    is_resumable: false,
 };
 const WINDOW: Credit = Credit { events: 1 << 20, bytes: 1 << 24 };
 /// Longer than any of these tests takes on any machine.
@@ -60,7 +61,13 @@ fn all_rooms(adapter: &LocalAdapter) -> Vec<(RoomName, usize)> {
 
 /// An event of one byte that nobody answers.
 fn parcel(encoded: &Encoded) -> Parcel<'_> {
-    Parcel { encoded, event_bytes: 1, wants_ack: false, latest: None }
+    Parcel {
+        encoded,
+        event_bytes: 1,
+        namespace: NamespaceNumber(0),
+        wants_ack: false,
+        latest: None,
+    }
 }
 
 mod adapter;

@@ -159,7 +159,7 @@ impl Rig {
         let (wire, counters) = (Wire::default(), Arc::new(Counters::default()));
         let window = Credit { events, ..WINDOW };
         let mailbox = Arc::new(mailbox(Arc::new(Native), window, bounds, &counters));
-        mailbox.attach(Box::new(Half(wire.clone())));
+        mailbox.attach(Outlet::new(Box::new(Half(wire.clone()))), 0).unwrap();
         Self { mailbox, wire, counters, driver: Arc::default(), window }
     }
 

@@ -46,6 +46,7 @@ pub(crate) fn describe(packet: &Packet) -> String {
         Packet::Gap(gap) => text.field("count", gap.count).word(word(&gap.reason)),
         Packet::Hello(hello) => text
             .flag("resumes", hello.resumes)
+            .flag("resumable", hello.resumable)
             .field("nonce", format!("{:032x}", hello.nonce))
             .field("producer", hello.producer)
             .limits(&hello.limits),

@@ -103,9 +103,10 @@ fn nak() -> impl Strategy<Value = Nak> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    (any::<bool>(), any::<u128>(), any::<u128>(), limits()).prop_map(
-        |(resumes, nonce, producer, limits)| Hello {
+    (any::<[bool; 2]>(), any::<u128>(), any::<u128>(), limits()).prop_map(
+        |([resumes, resumable], nonce, producer, limits)| Hello {
             resumes,
+            resumable,
             nonce,
             producer: ProducerId(producer),
             limits,

@@ -1,29 +1,12 @@
-//! What waits in a mailbox, and the log of what was written.
+//! What waits in a mailbox, beside the log of what was written.
 
+use super::batch::Batch;
+use super::entry::{Entry, Weight};
 use super::latest::{Latest, LatestKey};
+use super::log::{Confirmed, Log, Skipped};
 use super::terms::{Bounds, Queue};
-use crate::protocol::{Codec, Credit, Encoded, Frame, Gap, LossReason, Outbound, Packet};
+use crate::protocol::{Codec, Credit, Encoded, LossReason, NamespaceNumber, Outbound};
 use std::collections::VecDeque;
-
-/// What a counted packet weighs in the windows of both directions.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Weight {
-    /// Spends the peer's window. One that yields makes way for newer ones of its kind.
-    Event { event_bytes: u32, wants_ack: bool, yields: bool },
-    /// Stands for events that were removed.
-    Gap { count: u32, reason: LossReason },
-    /// Holds its event's slot in this side's own window until it is confirmed.
-    Answer { event_bytes: u32 },
-    /// Neither.
-    Control,
-}
-
-/// One counted packet.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) encoded: Encoded,
-    pub(super) weight: Weight,
-}
 
 /// Two lanes that wait, the volatile events beside them, and the log.
 #[derive(Default)]
@@ -31,10 +14,9 @@ pub(super) struct Lanes {
     control: VecDeque<Entry>,
     events: VecDeque<Entry>,
     volatile: VecDeque<Encoded>,
-    log: VecDeque<Entry>,
+    log: Log,
     waiting_bytes: usize,
     volatile_bytes: usize,
-    log_bytes: usize,
     /// Packets that no window bounds, waiting or in the log, and their bytes.
     unbounded: usize,
     unbounded_bytes: usize,
@@ -68,7 +50,19 @@ impl Lanes {
         self.volatile.push_back(encoded);
     }
 
-    /// Moves what may go into `batch`, numbering it on the way, until the batch is full.
+    /// Writes what a new link has not been given yet, until the batch is full. Says how many
+    /// packets, and adds to `lost` what is skipped for the first time.
+    pub(super) fn replay(
+        &mut self,
+        outbound: &mut Outbound,
+        batch: &mut Batch<'_>,
+        lost: &mut Vec<Skipped>,
+    ) -> u64 {
+        self.log.replay(outbound, batch, lost)
+    }
+
+    /// Moves what may go into `batch`, numbering it on the way, until the batch is full. What is
+    /// to be replayed comes first.
     pub(super) fn fill(
         &mut self,
         outbound: &mut Outbound,
@@ -76,6 +70,9 @@ impl Lanes {
         log_bytes_max: usize,
         batch: &mut Batch<'_>,
     ) {
+        if self.log.has_replay() {
+            return;
+        }
         while !batch.is_full() {
             let Some(entry) = self.control.pop_front() else { break };
             outbound.hand_over();
@@ -110,33 +107,75 @@ impl Lanes {
         log_bytes_max: usize,
     ) -> bool {
         let log_has_room = self.log.is_empty()
-            || (self.log.len() < log_packets_max && self.log_bytes < log_bytes_max);
+            || (self.log.len() < log_packets_max && self.log.bytes() < log_bytes_max);
         self.events.front().is_some_and(|entry| match entry.weight {
             Weight::Event { event_bytes, .. } => {
                 log_has_room && outbound.admits(event_bytes as usize)
             }
             // Where no event may go a gap waits, so that what is removed behind it joins it.
             Weight::Gap { .. } => log_has_room && outbound.admits(0),
-            Weight::Answer { .. } | Weight::Control => true,
+            Weight::Answer { .. } | Weight::Control | Weight::Trimmed(_) => true,
         })
     }
 
-    /// The peer has the oldest `count` packets of the log. Says what their answers held.
-    pub(super) fn confirm(&mut self, count: u64) -> Credit {
-        let mut freed = Credit::default();
-        for entry in self.log.drain(..(count as usize).min(self.log.len())) {
-            self.log_bytes -= entry.encoded.len();
-            if entry.is_unbounded() {
-                self.unbounded -= 1;
-                self.unbounded_bytes -= entry.encoded.len();
-            }
-            if let Weight::Answer { event_bytes } = entry.weight {
-                freed = freed.plus(Credit::one(event_bytes as usize));
-            }
-        }
-        self.unconfirmed_answers = self.unconfirmed_answers.minus(freed);
+    /// The peer has the oldest `count` packets of the log.
+    pub(super) fn confirm(&mut self, count: u64) -> Confirmed {
+        let confirmed = self.log.confirm(count);
+        self.unbounded -= confirmed.unbounded;
+        self.unbounded_bytes -= confirmed.unbounded_bytes;
+        self.unconfirmed_answers = self.unconfirmed_answers.minus(confirmed.freed);
         self.release_memory();
-        freed
+        confirmed
+    }
+
+    /// A new link has nothing of the log, and is to be given all of it.
+    pub(super) fn begin_replay(&mut self) {
+        self.log.begin_replay();
+    }
+
+    /// See [`Log::trimmed`].
+    pub(super) fn trimmed(&self, first: u64) -> Option<(u64, u64, LossReason)> {
+        self.log.trimmed(first)
+    }
+
+    /// Lets go of the oldest event, written or not; says whether there was one. Its entry comes
+    /// back if it was not written.
+    pub(super) fn trim_oldest(
+        &mut self,
+        reason: LossReason,
+        codec: &dyn Codec,
+    ) -> Option<Option<Entry>> {
+        if self.log.trim_oldest(reason, codec).is_some() {
+            return Some(None);
+        }
+        let place = self.events.iter().position(Entry::is_event)?;
+        Some(self.remove_event(place, reason, codec))
+    }
+
+    /// Lets go of all events of a namespace; those come back that were not written.
+    pub(super) fn trim_namespace(
+        &mut self,
+        namespace: NamespaceNumber,
+        reason: LossReason,
+        codec: &dyn Codec,
+    ) -> Vec<Entry> {
+        self.log.trim_namespace(namespace, reason, codec);
+        let mut removed = Vec::new();
+        let is_of_it = |entry: &Entry| entry.is_event_of(namespace);
+        let mut from = 0;
+        while let Some(offset) = self.events.iter().skip(from).position(is_of_it) {
+            let place = from + offset;
+            removed.extend(self.remove_event(place, reason, codec));
+            // The gap there may have joined those on both its sides.
+            from = place.saturating_sub(2);
+        }
+        removed
+    }
+
+    /// Forgets the volatile events; says how many.
+    pub(super) fn drop_volatile(&mut self) -> u64 {
+        self.volatile_bytes = 0;
+        std::mem::take(&mut self.volatile).len() as u64
     }
 
     /// Where the oldest event stands that makes way for newer ones, and its bytes. Whoever asks
@@ -252,7 +291,7 @@ impl Lanes {
             waiting: self.control.len() + self.events.len(),
             waiting_bytes: self.waiting_bytes,
             unconfirmed: self.log.len(),
-            unconfirmed_bytes: self.log_bytes,
+            unconfirmed_bytes: self.log.bytes(),
             volatile: self.volatile.len(),
             is_attached: false,
         }
@@ -274,8 +313,8 @@ impl Lanes {
         events
     }
 
-    pub(super) fn events_in_log(&self) -> u64 {
-        count_events(&self.log)
+    pub(super) fn open_events(&self) -> u64 {
+        self.log.open_events()
     }
 
     pub(super) fn volatile_events(&self) -> u64 {
@@ -288,6 +327,10 @@ impl Lanes {
 
     pub(super) fn has_control(&self) -> bool {
         !self.control.is_empty()
+    }
+
+    pub(super) fn has_replay(&self) -> bool {
+        self.log.has_replay()
     }
 
     pub(super) fn has_volatile(&self) -> bool {
@@ -327,7 +370,7 @@ impl Lanes {
     /// Whether all that waits or is kept has reached either bound.
     pub(super) fn exceeds(&self, packets_max: usize, bytes_max: usize) -> bool {
         self.waiting_packets() + self.log.len() >= packets_max
-            || self.waiting_bytes + self.log_bytes >= bytes_max
+            || self.waiting_bytes + self.log.bytes() >= bytes_max
     }
 
     /// Whether there would be room if all events made way that do.
@@ -337,13 +380,13 @@ impl Lanes {
         packets < bounds.unwritten_packets_max
             && bytes < bounds.unwritten_bytes_max
             && packets + self.log.len() < bounds.log_packets_max
-            && bytes + self.log_bytes < bounds.log_bytes_max
+            && bytes + self.log.bytes() < bounds.log_bytes_max
     }
 
     /// Whether so many more bytes may wait.
     pub(super) fn has_bytes(&self, more: usize, waiting_max: usize, all_max: usize) -> bool {
         let waiting = self.waiting_bytes + more;
-        waiting <= waiting_max && waiting + self.log_bytes <= all_max
+        waiting <= waiting_max && waiting + self.log.bytes() <= all_max
     }
 
     /// Whether packets that no window bounds have reached either bound.
@@ -360,15 +403,10 @@ impl Lanes {
     }
 
     fn write(&mut self, entry: Entry, batch: &mut Batch<'_>) {
-        let bytes = entry.encoded.len();
-        self.waiting_bytes -= bytes;
-        self.log_bytes += bytes;
-        if let Weight::Answer { event_bytes } = entry.weight {
-            let held = Credit::one(event_bytes as usize);
-            self.unconfirmed_answers = self.unconfirmed_answers.plus(held);
-        }
+        self.waiting_bytes -= entry.encoded.len();
+        self.unconfirmed_answers = self.unconfirmed_answers.plus(entry.held());
         batch.extend(&entry.encoded);
-        self.log.push_back(entry);
+        self.log.push(entry);
     }
 
     /// An idle session keeps no queue in memory.
@@ -376,7 +414,7 @@ impl Lanes {
         if self.is_empty() {
             self.control = VecDeque::new();
             self.events = VecDeque::new();
-            self.log = VecDeque::new();
+            self.log = Log::default();
         }
         if self.volatile.is_empty() {
             self.volatile = VecDeque::new();
@@ -386,75 +424,4 @@ impl Lanes {
 
 fn count_events(entries: &VecDeque<Entry>) -> u64 {
     entries.iter().filter(|entry| entry.is_event()).count() as u64
-}
-
-impl Entry {
-    /// Neither the peer's window bounds it nor, as an answer, this side's own.
-    fn is_unbounded(&self) -> bool {
-        matches!(self.weight, Weight::Control)
-    }
-
-    fn is_event(&self) -> bool {
-        matches!(self.weight, Weight::Event { .. })
-    }
-
-    fn gap(count: u32, reason: LossReason, codec: &dyn Codec) -> Self {
-        let packet = Packet::Gap(Gap { count: count.into(), reason });
-        Self { encoded: codec.encode(&packet), weight: Weight::Gap { count, reason } }
-    }
-
-    fn as_gap(&self) -> Option<(u32, LossReason)> {
-        match self.weight {
-            Weight::Gap { count, reason } => Some((count, reason)),
-            _ => None,
-        }
-    }
-
-    fn is_gap_of(&self, reason: LossReason) -> bool {
-        self.as_gap().is_some_and(|(_, own)| own == reason)
-    }
-
-    /// So many more were removed.
-    fn grow(&mut self, more: u32, codec: &dyn Codec) {
-        if let Some((count, reason)) = self.as_gap() {
-            *self = Self::gap(count.saturating_add(more), reason, codec);
-        }
-    }
-}
-
-/// The frames of one vectored write, up to a bound.
-pub(super) struct Batch<'a> {
-    frames: &'a mut VecDeque<Frame>,
-    bytes: usize,
-    bytes_before: usize,
-    frames_max: usize,
-    bytes_max: usize,
-}
-
-impl<'a> Batch<'a> {
-    pub(super) fn new(
-        frames: &'a mut VecDeque<Frame>,
-        frames_max: usize,
-        bytes_max: usize,
-    ) -> Self {
-        let bytes = frames.iter().map(|frame| frame.body.len()).sum();
-        Self { frames, bytes, bytes_before: bytes, frames_max, bytes_max }
-    }
-
-    pub(super) fn extend(&mut self, encoded: &Encoded) {
-        self.bytes += encoded.len();
-        self.frames.extend(encoded.frames().iter().cloned());
-    }
-
-    pub(super) fn bytes_added(&self) -> usize {
-        self.bytes - self.bytes_before
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.frames.len() >= self.frames_max || self.bytes >= self.bytes_max
-    }
 }

@@ -5,24 +5,32 @@
 //! claim*: its holder writes, everyone else just appends. A short write leaves the rest to the
 //! driver, which is woken once. No lock is held during a write.
 
+mod batch;
+mod entry;
 mod lanes;
 mod latest;
+mod log;
 mod offer;
 mod terms;
 mod waiters;
 mod wire;
 
+pub(crate) use batch::{FRAME_BYTES_MIN, pieces};
+pub(crate) use entry::decode;
 pub use latest::LatestKey;
+pub use log::Skipped;
 pub use terms::{Bounds, Flush, News, NotAccepted, Parcel, Queue, SlowPolicy, Taken};
 pub use waiters::Ticket;
-pub use wire::WireEnd;
+pub use wire::{Outlet, Parting, WireEnd};
 
 use super::Counters;
 use crate::protocol::{
-    Close, Codec, Credit, DisconnectReason, Drain, Encoded, LossReason, Outbound, Packet, Position,
-    ProtocolError, SocketId,
+    Close, Codec, Credit, DisconnectReason, Drain, Encoded, LossReason, NamespaceNumber, Outbound,
+    Packet, Position, ProtocolError, SocketId,
 };
-use lanes::{Entry, Lanes, Weight};
+use batch::BATCH_BYTES_MAX;
+use entry::{Entry, Weight};
+use lanes::Lanes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -39,6 +47,8 @@ enum Phase {
 /// What the session has to say that is no event and no answer. Each is said once, newest wins.
 #[derive(Default)]
 struct Notices {
+    /// The welcome, on the link of a server.
+    first: Option<Encoded>,
     from: Option<u64>,
     position: (u64, Credit),
     position_due: bool,
@@ -74,6 +84,8 @@ struct State {
     peer_waits: bool,
     /// Nothing has waited at least once since the link was attached.
     drained_once: bool,
+    /// It was detached for slowness more than once, and has not caught up since.
+    is_lagging: bool,
     /// What hardly any session has; without memory until it does.
     asides: Option<Box<Asides>>,
 }
@@ -85,6 +97,8 @@ struct Asides {
     leaving: Vec<(SocketId, Box<str>)>,
     /// Events that were removed before they were written, and whose answer is waited for.
     removed: Vec<(Encoded, LossReason)>,
+    /// Events that were written, and that a link was told to skip.
+    skipped: Vec<Skipped>,
     /// Who waits until nothing waits.
     drain_waiters: Waiters,
 }
@@ -125,6 +139,7 @@ impl Mailbox {
             told_stuck: false,
             peer_waits: false,
             drained_once: false,
+            is_lagging: false,
             asides: None,
         };
         Self { state: Mutex::new(state), codec, bounds, window, counters }
@@ -231,6 +246,7 @@ impl Mailbox {
         News {
             leaving: asides.leaving,
             removed: asides.removed,
+            skipped: asides.skipped,
             freed: std::mem::take(&mut state.freed),
             position_rode: std::mem::take(&mut state.notices.rode),
             is_closed: matches!(state.phase, Phase::Closed(_)),
@@ -315,6 +331,12 @@ impl Mailbox {
         state.appended(self)
     }
 
+    /// Its peer was too slow again and again: what is said to its rooms makes way for newer until it
+    /// has caught up.
+    pub fn lag(&self) {
+        self.lock().is_lagging = true;
+    }
+
     /// Takes nothing more, because of `reason`, unless it was closed before.
     pub fn shut(&self, reason: &DisconnectReason) {
         let mut state = self.lock();
@@ -330,7 +352,7 @@ impl Mailbox {
         self.shut(reason);
         let mut state = self.lock();
         self.account_for_waiting(&mut state);
-        self.counters.in_doubt.add(state.lanes.events_in_log());
+        self.counters.in_doubt.add(state.lanes.open_events());
         self.counters.volatile_dropped.add(state.lanes.volatile_events());
         let lanes = std::mem::take(&mut state.lanes);
         let wire = std::mem::take(&mut state.wire);
@@ -346,8 +368,7 @@ impl Mailbox {
     pub fn handle_position(&self, position: &Position) -> Result<Flush, ProtocolError> {
         let mut state = self.lock();
         let confirmed = state.outbound.handle_position(position)?;
-        let freed = state.lanes.confirm(confirmed);
-        state.freed = state.freed.plus(freed);
+        self.confirm(&mut state, confirmed);
         state.asked = false;
         // Whoever was told that this side is stuck says by itself when that changes.
         state.told_stuck &= state.is_stuck(&self.bounds);
@@ -355,6 +376,53 @@ impl Mailbox {
             (state.peer_waits || position.asks) && state.lanes.unconfirmed_answers().events > 0;
         state.after_progress(&self.bounds);
         Ok(state.appended(self))
+    }
+
+    /// The peer has so many packets more.
+    fn confirm(&self, state: &mut State, count: u64) {
+        if count > 0 {
+            let confirmed = state.lanes.confirm(count);
+            state.freed = state.freed.plus(confirmed.freed);
+            self.counters.received.add(confirmed.events);
+        }
+    }
+
+    /// Whether a link may begin whose peer has all packets up to `position`.
+    ///
+    /// # Errors
+    /// As [`Mailbox::attach`].
+    pub fn check_attach(&self, position: u64) -> Result<(), ProtocolError> {
+        self.lock().outbound.check_attach(position)
+    }
+
+    /// All counted packets of the peer up to here have arrived, as the driver last said.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.lock().notices.position.0
+    }
+
+    /// For the driver: all counted packets of the peer up to here have arrived.
+    pub fn set_position(&self, received: u64) {
+        self.lock().notices.position.0 = received;
+    }
+
+    /// The first and the last number behind `position` of which this side has no replay, and why.
+    #[must_use]
+    pub fn trimmed(&self, position: u64) -> Option<(u64, u64, LossReason)> {
+        let state = self.lock();
+        let (from, to, reason) = state.lanes.trimmed(state.outbound.confirmed() + 1)?;
+        (to > position).then(|| (from.max(position + 1), to, reason))
+    }
+
+    /// A namespace was refused or left for good: of its events nothing more is written.
+    pub fn close_namespace(&self, namespace: NamespaceNumber) {
+        let mut state = self.lock();
+        let removed = state.lanes.trim_namespace(namespace, LossReason::Closed, &*self.codec);
+        self.counters.lost.add(removed.len() as u64);
+        for entry in removed {
+            self.report_removed(&mut state, entry, LossReason::Closed);
+        }
+        state.after_progress(&self.bounds);
     }
 
     /// Why the mailbox takes nothing more, if so.
@@ -398,6 +466,27 @@ impl Mailbox {
         self.counters.lost.add(state.lanes.drop_waiting_events());
     }
 
+    /// Has the driver tell who waits for the answer of an event that was not written.
+    fn report_removed(&self, state: &mut State, entry: Entry, reason: LossReason) {
+        if !matches!(entry.weight, Weight::Event { wants_ack: true, .. }) {
+            return;
+        }
+        let removed = &mut state.asides.get_or_insert_default().removed;
+        // Of more than that the driver is not told: their answers end by their deadlines.
+        if removed.len() < self.bounds.unwritten_packets_max {
+            removed.push((entry.encoded, reason));
+            state.wake_driver();
+        }
+    }
+
+    /// Has the driver tell who waits for the answers of events that were skipped.
+    fn report_skipped(&self, state: &mut State, lost: Vec<Skipped>) {
+        let skipped = &mut state.asides.get_or_insert_default().skipped;
+        let room = self.bounds.log_packets_max.saturating_sub(skipped.len());
+        skipped.extend(lost.into_iter().take(room));
+        state.wake_driver();
+    }
+
     /// A poisoned lock means that a panic happened between two statements that cannot panic;
     /// the numbers are whole, so the session goes on.
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -428,7 +517,7 @@ impl State {
 
     /// After an append: who flushes?
     fn appended(&mut self, mailbox: &Mailbox) -> Flush {
-        if self.lanes.waiting_bytes() >= wire::BATCH_BYTES_MAX && self.wire.is_idle() {
+        if self.lanes.waiting_bytes() >= BATCH_BYTES_MAX && self.wire.is_idle() {
             return Flush::Now;
         }
         let thread = this_thread();
@@ -450,6 +539,7 @@ impl State {
     fn after_progress(&mut self, bounds: &Bounds) {
         if self.has_drained() {
             self.drained_once = true;
+            self.is_lagging = false;
             self.wake_drain_waiters();
         }
         if !self.waiters.is_empty() && self.has_room(bounds) {
@@ -473,7 +563,7 @@ impl State {
 
     /// Nothing waits, and the wire has taken everything.
     fn has_drained(&self) -> bool {
-        self.wire.is_idle() && !self.lanes.has_waiting()
+        self.wire.is_idle() && !self.lanes.has_waiting() && !self.lanes.has_replay()
     }
 
     fn wake_drain_waiters(&mut self) {
@@ -486,9 +576,10 @@ impl State {
 impl Asides {
     /// What the driver is to know; who waits goes on waiting.
     fn take_news(&mut self) -> Self {
-        let (leaving, removed) =
-            (std::mem::take(&mut self.leaving), std::mem::take(&mut self.removed));
-        Self { leaving, removed, ..Self::default() }
+        let leaving = std::mem::take(&mut self.leaving);
+        let removed = std::mem::take(&mut self.removed);
+        let skipped = std::mem::take(&mut self.skipped);
+        Self { leaving, removed, skipped, ..Self::default() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What comes in: events of this side's own, shares of broadcasts, volatile events.
 
-use super::lanes::{Entry, Weight};
+use super::entry::{Entry, Weight};
 use super::{Bounds, Flush, Mailbox, NotAccepted, Parcel, Phase, SlowPolicy, State, Taken, Ticket};
 use crate::protocol::{DisconnectReason, Encoded, LossReason};
 use std::task::{Context, Poll};
@@ -75,19 +75,52 @@ impl Mailbox {
         self.check_size(parcel.event_bytes)?;
         let mut state = self.lock();
         state.check_open()?;
+        let policy = if state.is_lagging && policy == SlowPolicy::Detach {
+            SlowPolicy::DropOldest
+        } else {
+            policy
+        };
         let yields = policy == SlowPolicy::DropOldest;
         if !state.is_slow(self) {
             return Ok(self.take_in(&mut state, parcel, yields));
         }
         match policy {
-            SlowPolicy::Detach => {
+            SlowPolicy::Detach if !self.bounds.is_resumable => {
                 state.phase = Phase::Closed(DisconnectReason::Slow);
                 state.wake_all();
                 Err(NotAccepted::Closed(DisconnectReason::Slow))
             }
-            SlowPolicy::DropOldest => self.make_way(&mut state, parcel),
+            SlowPolicy::Detach => {
+                if state.wire.is_attached() && state.drained_once {
+                    state.wire.is_slow = true;
+                    state.wake_driver();
+                }
+                self.trim_for(&mut state, parcel)
+            }
+            SlowPolicy::DropOldest if state.drained_once => self.make_way(&mut state, parcel),
+            SlowPolicy::DropOldest => self.trim_for(&mut state, parcel),
             SlowPolicy::DropNewest => Err(self.drop_newest(&mut state)),
         }
+    }
+
+    /// Lets go of the oldest events, written or not, until all that is kept is within its bounds.
+    fn trim_for(&self, state: &mut State, parcel: &Parcel<'_>) -> Result<Taken, NotAccepted> {
+        let (packets_max, bytes_max) = (self.bounds.log_packets_max, self.bounds.log_bytes_max);
+        let mut removed = 0;
+        while state.lanes.exceeds(packets_max, bytes_max) {
+            match state.lanes.trim_oldest(LossReason::Overflow, &*self.codec) {
+                // Its fate is open until the peer's next position.
+                Some(None) => {}
+                Some(Some(entry)) => {
+                    removed += 1;
+                    self.report_removed(state, entry, LossReason::Overflow);
+                }
+                // What is kept are answers, whose number the window of this side bounds.
+                None => return Err(self.drop_newest(state)),
+            }
+        }
+        let taken = self.take_in(state, parcel, false);
+        Ok(Taken { removed, ..taken })
     }
 
     /// Removes the oldest events that yield until there is room for this one. Where all of them
@@ -152,11 +185,9 @@ impl Mailbox {
         if let Some(place) = older {
             self.remove(state, place, LossReason::Superseded);
         }
-        let weight = Weight::Event {
-            event_bytes: parcel.event_bytes as u32,
-            wants_ack: parcel.wants_ack,
-            yields,
-        };
+        let (namespace, wants_ack) = (parcel.namespace, parcel.wants_ack);
+        let event_bytes = parcel.event_bytes as u32;
+        let weight = Weight::Event { event_bytes, namespace, wants_ack, yields };
         state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
         Taken { flush: state.appended(self), removed: older.is_some().into() }
     }
@@ -169,14 +200,9 @@ impl Mailbox {
 
     /// Takes out an event that was not written, and leaves a gap in its place.
     fn remove(&self, state: &mut State, place: usize, reason: LossReason) {
-        let Some(entry) = state.lanes.remove_event(place, reason, &*self.codec) else { return };
-        if matches!(entry.weight, Weight::Event { wants_ack: true, .. }) {
-            let removed = &mut state.asides.get_or_insert_default().removed;
-            // Of more than that the driver is not told: their answers end by their deadlines.
-            if removed.len() < self.bounds.unwritten_packets_max {
-                removed.push((entry.encoded, reason));
-                state.wake_driver();
-            }
+        let removed = state.lanes.remove_event(place, reason, &*self.codec);
+        if let Some(entry) = removed {
+            self.report_removed(state, entry, reason);
         }
     }
 }

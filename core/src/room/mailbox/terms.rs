@@ -1,7 +1,7 @@
 //! What a mailbox and its users say to each other.
 
-use super::LatestKey;
-use crate::protocol::{Credit, DisconnectReason, Encoded, LossReason, SocketId};
+use super::{LatestKey, Skipped};
+use crate::protocol::{Credit, DisconnectReason, Encoded, LossReason, NamespaceNumber, SocketId};
 
 /// The bounds of one mailbox; `Config` holds their defaults and says what they are for.
 #[derive(Clone, Copy, Debug)]
@@ -18,13 +18,18 @@ pub struct Bounds {
     pub log_packets_max: usize,
     /// Bytes of volatile events that wait.
     pub volatile_bytes_max: usize,
+    /// Whether the session outlives its link.
+    pub is_resumable: bool,
 }
 
 /// What becomes of broadcasts to a member that reads too slowly: see `Config::slow_policy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowPolicy {
-    /// The member is let go as `Slow`; what it has not read is lost, and counted.
+    /// The member's link is given up; it comes back and resumes, and gets what it has not read, as
+    /// far as `Config::log_bytes_max` reaches. Twice within `Config::slow_window` and it is treated
+    /// as one of `DropOldest` until it has caught up. With a `Config::resume_window` of zero its
+    /// session ends as `Slow`; what it has not read is lost, and counted.
     #[default]
     Detach,
     /// The oldest broadcast that waits makes way for the newest: for what is worth nothing when it
@@ -41,6 +46,8 @@ pub struct Parcel<'a> {
     pub encoded: &'a Encoded,
     /// Bytes of its name and payload.
     pub event_bytes: usize,
+    /// This side's number of its namespace.
+    pub namespace: NamespaceNumber,
     /// Whether somebody waits for its answer.
     pub wants_ack: bool,
     /// Which older event it makes needless.
@@ -94,6 +101,8 @@ pub struct News {
     pub leaving: Vec<(SocketId, Box<str>)>,
     /// Events that were removed before they were written and whose answer is waited for.
     pub removed: Vec<(Encoded, LossReason)>,
+    /// Events that were written, and that a link was told to skip.
+    pub skipped: Vec<Skipped>,
     /// Parts of this side's window that are free again.
     pub freed: Credit,
     /// A position went out with something else.

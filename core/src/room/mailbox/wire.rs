@@ -1,19 +1,13 @@
 //! The writing half, the claim on it, and what its holder does.
 
-use super::lanes::Batch;
-use super::{Bounds, Mailbox, Phase, State};
-use crate::protocol::{Codec, DisconnectReason, Frame, Packet, Position};
+use super::batch::Batch;
+use super::{Bounds, Mailbox, Notices, Phase, State};
+use crate::protocol::{DisconnectReason, Encoded, Frame, Packet, Position, ProtocolError};
 use crate::transport::WriteHalf;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::task::{Context, Poll, Waker};
-
-/// Frames of one batch, hence of one vectored write.
-const BATCH_FRAMES_MAX: usize = 64;
-
-/// Bytes of one batch.
-pub(super) const BATCH_BYTES_MAX: usize = 64 * 1024;
 
 /// Batches that one claim writes before it leaves the rest to the driver, so that an emitter is
 /// not kept at writing what others append.
@@ -34,6 +28,45 @@ pub enum WireEnd {
     Closed,
     /// The mailbox was closed without a goodbye to write: a slow member.
     Cut(DisconnectReason),
+    /// A slow member is to be detached; its session goes on.
+    Slow,
+}
+
+/// A link for a mailbox to write on.
+pub struct Outlet {
+    half: Box<dyn WriteHalf>,
+    frame_bytes_max: usize,
+    first: Option<Encoded>,
+}
+
+impl Outlet {
+    /// A link whose frames may be of any size.
+    #[must_use]
+    pub fn new(half: Box<dyn WriteHalf>) -> Self {
+        Self { half, frame_bytes_max: usize::MAX, first: None }
+    }
+
+    /// Packets larger than this many bytes travel in pieces.
+    #[must_use]
+    pub fn frame_bytes_max(mut self, bytes: usize) -> Self {
+        self.frame_bytes_max = bytes;
+        self
+    }
+
+    /// What goes before everything else on it.
+    #[must_use]
+    pub fn first(mut self, encoded: Encoded) -> Self {
+        self.first = Some(encoded);
+        self
+    }
+}
+
+/// The writing half of a link that was given up, with what a short write left on it.
+pub struct Parting {
+    /// The half.
+    pub half: Box<dyn WriteHalf>,
+    /// To be written before anything else is.
+    pub unsent: VecDeque<Frame>,
 }
 
 #[derive(Default)]
@@ -62,6 +95,11 @@ pub(super) struct Wire {
     goodbye: bool,
     /// Which link of the session this is: whoever holds a half of an older one keeps it.
     generation: u64,
+    frame_bytes_max: usize,
+    /// Packets that were cut into pieces on this link.
+    fragmented: u64,
+    /// A slow member is on it, and it is to be given up.
+    pub(super) is_slow: bool,
 }
 
 /// The writing half in the hands of whoever holds the claim.
@@ -114,13 +152,56 @@ impl Wire {
 }
 
 impl Mailbox {
-    /// Begins to write on a new link, whose first counted packet has the next number.
-    pub fn attach(&self, half: Box<dyn WriteHalf>) {
+    /// Begins to write on a new link, whose peer has all packets up to `position`: says `From`, and
+    /// replays what was written behind it. A link that is still there is given up; see
+    /// [`Mailbox::detach`].
+    ///
+    /// # Errors
+    /// [`ProtocolError::Position`] when the peer claims what was never written, or less than it has
+    /// confirmed. Then the link is not taken.
+    pub fn attach(&self, outlet: Outlet, position: u64) -> Result<(), ProtocolError> {
         let mut state = self.lock();
+        let confirmed = state.outbound.handle_attach(position)?;
+        self.confirm(&mut state, confirmed);
+        let is_first = state.wire.generation == 0;
+        let before = self.leave_link(&mut state);
+        let Outlet { half, frame_bytes_max, first } = outlet;
         let generation = state.wire.generation + 1;
-        state.wire = Wire { half: Some(half), claim: Claim::Idle, generation, ..Wire::default() };
-        state.notices.from = Some(state.outbound.written() + 1);
-        state.drained_once = false;
+        let (half, claim) = (Some(half), Claim::Idle);
+        state.wire = Wire { half, claim, generation, frame_bytes_max, ..Wire::default() };
+        state.notices.first = first;
+        state.notices.from = Some(position + 1);
+        // The peer may have missed the last one of this side.
+        state.notices.position_due |= !is_first;
+        state.lanes.begin_replay();
+        state.after_progress(&self.bounds);
+        state.wake_driver();
+        drop(state);
+        drop(before);
+        Ok(())
+    }
+
+    /// Gives the link up: what was written on it is kept for the next one, volatile events are
+    /// dropped. Its writing half comes back unless somebody is writing on it right now, who then
+    /// lets go of it.
+    pub fn detach(&self) -> Option<Parting> {
+        let mut state = self.lock();
+        let parting = self.leave_link(&mut state);
+        state.waiters.wake_all();
+        parting
+    }
+
+    fn leave_link(&self, state: &mut State) -> Option<Parting> {
+        self.counters.volatile_dropped.add(state.lanes.drop_volatile());
+        let generation = state.wire.generation + 1;
+        let wire = std::mem::replace(&mut state.wire, Wire { generation, ..Wire::default() });
+        let notices = std::mem::take(&mut state.notices);
+        // A position tells the state of the session, a goodbye its end: both wait for a link.
+        let Notices { position, close, .. } = notices;
+        state.notices = Notices { position, close, ..Notices::default() };
+        (state.asked, state.told_stuck, state.peer_waits) = (false, false, false);
+        (state.drained_once, state.flush_pending) = (false, 0);
+        Some(Parting { half: wire.half?, unsent: wire.unsent })
     }
 
     /// Writes what may go, if nobody else does. Never waits: what the wire does not take is left
@@ -174,7 +255,10 @@ impl Mailbox {
     /// Writes until nothing is left, the wire takes no more, or it is the driver's turn.
     fn write(&self, cx: &mut Context<'_>, mut claimed: Claimed, by_driver: bool) {
         for round in 1.. {
-            self.lock().fill(&mut claimed, self);
+            if !self.lock().fill(&mut claimed, self) {
+                // The link was given up meanwhile, and its half is let go of.
+                return;
+            }
             let written = claimed.half.poll_write(cx, &mut claimed.batch);
             let mut state = self.lock();
             let (claim, drivers_turn) = match written {
@@ -212,6 +296,7 @@ impl State {
             return false;
         }
         notices.from.is_some()
+            || self.lanes.has_replay()
             || notices.position_due
             || notices.asks
             || notices.heartbeat
@@ -226,22 +311,46 @@ impl State {
             )
     }
 
-    /// Puts into the batch what goes next. The order matters: `From` first, a heartbeat behind
-    /// the packets that it counts, the goodbye last.
-    fn fill(&mut self, claimed: &mut Claimed, mailbox: &Mailbox) {
+    /// Puts into the batch what goes next. The order matters: `From` first, then what is replayed,
+    /// a heartbeat behind the packets that it counts, the goodbye last. Says whether the link is
+    /// still the one to write on.
+    fn fill(&mut self, claimed: &mut Claimed, mailbox: &Mailbox) -> bool {
+        if claimed.generation != self.wire.generation {
+            return false;
+        }
         let (codec, bounds) = (&*mailbox.codec, &mailbox.bounds);
-        let mut batch = Batch::new(&mut claimed.batch, BATCH_FRAMES_MAX, BATCH_BYTES_MAX);
-        if batch.is_full() || self.wire.goodbye || claimed.generation != self.wire.generation {
-            return;
+        let Wire { frame_bytes_max, fragmented, goodbye, .. } = &mut self.wire;
+        let mut fragments = *fragmented;
+        let mut batch = Batch::new(&mut claimed.batch, codec, *frame_bytes_max, &mut fragments);
+        if batch.is_full() || *goodbye {
+            return true;
+        }
+        if let Some(first) = self.notices.first.take() {
+            batch.extend(&first);
         }
         if let Some(from) = self.notices.from.take() {
-            batch.extend(&codec.encode(&Packet::From(from)));
+            batch.packet(&Packet::From(from));
         }
         let (packets_max, bytes_max) = (bounds.log_packets_max, bounds.log_bytes_max);
+        if self.lanes.has_replay() {
+            self.replay(mailbox, &mut batch);
+        }
         self.lanes.fill(&mut self.outbound, packets_max, bytes_max, &mut batch);
         self.ask_if_stuck(mailbox);
-        self.fill_notices(codec, bounds, &mut batch);
+        self.fill_notices(bounds, &mut batch);
         mailbox.counters.bytes_out.add(batch.bytes_added() as u64);
+        self.wire.fragmented = fragments;
+        true
+    }
+
+    fn replay(&mut self, mailbox: &Mailbox, batch: &mut Batch<'_>) {
+        let mut lost = Vec::new();
+        let replayed = self.lanes.replay(&mut self.outbound, batch, &mut lost);
+        mailbox.counters.replayed.add(replayed);
+        if !lost.is_empty() {
+            mailbox.counters.lost.add(lost.len() as u64);
+            mailbox.report_skipped(self, lost);
+        }
     }
 
     /// Asks for the peer's position when its silence holds something up.
@@ -268,11 +377,11 @@ impl State {
             && !self.lanes.may_write_event(&self.outbound, packets_max, bytes_max)
     }
 
-    fn fill_notices(&mut self, codec: &dyn Codec, bounds: &Bounds, batch: &mut Batch<'_>) {
+    fn fill_notices(&mut self, bounds: &Bounds, batch: &mut Batch<'_>) {
         let notices = &mut self.notices;
         if std::mem::take(&mut notices.heartbeat) {
-            let written = self.outbound.written();
-            batch.extend(&codec.encode(&Packet::Heartbeat { written }));
+            let written = self.outbound.sent();
+            batch.packet(&Packet::Heartbeat { written });
         }
         let rides = notices.may_ride && !batch.is_empty();
         if std::mem::take(&mut notices.position_due) | notices.asks | rides {
@@ -280,19 +389,20 @@ impl State {
             let (received, granted) = notices.position;
             let asks = std::mem::take(&mut notices.asks);
             let position = Position { received, granted, ranges: Vec::new(), asks };
-            batch.extend(&codec.encode(&Packet::Position(position)));
+            batch.packet(&Packet::Position(position));
         }
         if let Some(drain) = notices.drain.take() {
-            batch.extend(&codec.encode(&Packet::Drain(*drain)));
+            batch.packet(&Packet::Drain(*drain));
         }
         let nothing_waits = !self.lanes.has_control()
+            && !self.lanes.has_replay()
             && !self.lanes.may_write_event(
                 &self.outbound,
                 bounds.log_packets_max,
                 bounds.log_bytes_max,
             );
         if let Some(close) = notices.close.take_if(|_| nothing_waits) {
-            batch.extend(&codec.encode(&Packet::Close(*close)));
+            batch.packet(&Packet::Close(*close));
             self.wire.goodbye = true;
         }
     }
@@ -304,6 +414,7 @@ impl State {
                 Some(WireEnd::Broken(error))
             }
             Claim::Idle if self.wire.goodbye => Some(WireEnd::Closed),
+            _ if self.wire.is_slow => Some(WireEnd::Slow),
             _ => match &self.phase {
                 Phase::Closed(reason) if self.notices.close.is_none() && !self.wire.goodbye => {
                     Some(WireEnd::Cut(reason.clone()))

@@ -25,7 +25,7 @@ use super::park::Park;
 use crate::handler::Hook;
 use crate::protocol::{DisconnectReason, Event, EventId, EventName, Payload, ProducerId};
 use crate::room::shielded;
-use crate::socket::{Envelope, Erased, ReplyFuture, Socket};
+use crate::socket::{Envelope, Erased, Moment, ReplyFuture, Socket};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -48,6 +48,8 @@ pub(crate) struct Lane {
     looked: Notify,
     /// Keeps a namespace of a pattern there, until the socket is refused or over.
     place: Mutex<Option<Place>>,
+    /// Held while one of its hooks runs that is not the first.
+    hooks: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -98,7 +100,19 @@ impl Lane {
     ) -> Arc<Self> {
         let (state, idle, looked) = (Mutex::default(), Notify::new(), Notify::new());
         let (park, place) = (Park::default(), Mutex::new(place));
-        Arc::new(Self { socket, mounted, config, peer_producer, state, idle, park, looked, place })
+        let hooks = tokio::sync::Mutex::default();
+        Arc::new(Self {
+            socket,
+            mounted,
+            config,
+            peer_producer,
+            state,
+            idle,
+            park,
+            looked,
+            place,
+            hooks,
+        })
     }
 
     /// Lets the socket begin, or not: `open` says.
@@ -169,20 +183,22 @@ impl Lane {
         if tokio::time::timeout(patience, self.finished()).await.is_err() {
             tracing::warn!(socket = %self.socket.id(), "a handler outlived its socket");
         }
+        let _turn = self.hooks.lock().await;
         let has_begun = self.stop();
         let reason = self.socket.ended().unwrap_or(reason);
         let blueprint = &self.mounted.blueprint;
         if let Some(hook) = blueprint.hook(Hook::Disconnecting).filter(|_| has_begun) {
             // What goes wrong there is logged and counted.
-            let _ =
-                self.run_hook("disconnecting", hook, Payload::empty(), Some(reason.clone())).await;
+            let moment = Moment::End(reason.clone());
+            let _ = self.run_hook(Hook::Disconnecting, hook, Payload::empty(), moment).await;
         }
         self.leave_rooms();
         if has_begun {
             self.socket.counters().uncount(1, |counters| &counters.sockets);
         }
         if let Some(hook) = blueprint.hook(Hook::Disconnect).filter(|_| has_begun) {
-            let _ = self.run_hook("disconnect", hook, Payload::empty(), Some(reason)).await;
+            let moment = Moment::End(reason);
+            let _ = self.run_hook(Hook::Disconnect, hook, Payload::empty(), moment).await;
         }
         self.let_go();
     }
@@ -285,23 +301,30 @@ impl Lane {
         true
     }
 
+    /// Runs the hook of a moment to its end, if there is one.
+    pub(crate) async fn tell(self: Arc<Self>, which: Hook, moment: Moment) {
+        let _turn = self.hooks.lock().await;
+        if let Some(hook) = self.mounted.blueprint.hook(which).filter(|_| self.has_begun()) {
+            // What goes wrong there is logged and counted.
+            let _ = self.run_hook(which, hook, Payload::empty(), moment).await;
+        }
+    }
+
     /// Runs a hook to its end.
     ///
     /// # Errors
     /// What its peer is to be told of its failure, if anything.
     pub(crate) async fn run_hook(
         &self,
-        name: &'static str,
+        which: Hook,
         hook: Erased,
         payload: Payload,
-        reason: Option<DisconnectReason>,
+        moment: Moment,
     ) -> Result<(), Option<String>> {
+        let name = which.name();
         let id = EventId { producer: self.peer_producer, number: 0 };
         let event = Event::new(id, EventName::from_static(name), payload);
-        let mut envelope = self.envelope(event);
-        if let Some(reason) = reason {
-            envelope = envelope.with_reason(reason);
-        }
+        let envelope = self.envelope(event).with_moment(moment);
         // What a refusal holds is the application's, too.
         let call = async move {
             hook(envelope).await.map(|_| ()).map_err(|refusal| {

@@ -153,6 +153,6 @@ impl Lane {
         let place = state.jobs.iter().position(is_later).unwrap_or(state.jobs.len());
         state.jobs.insert(place, job);
         drop(state);
-        self.socket.session().resume();
+        self.socket.session().call_driver();
     }
 }

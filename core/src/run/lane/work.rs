@@ -199,7 +199,7 @@ impl Lane {
             .keep(|| tokio::spawn(in_turn(Arc::clone(self).look_after_parked())).abort_handle());
         if self.hears(&name) || self.awaits(&name) {
             // The listener came between two looks; nobody will tell the keeper again.
-            self.socket.session().resume();
+            self.socket.session().call_driver();
         }
     }
 
@@ -217,7 +217,7 @@ impl Lane {
             let _ = tokio::time::timeout_at(next, changed).await;
             let mut looked = pin!(self.looked.notified());
             looked.as_mut().enable();
-            self.socket.session().resume();
+            self.socket.session().call_driver();
             looked.await;
         }
     }

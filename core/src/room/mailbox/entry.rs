@@ -1,0 +1,131 @@
+//! One counted packet on its way through a mailbox.
+
+use crate::protocol::{Codec, Credit, Encoded, EventRef, Gap, LossReason, NamespaceNumber, Packet};
+use std::collections::VecDeque;
+
+/// What a counted packet weighs in the windows of both directions.
+#[derive(Debug)]
+pub(super) enum Weight {
+    /// Spends the peer's window. One that yields makes way for newer ones of its kind.
+    Event { event_bytes: u32, namespace: NamespaceNumber, wants_ack: bool, yields: bool },
+    /// Stands for events that were removed before they were written.
+    Gap { count: u32, reason: LossReason },
+    /// Holds its event's slot in this side's own window until it is confirmed.
+    Answer { event_bytes: u32 },
+    /// Neither.
+    Control,
+    /// Events that were written, and whose bodies are gone.
+    Trimmed(Box<Trimmed>),
+}
+
+/// One counted packet, or a run of those of which only the numbers are left.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) encoded: Encoded,
+    pub(super) weight: Weight,
+}
+
+/// Consecutive events that were written, are not confirmed, and cannot be replayed.
+#[derive(Debug)]
+pub(super) struct Trimmed {
+    pub(super) events: VecDeque<TrimmedEvent>,
+    pub(super) reason: LossReason,
+    /// A link was told to skip them: its end does not have them, and never will.
+    pub(super) is_lost: bool,
+}
+
+/// What is left of an event without its body.
+#[derive(Debug)]
+pub(super) struct TrimmedEvent {
+    pub(super) event: EventRef,
+    pub(super) bytes: u32,
+    pub(super) wants_ack: bool,
+}
+
+impl Entry {
+    pub(super) fn gap(count: u32, reason: LossReason, codec: &dyn Codec) -> Self {
+        let packet = Packet::Gap(Gap { count: count.into(), reason });
+        Self { encoded: codec.encode(&packet), weight: Weight::Gap { count, reason } }
+    }
+
+    pub(super) fn trimmed(run: Trimmed) -> Self {
+        Self { encoded: Encoded::from(Vec::new()), weight: Weight::Trimmed(Box::new(run)) }
+    }
+
+    /// Neither the peer's window bounds it nor, as an answer, this side's own.
+    pub(super) fn is_unbounded(&self) -> bool {
+        matches!(self.weight, Weight::Control)
+    }
+
+    pub(super) fn is_event(&self) -> bool {
+        matches!(self.weight, Weight::Event { .. })
+    }
+
+    pub(super) fn is_event_of(&self, namespace: NamespaceNumber) -> bool {
+        matches!(self.weight, Weight::Event { namespace: own, .. } if own == namespace)
+    }
+
+    /// How many numbers it stands for.
+    pub(super) fn numbers(&self) -> u64 {
+        self.as_trimmed().map_or(1, |run| run.events.len() as u64)
+    }
+
+    pub(super) fn as_trimmed(&self) -> Option<&Trimmed> {
+        match &self.weight {
+            Weight::Trimmed(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    pub(super) fn as_gap(&self) -> Option<(u32, LossReason)> {
+        match self.weight {
+            Weight::Gap { count, reason } => Some((count, reason)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_gap_of(&self, reason: LossReason) -> bool {
+        self.as_gap().is_some_and(|(_, own)| own == reason)
+    }
+
+    /// So many more were removed.
+    pub(super) fn grow(&mut self, more: u32, codec: &dyn Codec) {
+        if let Some((count, reason)) = self.as_gap() {
+            *self = Self::gap(count.saturating_add(more), reason, codec);
+        }
+    }
+
+    /// What it holds of this side's own window.
+    pub(super) fn held(&self) -> Credit {
+        match self.weight {
+            Weight::Answer { event_bytes } => Credit::one(event_bytes as usize),
+            _ => Credit::default(),
+        }
+    }
+}
+
+impl Trimmed {
+    pub(super) fn new(event: TrimmedEvent, reason: LossReason) -> Self {
+        Self { events: VecDeque::from([event]), reason, is_lost: false }
+    }
+}
+
+impl TrimmedEvent {
+    /// What stays of an event; nothing if it is none.
+    pub(super) fn of(entry: &Entry, codec: &dyn Codec) -> Option<Self> {
+        let Weight::Event { event_bytes, wants_ack, .. } = entry.weight else { return None };
+        // This side has encoded it, so it is an event.
+        let event = match decode(&entry.encoded, codec) {
+            Some(Packet::Event(packet)) => packet.event,
+            _ => EventRef { producer: None, number: 0 },
+        };
+        Some(Self { event, bytes: event_bytes, wants_ack })
+    }
+}
+
+/// Reads what this side has written.
+pub(crate) fn decode(encoded: &Encoded, codec: &dyn Codec) -> Option<Packet> {
+    let mut decoder = codec.decoder();
+    let packets = encoded.frames().iter().map(|frame| decoder.decode(frame.clone()));
+    packets.last().and_then(Result::ok).flatten()
+}

@@ -1,0 +1,240 @@
+//! The log: what was written and is not confirmed yet, oldest first. It is replayed on a new link.
+
+use super::batch::Batch;
+use super::entry::{Entry, Trimmed, TrimmedEvent, Weight};
+use crate::protocol::{
+    Codec, Credit, EventRef, LossReason, NamespaceNumber, Outbound, Packet, Skip,
+};
+use std::collections::VecDeque;
+
+/// Written entries. Their numbers are consecutive, and the first one's is the next to be confirmed.
+#[derive(Default)]
+pub(super) struct Log {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    events: u64,
+    /// So many of the last entries the current link has not been given yet.
+    unreplayed: usize,
+    /// So many of the first entries are no events that could be trimmed.
+    untrimmable: usize,
+}
+
+/// What a position has confirmed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Confirmed {
+    /// What answers among it held of this side's window.
+    pub(super) freed: Credit,
+    /// Events that the peer has.
+    pub(super) events: u64,
+    /// Packets among it that no window bounds, and their bytes.
+    pub(super) unbounded: usize,
+    pub(super) unbounded_bytes: usize,
+}
+
+/// An event that its receiver will not get, and that this side no longer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Which event, in the words of this side.
+    pub event: EventRef,
+    /// Whether its answer is waited for.
+    pub wants_ack: bool,
+    /// Why.
+    pub reason: LossReason,
+}
+
+impl Log {
+    pub(super) fn push(&mut self, entry: Entry) {
+        debug_assert_eq!(self.unreplayed, 0, "what is to be replayed comes first");
+        self.bytes += entry.encoded.len();
+        self.events += u64::from(entry.is_event());
+        self.entries.push_back(entry);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Events whose fate is open, those among them of which only the number is left too.
+    pub(super) fn open_events(&self) -> u64 {
+        let trimmed = self.entries.iter().filter_map(Entry::as_trimmed);
+        let open = trimmed.filter(|run| !run.is_lost).map(|run| run.events.len() as u64);
+        self.events + open.sum::<u64>()
+    }
+
+    /// The peer has the oldest `count` packets.
+    pub(super) fn confirm(&mut self, mut count: u64) -> Confirmed {
+        let mut confirmed = Confirmed::default();
+        while count > 0 {
+            let Some(first) = self.entries.front_mut() else { break };
+            if let Weight::Trimmed(run) = &mut first.weight {
+                let part = run.events.len().min(count as usize);
+                run.events.drain(..part);
+                count -= part as u64;
+                // Of those that were skipped the receiver has only the number.
+                confirmed.events += if run.is_lost { 0 } else { part as u64 };
+                if !run.events.is_empty() {
+                    break;
+                }
+            } else {
+                count -= 1;
+            }
+            if let Some(entry) = self.entries.pop_front() {
+                self.let_go(&entry, &mut confirmed);
+            }
+        }
+        confirmed
+    }
+
+    fn let_go(&mut self, entry: &Entry, confirmed: &mut Confirmed) {
+        let bytes = entry.encoded.len();
+        self.bytes -= bytes;
+        self.unreplayed = self.unreplayed.min(self.entries.len());
+        self.untrimmable = self.untrimmable.saturating_sub(1);
+        match entry.weight {
+            Weight::Event { .. } => {
+                self.events -= 1;
+                confirmed.events += 1;
+            }
+            Weight::Answer { event_bytes } => {
+                confirmed.freed = confirmed.freed.plus(Credit::one(event_bytes as usize));
+            }
+            Weight::Control => {
+                confirmed.unbounded += 1;
+                confirmed.unbounded_bytes += bytes;
+            }
+            Weight::Gap { .. } | Weight::Trimmed(_) => {}
+        }
+    }
+
+    /// A new link has none of it.
+    pub(super) fn begin_replay(&mut self) {
+        self.unreplayed = self.entries.len();
+    }
+
+    pub(super) fn has_replay(&self) -> bool {
+        self.unreplayed > 0
+    }
+
+    /// Writes what the current link has not been given yet, until the batch is full. Says how many
+    /// entries, and adds to `lost` what is skipped for the first time.
+    pub(super) fn replay(
+        &mut self,
+        outbound: &mut Outbound,
+        batch: &mut Batch<'_>,
+        lost: &mut Vec<Skipped>,
+    ) -> u64 {
+        let mut replayed = 0;
+        while self.unreplayed > 0 && !batch.is_full() {
+            let place = self.entries.len() - self.unreplayed;
+            let entry = &mut self.entries[place];
+            if let Weight::Trimmed(run) = &mut entry.weight {
+                let count = run.events.len() as u64;
+                let from = outbound.replay(count);
+                batch.packet(&Packet::Skip(run.skip(from)));
+                lost.extend(run.lose());
+            } else {
+                outbound.replay(1);
+                batch.extend(&entry.encoded);
+                replayed += 1;
+            }
+            self.unreplayed -= 1;
+        }
+        replayed
+    }
+
+    /// The first and the last number of which there is no replay, and why, if there are any.
+    pub(super) fn trimmed(&self, first: u64) -> Option<(u64, u64, LossReason)> {
+        let mut number = first;
+        let mut trimmed: Option<(u64, u64, LossReason)> = None;
+        for entry in &self.entries {
+            let numbers = entry.numbers();
+            if let Some(run) = entry.as_trimmed() {
+                let last = number + numbers - 1;
+                let (from, reason) =
+                    trimmed.map_or((number, run.reason), |(from, _, why)| (from, why));
+                trimmed = Some((from, last, reason));
+            }
+            number += numbers;
+        }
+        trimmed
+    }
+
+    /// Forgets the body of the oldest event; says how many bytes that were.
+    pub(super) fn trim_oldest(&mut self, reason: LossReason, codec: &dyn Codec) -> Option<usize> {
+        let is_event = |entry: &Entry| entry.is_event();
+        let place = self.entries.iter().skip(self.untrimmable).position(is_event);
+        self.untrimmable = place.map_or(self.entries.len(), |place| self.untrimmable + place);
+        let bytes = self.entries.get(self.untrimmable)?.encoded.len();
+        self.trim(self.untrimmable, reason, codec);
+        Some(bytes)
+    }
+
+    /// Forgets the bodies of all events of a namespace.
+    pub(super) fn trim_namespace(
+        &mut self,
+        namespace: NamespaceNumber,
+        reason: LossReason,
+        codec: &dyn Codec,
+    ) {
+        let mut place = 0;
+        while place < self.entries.len() {
+            let before = self.entries.len();
+            if self.entries[place].is_event_of(namespace) {
+                self.trim(place, reason, codec);
+            }
+            // One that joined the run before it has left its place to the next.
+            place += usize::from(self.entries.len() == before);
+        }
+    }
+
+    fn trim(&mut self, place: usize, reason: LossReason, codec: &dyn Codec) {
+        let entry = &mut self.entries[place];
+        let Some(trimmed) = TrimmedEvent::of(entry, codec) else { return };
+        self.bytes -= entry.encoded.len();
+        self.events -= 1;
+        let first_unreplayed = self.entries.len() - self.unreplayed;
+        // A run that the link was told to skip does not grow.
+        let joins = place > 0 && place != first_unreplayed;
+        let before = joins.then(|| &mut self.entries[place - 1].weight);
+        match before {
+            Some(Weight::Trimmed(run)) if run.reason == reason && !run.is_lost => {
+                run.events.push_back(trimmed);
+                self.entries.remove(place);
+                self.unreplayed -= usize::from(place >= first_unreplayed);
+                self.untrimmable = self.untrimmable.min(place);
+            }
+            _ => self.entries[place] = Entry::trimmed(Trimmed::new(trimmed, reason)),
+        }
+    }
+
+    /// Everything that an application may have to be told of, as the session ends.
+    pub(super) fn into_entries(self) -> VecDeque<Entry> {
+        self.entries
+    }
+}
+
+impl Trimmed {
+    /// What a link is told instead of the packets of this run.
+    fn skip(&self, from: u64) -> Skip {
+        let credits = self.events.iter().map(|event| Credit::one(event.bytes as usize));
+        let events = credits.fold(Credit::default(), Credit::plus);
+        let to = from + self.events.len() as u64 - 1;
+        Skip { from, to, events, reason: self.reason }
+    }
+
+    /// Its events are lost from now on; says which, the first time.
+    fn lose(&mut self) -> impl Iterator<Item = Skipped> {
+        let is_new = !std::mem::replace(&mut self.is_lost, true);
+        let reason = self.reason;
+        let lost = self.events.iter().filter(move |_| is_new);
+        lost.map(move |event| Skipped { event: event.event, wants_ack: event.wants_ack, reason })
+    }
+}

@@ -1,0 +1,294 @@
+//! How a link comes to a session, and how it goes.
+
+use super::{Driver, End};
+use crate::handler::Hook;
+use crate::protocol::{
+    Codec, DisconnectReason, Limits, LossReason, NamespaceNumber, Outcome, Packet, Payload,
+    ProducerId, ProtocolError, SessionId, Welcome,
+};
+use crate::room::Outlet;
+use crate::run::dock::{Arrival, Knock};
+use crate::run::handshake::goodbye;
+use crate::run::link::{Link, OpenLink, Reader, part};
+use crate::socket::Moment;
+use crate::transport::{Capabilities, Peer};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What a session begins with.
+pub(crate) struct Birth {
+    pub(crate) id: SessionId,
+    pub(crate) ours: Limits,
+    pub(crate) theirs: Limits,
+    pub(crate) peer_producer: ProducerId,
+    /// How long it outlives a link; zero when it does not.
+    pub(crate) resume_window: Duration,
+    pub(crate) codec: Arc<dyn Codec>,
+    pub(crate) peer: Peer,
+    pub(crate) capabilities: Capabilities,
+}
+
+/// The reading half of the current link, and what there is to know of it.
+pub(super) struct Current {
+    pub(super) reader: Reader,
+    /// The peer has heard this side's welcome: it has said something since.
+    is_heard: bool,
+    /// Counts the link of a server.
+    _open: Option<OpenLink>,
+}
+
+/// Why there is no link.
+pub(super) struct Detached {
+    pub(super) reason: DisconnectReason,
+    /// When the session ends for want of one. A client's is ended by who looks for one.
+    pub(super) until: Option<Duration>,
+}
+
+/// How the session of a client stands, for who looks for links.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// How many links it has had.
+    pub(crate) links: u64,
+    /// Why there is none now, if there is none.
+    pub(crate) detached: Option<DisconnectReason>,
+}
+
+/// What a session's namespaces say of a client that wants it back.
+pub(super) struct Admission {
+    knock: Box<Knock>,
+    /// Which of them refuse it, each with its words.
+    refused: Vec<(NamespaceNumber, Payload)>,
+    asked: usize,
+}
+
+impl Driver {
+    /// Client: who looks for links learns here when there is none.
+    pub(crate) fn standing(&mut self) -> watch::Receiver<Standing> {
+        let (sender, receiver) = watch::channel(Standing::default());
+        self.standing = Some(sender);
+        receiver
+    }
+
+    /// Server: the session's first link.
+    pub(crate) fn begin_on(&mut self, arrival: Arrival) -> Result<(), ProtocolError> {
+        if self.is_resumable() {
+            self.dock.open(arrival.hello.nonce);
+        }
+        let welcome = self.welcome(self.dock.token(), Outcome::New);
+        self.take(arrival.link, Some(welcome), 0, Some(arrival.open))
+    }
+
+    /// Client: the session's first link.
+    pub(crate) fn begin_with(&mut self, link: Link) -> Result<(), ProtocolError> {
+        self.take(link, None, 0, None)
+    }
+
+    /// Client: the session has a link again, on which the server has resumed it.
+    pub(super) fn resume_on(&mut self, link: Link, welcome: &Welcome) -> Result<(), ProtocolError> {
+        self.count_attach(welcome.outcome);
+        self.core.attach(link.peer.clone(), link.capabilities, welcome.outcome);
+        self.take(link, None, welcome.position, None)?;
+        self.sockets.tell(Hook::Attach, &Moment::Attach(welcome.outcome));
+        Ok(())
+    }
+
+    /// Server: a client wants the session back. Its namespaces are asked first, so that who has
+    /// nothing but a token puts nobody out.
+    pub(super) fn ask_whether_it_may(&mut self, knock: Box<Knock>) {
+        let shown = knock.arrival.attach.as_ref().map(|attach| attach.namespaces.clone());
+        let peer = knock.arrival.link.peer.clone();
+        let (asked, decisions) = self.sockets.authorize_again(shown.unwrap_or_default(), &peer);
+        self.admissions.spawn(async move {
+            let mut refused = Vec::new();
+            for decision in decisions {
+                refused.extend(decision.await);
+            }
+            Admission { knock, refused, asked }
+        });
+    }
+
+    /// Server: puts the client on its new link, unless it may not be there.
+    pub(super) fn admit(&mut self, admission: Admission) {
+        let Admission { knock, refused, asked } = admission;
+        let is_over = self.core.mailbox.closed().is_some();
+        let is_over = is_over || self.core.draining.load(Ordering::Acquire);
+        // Something else may have been attached while they were asked.
+        let is_known = self.dock.knows(&knock.arrival);
+        let codec = knock.arrival.link.codec.name();
+        let speaks_it = codec == self.core.mailbox.codec().name();
+        if is_over || !is_known || !speaks_it || (asked > 0 && refused.len() == asked) {
+            return knock.turn_away();
+        }
+        let Arrival { link, attach, open, .. } = knock.arrival;
+        let position = attach.as_ref().map_or(0, |attach| attach.position);
+        if let Err(error) = self.core.mailbox.check_attach(position) {
+            let close = goodbye(&DisconnectReason::Protocol(error));
+            self.core.counters.handshakes_failed.add(1);
+            let patience = self.config.close_timeout;
+            tokio::spawn(async move {
+                link.refuse(close, patience).await;
+                drop(open);
+            });
+            return;
+        }
+        self.fence();
+        self.sockets.refuse_joined(refused);
+        let missed = attach.as_ref().map_or(0, |attach| attach.trimmed);
+        let (token, theirs, ours) = match &attach {
+            Some(attach) => {
+                (self.dock.rotate(attach), self.outcome_there(position), self.outcome_here(missed))
+            }
+            // It has never heard of the session, so it begins again.
+            None => (self.dock.token(), Outcome::New, Outcome::New),
+        };
+        let welcome = self.welcome(token, theirs);
+        let (peer, capabilities) = (link.peer.clone(), link.capabilities);
+        let taken = self.take(link, Some(welcome), position, Some(open));
+        debug_assert!(taken.is_ok(), "it was checked");
+        self.core.attach(peer, capabilities, ours);
+        self.count_attach(ours);
+        if attach.is_some() {
+            self.sockets.tell(Hook::Attach, &Moment::Attach(ours));
+        }
+    }
+
+    /// Whatever is read on the link before is not heard any more.
+    fn fence(&mut self) {
+        if self.link.is_some() {
+            self.core.counters.takeovers.add(1);
+            self.detach(DisconnectReason::Replaced.into());
+        }
+    }
+
+    /// Client: gives its link up, to go on on another.
+    pub(super) fn leave_link(&mut self) {
+        if self.link.is_some() {
+            self.detach(End { reason: DisconnectReason::Replaced, said_goodbye: true });
+        }
+    }
+
+    /// Whether the session outlives its links.
+    pub(crate) fn is_resumable(&self) -> bool {
+        !self.resume_window.is_zero()
+    }
+
+    /// Whether the session goes on without this link.
+    pub(super) fn survives(&self, end: &End) -> bool {
+        use DisconnectReason::{HeartbeatTimeout, LinkLost, Slow};
+        let is_of_link = matches!(end.reason, LinkLost | HeartbeatTimeout | Slow);
+        is_of_link
+            && self.link.is_some()
+            && self.is_resumable()
+            && !self.core.draining.load(Ordering::Acquire)
+            && self.core.mailbox.closed().is_none()
+    }
+
+    /// Gives the link up; the session waits for another.
+    pub(super) fn detach(&mut self, end: End) {
+        let End { reason, said_goodbye } = end;
+        let Some(link) = self.link.take() else { return };
+        let parting = self.core.mailbox.detach();
+        if let (Some(close), Some(parting), false) = (goodbye(&reason), parting, said_goodbye) {
+            let (codec, patience) = (self.core.mailbox.codec().clone(), self.config.close_timeout);
+            tokio::spawn(part(link.reader, parting, close, codec, patience));
+        }
+        self.core.mailbox.set_position(self.inbound.position());
+        let now = self.began.elapsed();
+        if !said_goodbye {
+            self.count(&reason);
+        }
+        if reason == DisconnectReason::Slow {
+            let before = self.slow_at.replace(now);
+            if before.is_some_and(|before| now - before < self.config.slow_window) {
+                self.core.mailbox.lag();
+            }
+        }
+        self.core.counters.detaches.add(1);
+        self.sockets.tell(Hook::Detach, &Moment::Detach(reason.clone()));
+        let until = self.sockets.are_served().then(|| now + self.resume_window);
+        if let Some(standing) = &self.standing {
+            standing.send_modify(|standing| standing.detached = Some(reason.clone()));
+        }
+        tracing::debug!(session = %self.core.id, %reason, "detached");
+        self.detached = Some(Detached { reason, until });
+    }
+
+    /// The first packet on a link proves that the welcome on it was heard.
+    pub(super) fn hear_first_packet(&mut self) {
+        if let Some(link) = self.link.as_mut().filter(|link| !link.is_heard) {
+            link.is_heard = true;
+            self.dock.confirm();
+        }
+    }
+
+    fn take(
+        &mut self,
+        link: Link,
+        welcome: Option<Welcome>,
+        position: u64,
+        open: Option<OpenLink>,
+    ) -> Result<(), ProtocolError> {
+        let Link { mut reader, write, codec, capabilities, .. } = link;
+        reader.take_packets_of(codec.frame_bytes_max(self.core.event_bytes_max));
+        let mut outlet = Outlet::new(write).frame_bytes_max(capabilities.frame_bytes_max);
+        if let Some(welcome) = welcome {
+            outlet = outlet.first(codec.encode(&Packet::Welcome(welcome)));
+        }
+        self.core.mailbox.attach(outlet, position)?;
+        if self.detached.take().is_some() {
+            self.inbound.handle_attach(self.began.elapsed());
+        }
+        self.link = Some(Current { reader, is_heard: false, _open: open });
+        if let Some(standing) = &self.standing {
+            standing.send_modify(|standing| {
+                standing.links += 1;
+                standing.detached = None;
+            });
+        }
+        Ok(())
+    }
+
+    fn welcome(&self, token: bytes::Bytes, outcome: Outcome) -> Welcome {
+        let trimmed = self.core.mailbox.trimmed(0).map_or(0, |(_, to, _)| to);
+        Welcome {
+            session: self.core.id,
+            token,
+            producer: self.own_producer,
+            limits: self.ours,
+            resume_window: self.resume_window,
+            outcome,
+            position: self.inbound.position(),
+            trimmed,
+        }
+    }
+
+    /// What the peer, which has all packets up to `position`, will not get.
+    fn outcome_there(&self, position: u64) -> Outcome {
+        match self.core.mailbox.trimmed(position) {
+            Some((from, to, reason)) => Outcome::ResumedWithGap { from, to, reason },
+            None => Outcome::Resumed,
+        }
+    }
+
+    /// What this side will not get of a peer that has no replay of packet `trimmed`.
+    fn outcome_here(&self, trimmed: u64) -> Outcome {
+        let position = self.inbound.position();
+        if trimmed <= position {
+            return Outcome::Resumed;
+        }
+        let (from, to, reason) = (position + 1, trimmed, LossReason::Overflow);
+        Outcome::ResumedWithGap { from, to, reason }
+    }
+
+    fn count_attach(&self, outcome: Outcome) {
+        let counters = &self.core.counters;
+        counters.attaches.add(1);
+        match outcome {
+            Outcome::New => {}
+            Outcome::Resumed => counters.resumed.add(1),
+            Outcome::ResumedWithGap { .. } => counters.resumed_with_gap.add(1),
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What keeps a client's session alive: it looks for links, and for a new session when the old one
+//! cannot be had any more.
+
+use super::dialer::{Dialer, Fresh, Ticket, Welcomed};
+use super::dock::{Call, Dock};
+use super::driver::{Ended, Standing};
+use super::random;
+use super::session::{Move, Supervised};
+use crate::protocol::{Backoff, DecodeError, DisconnectReason, Outcome, ProtocolError};
+use crate::transport::{ConnectError, HandshakeError, Transport};
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// A link that lived this long was a good one: the next attempt begins with short delays.
+const GOOD_LINK: Duration = Duration::from_secs(5);
+
+/// Keeps one session after another until it is told to stop, or the peer said so.
+pub(super) async fn supervise(
+    dialer: Dialer,
+    session: Arc<Supervised>,
+    mut fresh: Fresh,
+    mut moves: mpsc::Receiver<Move>,
+) {
+    let _finish = Finish(Arc::clone(&session));
+    let mut backoff = Backoff::default();
+    loop {
+        let began = Instant::now();
+        let (ended, next) = keep(&dialer, fresh, &mut moves).await;
+        let Ended { reason, told_to_wait } = ended;
+        tracing::debug!(%reason, "session ended");
+        if began.elapsed() >= GOOD_LINK {
+            backoff.reset();
+        }
+        let stays_away = !dialer.reconnects || is_final(&reason) || session.is_closing();
+        session.lost(reason);
+        if stays_away {
+            break;
+        }
+        let redialed = match next {
+            Some(welcomed) => dialer.begin(welcomed).map_err(|error| dialer.failed(&error)).ok(),
+            None => None,
+        };
+        fresh = match redialed {
+            Some(fresh) => fresh,
+            // Boxed: for most of its life a client is connected.
+            None => match Box::pin(look(&dialer, &session, told_to_wait, &mut backoff)).await {
+                Ok(fresh) => fresh,
+                Err(Some(reason)) => break session.lost(reason),
+                Err(None) => break,
+            },
+        };
+        session.back(Arc::clone(fresh.driver.core()));
+    }
+}
+
+/// Looks for a new session until there is one. Fails when there will never be one, with the
+/// reason, or when the session is closed meanwhile.
+async fn look(
+    dialer: &Dialer,
+    session: &Supervised,
+    told_to_wait: Duration,
+    backoff: &mut Backoff,
+) -> Result<Fresh, Option<DisconnectReason>> {
+    let mut again = Box::pin(async {
+        sleep(told_to_wait).await;
+        redial(dialer, backoff).await
+    });
+    let mut closing = pin!(session.closing());
+    poll_fn(|cx| match closing.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(Err(None)),
+        Poll::Pending => again.as_mut().poll(cx).map_err(Some),
+    })
+    .await
+}
+
+/// Drives a session to its end, over as many links as it takes. With its end may come the link of
+/// the next, which a server has welcomed as new.
+async fn keep(
+    dialer: &Dialer,
+    fresh: Fresh,
+    moves: &mut mpsc::Receiver<Move>,
+) -> (Ended, Option<Welcomed>) {
+    let Fresh { driver, standing, ticket } = fresh;
+    let dock = Arc::clone(driver.dock());
+    dialer.counters.sessions.add(1);
+    let mut run = Box::pin(driver.run());
+    let keeper = Keeper { dialer, dock, standing, ticket, moves, backoff: Backoff::default() };
+    let mut keep = Some(Box::pin(keeper.keep()));
+    let mut next = None;
+    let ended = poll_fn(|cx| {
+        if let Some(Poll::Ready(welcomed)) = keep.as_mut().map(|keep| keep.as_mut().poll(cx)) {
+            (keep, next) = (None, welcomed);
+        }
+        run.as_mut().poll(cx)
+    });
+    let ended = ended.await;
+    dialer.counters.sessions.sub(1);
+    (ended, next)
+}
+
+/// Cares for the links of one session.
+struct Keeper<'a> {
+    dialer: &'a Dialer,
+    dock: Arc<Dock>,
+    standing: watch::Receiver<Standing>,
+    ticket: Option<Ticket>,
+    moves: &'a mut mpsc::Receiver<Move>,
+    backoff: Backoff,
+}
+
+/// What an attempt to get a session back came to.
+enum Attempt {
+    Resumed(Outcome),
+    /// The server knows nothing of it any more, and has begun another.
+    New(Box<Welcomed>),
+    /// It cannot be had any more.
+    Over(DisconnectReason),
+}
+
+impl Keeper<'_> {
+    /// Ready when the session has been told to end; with the link of the next, if there is one.
+    async fn keep(mut self) -> Option<Welcomed> {
+        if self.ticket.is_none() {
+            // It ends with its link, by itself.
+            return self.refuse_moves().await;
+        }
+        let mut attached = Instant::now();
+        loop {
+            let attempt = match self.next_task().await {
+                Task::Resume(lost) => {
+                    if attached.elapsed() >= GOOD_LINK {
+                        self.backoff.reset();
+                    }
+                    self.resume(lost).await
+                }
+                Task::Move(Move { transport, answer }) => {
+                    let (attempt, moved) = self.follow(transport).await;
+                    // Who asked may have lost interest.
+                    let _ = answer.send(moved);
+                    match attempt {
+                        Some(attempt) => attempt,
+                        None => continue,
+                    }
+                }
+            };
+            match attempt {
+                Attempt::Resumed(_) => attached = Instant::now(),
+                Attempt::New(welcomed) => {
+                    self.end(DisconnectReason::LinkLost);
+                    return Some(*welcomed);
+                }
+                Attempt::Over(reason) => {
+                    self.end(reason);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// A session that cannot be resumed cannot be moved.
+    async fn refuse_moves(self) -> Option<Welcomed> {
+        while let Some(Move { answer, .. }) = self.moves.recv().await {
+            let _ = answer.send(Err(ConnectError::NotResumable));
+        }
+        pending().await
+    }
+
+    /// What is to be done next.
+    async fn next_task(&mut self) -> Task {
+        let Self { standing, moves, .. } = self;
+        let mut lost = pin!(standing.wait_for(|standing| standing.detached.is_some()));
+        let lost = poll_fn(|cx| {
+            if let Poll::Ready(Some(asked)) = moves.poll_recv(cx) {
+                return Poll::Ready(Ok(Task::Move(asked)));
+            }
+            let lost = lost.as_mut().poll(cx);
+            lost.map(|lost| Err(lost.ok().and_then(|standing| standing.detached.clone())))
+        });
+        match lost.await {
+            Ok(task) => task,
+            Err(Some(reason)) => Task::Resume(reason),
+            // The driver has ended, and this with it.
+            Err(None) => pending().await,
+        }
+    }
+
+    /// Tries until there is a link again, or there can be none any more.
+    async fn resume(&mut self, lost: DisconnectReason) -> Attempt {
+        let lost_at = Instant::now();
+        let window = self.ticket.as_ref().map_or(Duration::ZERO, |ticket| ticket.window);
+        let until = lost_at + window;
+        loop {
+            let delay = self.backoff.next_delay(lost_at.elapsed(), random::bits() as u64);
+            sleep_until(until.min(Instant::now() + delay)).await;
+            if Instant::now() >= until {
+                return Attempt::Over(lost);
+            }
+            let transport = self.dialer.transport();
+            let error = match self.attempt(&*transport).await {
+                Ok(attempt) => return attempt,
+                Err(error) => error,
+            };
+            self.dialer.failed(&error);
+            if let Some(reason) = final_reason(&error) {
+                return Attempt::Over(reason);
+            }
+            // The server does not take what this side has to show, and never will.
+            if let ConnectError::Ended { reason: DisconnectReason::Accused(_) } = error {
+                return Attempt::Over(lost);
+            }
+        }
+    }
+
+    /// Goes over to another wire, which is where it comes back to from then on.
+    async fn follow(
+        &mut self,
+        transport: Arc<dyn Transport>,
+    ) -> (Option<Attempt>, Result<Outcome, ConnectError>) {
+        match self.attempt(&*transport).await {
+            Ok(attempt) => {
+                let moved = match &attempt {
+                    Attempt::Resumed(outcome) => Ok(*outcome),
+                    Attempt::New(_) => Ok(Outcome::New),
+                    Attempt::Over(reason) => Err(ConnectError::Ended { reason: reason.clone() }),
+                };
+                self.dialer.set_transport(transport);
+                (Some(attempt), moved)
+            }
+            Err(error) => (None, Err(error)),
+        }
+    }
+
+    async fn attempt(&mut self, transport: &dyn Transport) -> Result<Attempt, ConnectError> {
+        let Some(ticket) = &mut self.ticket else { return Err(ConnectError::NotResumable) };
+        let after = self.dialer.config.connect_timeout;
+        let (dock, mut standing) = (Arc::clone(&self.dock), self.standing.clone());
+        let leave = async || {
+            if dock.call(Call::Leave).is_ok() {
+                // The driver may have ended, and this with it.
+                let _ = standing.wait_for(|standing| standing.detached.is_some()).await;
+            }
+        };
+        let dialed = self.dialer.dial_again(transport, &self.dock, ticket, leave);
+        let dialed = timeout(after, dialed).await.unwrap_or(Err(ConnectError::Timeout { after }));
+        let welcomed = dialed?;
+        let outcome = welcomed.welcome.outcome;
+        if outcome == Outcome::New {
+            return Ok(Attempt::New(Box::new(welcomed)));
+        }
+        ticket.renew(&welcomed.welcome);
+        let links = self.standing.borrow().links;
+        let Welcomed { link, welcome, .. } = welcomed;
+        if self.dock.call(Call::Link(Box::new(link), Box::new(welcome))).is_ok() {
+            let _ = self.standing.wait_for(|standing| standing.links > links).await;
+        }
+        Ok(Attempt::Resumed(outcome))
+    }
+
+    fn end(&self, reason: DisconnectReason) {
+        // One that is over already needs no end.
+        let _ = self.dock.call(Call::End(reason));
+    }
+}
+
+/// What a keeper does next.
+enum Task {
+    Resume(DisconnectReason),
+    Move(Move),
+}
+
+/// Whoever waits for the end of the session is told, also when its task ends in a panic.
+struct Finish(Arc<Supervised>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// Whether a client does not come back by itself.
+fn is_final(reason: &DisconnectReason) -> bool {
+    matches!(
+        reason,
+        DisconnectReason::Closed
+            | DisconnectReason::ClosedByPeer
+            | DisconnectReason::DismissedByPeer(_)
+            | DisconnectReason::Replaced
+            | DisconnectReason::Refused
+            | DisconnectReason::Version
+            | DisconnectReason::Protocol(ProtocolError::Decode(DecodeError::Version { .. }))
+    )
+}
+
+/// Why a client that could not connect tries no more, if so.
+fn final_reason(error: &ConnectError) -> Option<DisconnectReason> {
+    match error {
+        ConnectError::Ended { reason } => is_final(reason).then(|| reason.clone()),
+        ConnectError::Handshake { source, .. } => {
+            is_for_good(source).then_some(DisconnectReason::Refused)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a server that refuses says that it always will: what HTTP calls an error of the client,
+/// but for those that are a matter of time (RFC 9110 §15.5).
+fn is_for_good(error: &HandshakeError) -> bool {
+    match error {
+        HandshakeError::Refused { status: 408 | 425 | 429, .. } => false,
+        HandshakeError::Refused { status, .. } => (400..500).contains(status),
+        _ => false,
+    }
+}
+
+/// Tries until it has a session again, or learns that it will never have one.
+async fn redial(dialer: &Dialer, backoff: &mut Backoff) -> Result<Fresh, DisconnectReason> {
+    let lost_at = Instant::now();
+    loop {
+        let random = random::bits() as u64;
+        sleep(backoff.next_delay(lost_at.elapsed(), random)).await;
+        let after = dialer.config.connect_timeout;
+        let dialed = timeout(after, dialer.dial_fresh()).await;
+        match dialed.unwrap_or(Err(ConnectError::Timeout { after })) {
+            Ok(fresh) => return Ok(fresh),
+            Err(error) => {
+                dialer.failed(&error);
+                if let Some(reason) = final_reason(&error) {
+                    return Err(reason);
+                }
+            }
+        }
+    }
+}
