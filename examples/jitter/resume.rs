@@ -12,14 +12,16 @@ pub(crate) fn mixes_wires(options: &Options) -> bool {
     options.wires.iter().any(is_plain) && !options.wires.iter().all(is_plain)
 }
 
-/// Lets a session that began on an encrypted wire go on on a plain one. In this engine there is
-/// nothing to be set: a session ends with its link.
-pub(crate) fn allow_plain(_config: &mut Config) {}
+/// Lets a session that began on an encrypted wire go on on a plain one.
+pub(crate) fn allow_plain(config: &mut Config) {
+    config.resume_on_plain = true;
+}
 
 /// What is printed about it.
-pub(crate) const ALLOWS_PLAIN: &str = "plain and encrypted wires: sessions resume on neither";
+pub(crate) const ALLOWS_PLAIN: &str =
+    "resume_on_plain is set: sessions go from encrypted wires to plain ones";
 
-/// How often a session went on on another link, as the server counted. In this engine none does.
-pub(crate) fn resumes(_server: &Stats) -> u64 {
-    0
+/// How often a session went on on another link, as the server counted.
+pub(crate) fn resumes(server: &Stats) -> u64 {
+    server.resumed + server.resumed_with_gap
 }
