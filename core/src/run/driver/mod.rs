@@ -231,7 +231,9 @@ impl Driver {
         if self.core.calls.load(Ordering::Acquire) {
             self.core.calls.store(false, Ordering::Release);
             self.sockets.resume();
-            ready!(self.answer_calls());
+            if let Poll::Ready(end) = self.answer_calls() {
+                return Poll::Ready(end);
+            }
         }
         while let Poll::Ready(Some(admission)) = self.admissions.poll_join_next(cx) {
             // One that panicked was an application's, and is turned away with its link.
