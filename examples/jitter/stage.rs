@@ -7,6 +7,7 @@ use emitwire::{BoxError, Config, Data, Endpoint, Namespace, Server, Socket};
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// Everyone is in it.
@@ -67,12 +68,18 @@ impl Stage {
     }
 }
 
+/// A handshake with nothing in its way takes no longer, however busy the machine.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
+
 /// The limits of both ends: the default ones, but for what the time scale is about.
 pub(crate) fn config(options: &Options) -> Config {
     let mut config = Config::default();
     config.heartbeat_interval = options.heartbeat_interval();
     config.liveness_timeout = options.heartbeat_timeout();
     config.close_timeout = config.close_timeout.mul_f64(options.scale);
+    // A cut may fall into a handshake, which no heartbeat watches over.
+    config.connect_timeout = options.heartbeat_timeout() + HANDSHAKE_MAX;
+    config.handshake_timeout = config.connect_timeout;
     if resume::mixes_wires(options) {
         resume::allow_plain(&mut config);
     }
