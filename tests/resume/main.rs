@@ -8,6 +8,7 @@ mod bounds;
 mod fates;
 mod hops;
 mod links;
+mod restart;
 mod stage;
 
 use emitwire::{

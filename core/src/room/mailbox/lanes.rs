@@ -144,8 +144,8 @@ impl Lanes {
     }
 
     /// Nothing of it was written, for a peer that knows nothing of it: events and gaps wait again,
-    /// in their order, and everything else is void.
-    pub(super) fn restart(&mut self, codec: &dyn Codec) {
+    /// in their order, and everything else is void. Says how many events were answered before.
+    pub(super) fn restart(&mut self, answered: &HashSet<EventRef>, codec: &dyn Codec) -> u64 {
         let waiting = std::mem::take(&mut self.events);
         let old = Self {
             log: std::mem::take(&mut self.log),
@@ -154,7 +154,13 @@ impl Lanes {
             ..std::mem::take(self)
         };
         (self.latest, self.receipts) = (old.latest, old.receipts);
+        let mut received = 0;
         for entry in old.log.into_entries().chain(waiting) {
+            if entry.is_event_among(answered, codec) {
+                self.receipts.tell(&entry, Fate::Received);
+                received += 1;
+                continue;
+            }
             let entry = match &entry.weight {
                 Weight::Event { .. } | Weight::Gap { .. } => entry,
                 Weight::Trimmed(run) => Entry::gap(run.events.len() as u32, run.reason, codec),
@@ -162,6 +168,7 @@ impl Lanes {
             };
             self.push_event(entry);
         }
+        received
     }
 
     /// See [`Log::trimmed`].

@@ -177,12 +177,14 @@ impl Mailbox {
     }
 
     /// The peer is a new process: both directions are counted anew. What the old one had not
-    /// confirmed waits again, but for answers to it and what was said of its namespaces.
-    pub fn restart(&self, window: Credit) {
+    /// confirmed waits again, but for what it has answered, for answers to it, and for what was said
+    /// of its namespaces.
+    pub fn restart(&self, window: Credit, answered: &HashSet<EventRef>) {
         let mut state = self.lock();
         self.epoch.fetch_add(1, Ordering::Relaxed);
         state.outbound = Outbound::new(window);
-        state.lanes.restart(&*self.codec);
+        let received = state.lanes.restart(answered, &*self.codec);
+        self.counters.received.add(received);
         state.freed = Credit::default();
         state.notices.position = (0, self.window);
     }

@@ -171,8 +171,8 @@ impl Driver {
         let (delay, timeout) = (self.config.position_delay, self.config.liveness_timeout);
         let now = self.began.elapsed();
         self.inbound = Inbound::new(self.ours, hello.limits, delay, timeout, now);
-        self.core.mailbox.restart(hello.limits.window);
-        self.answered.clear();
+        let answered = std::mem::take(&mut self.answered).into_iter().collect();
+        self.core.mailbox.restart(hello.limits.window, &answered);
         let asked: Vec<_> = attach.namespaces.iter().map(|(number, _)| *number).collect();
         self.sockets.restart(hello.producer, &asked);
     }
