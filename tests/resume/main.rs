@@ -6,6 +6,7 @@
 
 mod bounds;
 mod fates;
+mod flow;
 mod hops;
 mod links;
 mod restart;
