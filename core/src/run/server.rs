@@ -109,7 +109,7 @@ impl Server {
     pub fn with_config(config: Config) -> Self {
         let (config, counters) = (Arc::new(config), Arc::<Counters>::default());
         let producer = Arc::new(Producer::new(ProducerId(random::bits())));
-        let detached = Arc::new(Detached::new(config.detached_bytes_max));
+        let detached = Arc::new(Detached::new(config.detached_max, config.detached_bytes_max));
         let mounts = (Arc::clone(&config), Arc::clone(&counters), Arc::clone(&producer));
         Self(Arc::new(Shared {
             config,

@@ -404,7 +404,7 @@ impl Driver {
         match end {
             WireEnd::Closed => End { reason, said_goodbye: true },
             WireEnd::Cut(reason) => reason.into(),
-            WireEnd::Slow => DisconnectReason::Slow.into(),
+            WireEnd::Slow => self.core.mailbox.closed().unwrap_or(DisconnectReason::Slow).into(),
             WireEnd::Broken(error) => {
                 tracing::debug!(%error, "writing failed");
                 End { reason: DisconnectReason::LinkLost, said_goodbye: true }
