@@ -35,9 +35,9 @@ pub struct Config {
     /// Sessions of a server without a link at the same time. With one more, the one that has been
     /// without for longest ends. Default 100,000.
     pub detached_max: usize,
-    /// Bytes that all sessions without a link keep together, for when they have one again; what many
-    /// of them share counts once. Beyond it those that have been without for longest let go of
-    /// their events, which are reported as gaps. Default 256 MiB.
+    /// Bytes that all sessions without a link keep together, for when they have one again; what
+    /// many of them share counts once. Beyond it those that have been without for longest let go
+    /// of their events, which are reported as gaps. Default 256 MiB.
     pub detached_bytes_max: usize,
     /// Hooks of links that came and went that wait for those before them, in a session. Default 64.
     pub link_hooks_max: usize,
