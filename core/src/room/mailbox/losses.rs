@@ -96,8 +96,8 @@ impl Mailbox {
     }
 
     /// The peer is a new process: both directions are counted anew. What the old one had not
-    /// confirmed waits again, but for what it has answered, for answers to it, and for what was said
-    /// of its namespaces.
+    /// confirmed waits again, but for what it has answered, for answers to it, and for what was
+    /// said of its namespaces.
     pub fn restart(&self, window: Credit, answered: &HashSet<EventRef>) {
         let mut state = self.lock();
         self.epoch.fetch_add(1, Ordering::Relaxed);

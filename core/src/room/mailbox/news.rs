@@ -96,8 +96,8 @@ impl Mailbox {
         state.wake_driver();
     }
 
-    /// Its peer was too slow again and again: what is said to its rooms makes way for newer until it
-    /// has caught up.
+    /// Its peer was too slow again and again: what is said to its rooms makes way for newer until
+    /// it has caught up.
     pub fn lag(&self) {
         self.lock().is_lagging = true;
     }
