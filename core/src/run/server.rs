@@ -10,7 +10,7 @@ use crate::room::{Adapter, Counters, LocalAdapter, Stats};
 use crate::socket::{Broadcast, Producer, SessionCore, Socket};
 use crate::transport::{BindError, Connection, HandshakeError, Incoming, Listener, Transport};
 use async_trait::async_trait;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -60,7 +60,8 @@ struct Shared {
     counters: Arc<Counters>,
     producer: Arc<Producer>,
     mounts: Arc<Mounts>,
-    sessions: Mutex<HashMap<u64, Arc<SessionCore>>>,
+    /// By their age, in which they are told of a drain.
+    sessions: Mutex<BTreeMap<u64, Arc<SessionCore>>>,
     next_session: AtomicU64,
     listeners: Mutex<Vec<Listening>>,
     draining: AtomicBool,
