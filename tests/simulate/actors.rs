@@ -55,7 +55,9 @@ impl Guest {
                     return;
                 }
                 Err(error) => {
-                    world.trouble(self.number, &format!("cannot connect: {error}"));
+                    // The door's name is no part of the history: another life has another.
+                    let words = error.to_string().replace(self.cables.door(), "server");
+                    world.trouble(self.number, &format!("cannot connect: {words}"));
                     tokio::time::sleep(4 * LOOK).await;
                 }
             }
@@ -96,7 +98,7 @@ pub(crate) async fn chatter(world: Arc<World>, number: usize) {
     let (mut left, mut others) = (world.plan.up_each, JoinSet::new());
     while left > 0 {
         tokio::time::sleep(chance.millis(20, 2_000)).await;
-        for _ in 0..chance.between(1, 6) {
+        for _ in 0..chance.between(1, 12) {
             let Some(socket) = guest.socket(guest.paths[chance.below(guest.paths.len())]) else {
                 continue;
             };

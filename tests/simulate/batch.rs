@@ -25,12 +25,14 @@ const LINES: usize = 60;
 /// Lines of the one event or socket that it is about.
 const LINES_OF_IT: usize = 30;
 
-/// Runs `EMITWIRE_SEEDS` seeds from `EMITWIRE_SEED` on.
+/// Runs `EMITWIRE_SEEDS` seeds from `EMITWIRE_SEED` on. With `EMITWIRE_TRACE` it prints all that
+/// happens in them.
 ///
 /// # Panics
 /// When one of them breaks a law, or all of them together never met something that they should.
 pub(crate) fn run() {
     let (from, seeds) = (number("EMITWIRE_SEED", 1), number("EMITWIRE_SEEDS", SEEDS));
+    let shows_all = env::var_os("EMITWIRE_TRACE").is_some();
     let next = AtomicU64::new(0);
     let (failed, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let (coverage, failures) = (Mutex::new(Coverage::default()), Mutex::new(Vec::new()));
@@ -47,7 +49,13 @@ pub(crate) fn run() {
                     let count = done.fetch_add(1, Ordering::Relaxed) + 1;
                     let (seed, seconds) = (outcome.seed, began.elapsed().as_secs_f64());
                     let how = if outcome.breaches.is_empty() { "ok" } else { "FAILED" };
-                    println!("seed {seed} {how}, {count}/{seeds}, {seconds:.1} s");
+                    let hash = outcome.hash;
+                    println!(
+                        "seed {seed} {how}, {count}/{seeds}, {seconds:.1} s, trace {hash:016x}"
+                    );
+                    if shows_all {
+                        println!("{}", trace::tail(&outcome.history, usize::MAX));
+                    }
                     coverage.lock().unwrap().add(&outcome.coverage);
                     if !outcome.breaches.is_empty() {
                         failed.store(true, Ordering::Relaxed);

@@ -22,7 +22,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(chance: &mut Chance) -> Self {
-        let is_tiny = chance.percent(35);
+        let is_tiny = chance.percent(50);
         let slow_policy = chance.weighted(&[
             (2, SlowPolicy::Detach),
             (2, SlowPolicy::DropOldest),
@@ -40,8 +40,8 @@ impl Plan {
         });
         Self {
             clients: chance.between(8, 10) as usize,
-            up_each: chance.between(28, 36) as usize,
-            down: chance.between(120, 160) as usize,
+            up_each: chance.between(60, 80) as usize,
+            down: chance.between(250, 350) as usize,
             troubles_each: chance.between(3, 5) as usize,
             is_tiny,
             slow_policy,
