@@ -143,6 +143,30 @@ pub(crate) async fn announce(world: Arc<World>, number: u64, times: usize) {
     while others.join_next().await.is_some() {}
 }
 
+/// Everybody has something to say once more, more than fits into a narrow window.
+pub(crate) async fn last_words(world: &Arc<World>) {
+    let mut all = JoinSet::new();
+    for guest in &world.guests {
+        for path in guest.paths {
+            let Some(here) = guest.socket(path) else { continue };
+            let there = world.server.socket(path, here.id());
+            let ends = [(guest.side(), Some(here)), (Side::Server, there)];
+            for (from, socket) in ends.into_iter().filter_map(|(side, it)| Some((side, it?))) {
+                for number in 0..LAST_WORDS {
+                    let (recorder, socket) = (Arc::clone(&world.recorder), socket.clone());
+                    let manner = Manner::plain((number % 2 == 0).then_some(LAST_ACK_BY));
+                    all.spawn(async move { speech::say(&recorder, from, &socket, manner).await });
+                }
+            }
+        }
+    }
+    while all.join_next().await.is_some() {}
+}
+
+const LAST_WORDS: u32 = 16;
+
+const LAST_ACK_BY: Duration = Duration::from_secs(4);
+
 async fn announce_to_many(world: &World, path: &str, mut chance: Chance) {
     let mut room = || speech::room(chance.below(ROOMS.into()) as u8);
     let (one, other) = (room(), room());

@@ -18,11 +18,13 @@ const WANTED: &[(&str, Landed)] = &[
     ("stalled reader", Landed::Yes),
     ("close", Landed::Yes),
     ("dismissal", Landed::Yes),
+    ("world without an end", Landed::Yes),
     ("broadcast", Landed::Yes),
     ("reply", Landed::Yes),
     ("refusal", Landed::Yes),
     ("ack too late", Landed::Yes),
     ("ack of a closed socket", Landed::Yes),
+    ("ack of a lost event", Landed::Yes),
     ("event not accepted", Landed::Yes),
     ("parked and heard", Landed::Yes),
     ("parked and never heard", Landed::Yes),
@@ -90,7 +92,7 @@ impl Coverage {
     /// What a history and its totals show.
     pub(crate) fn read(&mut self, history: &[Entry]) {
         let mut kinds = BTreeMap::new();
-        let mut started = BTreeSet::new();
+        let (mut started, mut ends) = (BTreeSet::new(), 0);
         for Entry { what, .. } in history {
             match what {
                 What::Offered { event, kind, .. } => drop(kinds.insert(*event, *kind)),
@@ -98,6 +100,8 @@ impl Coverage {
                 What::Started { event, .. } => drop(started.insert(*event)),
                 What::Declined { .. } => self.count("event not accepted", 1),
                 What::Answered { answer, .. } => self.read_answer(answer),
+                What::Ended { .. } => ends += 1,
+                What::AtRest => self.count("world without an end", u64::from(ends == 0)),
                 What::Fated { .. } => self.count("fate told", 1),
                 What::Counted { side, totals } => self.read_totals(*side, totals),
                 _ => {}
@@ -118,7 +122,8 @@ impl Coverage {
             Answer::Timeout => "ack too late",
             Answer::Closed => "ack of a closed socket",
             Answer::NotAccepted => "event not accepted",
-            Answer::Lost | Answer::Unreadable => return,
+            Answer::Lost => "ack of a lost event",
+            Answer::Unreadable => return,
         };
         self.count(what, 1);
     }

@@ -183,7 +183,9 @@ pub(crate) enum What {
     Fated { event: Number, socket: Label, fate: Fate },
     /// More waits somewhere than may.
     Overfull { side: Side, words: String },
-    /// All trouble is over, and nothing moves any more.
+    /// All trouble is over, and what is said from now on is not held up by anything.
+    Calm,
+    /// Nothing moves any more.
     AtRest,
     /// It did not come to that.
     Restless { words: String },

@@ -13,6 +13,8 @@ pub(crate) struct Plan {
     /// Times that the server says something, to one or to many.
     pub(crate) down: usize,
     pub(crate) troubles_each: usize,
+    /// Whether there is only such trouble as every session outlives.
+    pub(crate) is_mild: bool,
     /// Whether bounds are so narrow that things overflow.
     pub(crate) is_tiny: bool,
     pub(crate) slow_policy: SlowPolicy,
@@ -43,6 +45,7 @@ impl Plan {
             up_each: chance.between(60, 80) as usize,
             down: chance.between(250, 350) as usize,
             troubles_each: chance.between(3, 5) as usize,
+            is_mild: chance.percent(20),
             is_tiny,
             slow_policy,
             server,

@@ -37,6 +37,12 @@ pub(crate) struct Manner {
 }
 
 impl Manner {
+    /// Something small that nothing holds up.
+    pub(crate) fn plain(ack_by: Option<Duration>) -> Self {
+        let (kind, patience, room, is_to_be_passed_on, bytes) = (Kind::Say, None, 0, false, 1);
+        Self { kind, ack_by, patience, room, is_to_be_passed_on, bytes }
+    }
+
     /// Of a client or, when it goes `down`, of the server.
     pub(crate) fn new(chance: &mut Chance, down: bool) -> Self {
         let rooms = if down { 0 } else { 8 };

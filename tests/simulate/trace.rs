@@ -66,6 +66,9 @@ impl fmt::Display for What {
                 write!(f, "{event} at #{socket} has come to a bad end: {fate:?}")
             }
             Self::Overfull { side, words } => write!(f, "{side} keeps too much: {words}"),
+            Self::Calm => {
+                f.write_str("all trouble is over, and everybody says something once more")
+            }
             Self::AtRest => f.write_str("nothing moves any more"),
             Self::Restless { words } => write!(f, "there is no rest: {words}"),
             Self::Over { tasks } => write!(f, "all have gone, {tasks} tasks are left"),

@@ -36,13 +36,23 @@ const TROUBLES: [(u64, Trouble); 11] = [
     (8, Trouble::Hop),
 ];
 
+/// What every session outlives, unless it is one of a slow member.
+const MILD: [(u64, Trouble); 5] = [
+    (4, Trouble::ShortCut),
+    (2, Trouble::Weather),
+    (2, Trouble::Slow),
+    (2, Trouble::Stall),
+    (1, Trouble::Hop),
+];
+
 /// One client has trouble, again and again.
 pub(crate) async fn maker(world: Arc<World>, number: usize) {
     let mut chance = world.chance(300 + number as u64);
     for _ in 0..world.plan.troubles_each {
         tokio::time::sleep(chance.millis(500, 4_000)).await;
-        let trouble = chance.weighted(&TROUBLES);
-        let lasts = chance.millis(100, 2_500);
+        let is_mild = world.plan.is_mild;
+        let trouble = chance.weighted(if is_mild { &MILD[..] } else { &TROUBLES });
+        let lasts = chance.millis(100, if is_mild { 1_200 } else { 2_500 });
         match trouble {
             Trouble::Close => {
                 world.trouble(number, "closes, and comes anew");

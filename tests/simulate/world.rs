@@ -102,10 +102,13 @@ impl World {
     }
 
     fn words(&self) -> String {
-        let Plan { clients, is_tiny, slow_policy, server, .. } = &self.plan;
+        let Plan { clients, is_tiny, is_mild, slow_policy, server, .. } = &self.plan;
         let bounds = if *is_tiny { "narrow" } else { "usual" };
-        let window = server.window_events;
-        format!("{clients} clients, {bounds} bounds, {slow_policy:?}, a window of {window} events")
+        let (window, trouble) = (server.window_events, if *is_mild { "mild" } else { "much" });
+        format!(
+            "{clients} clients, {bounds} bounds, {slow_policy:?}, a window of {window} events, \
+             {trouble} trouble"
+        )
     }
 
     async fn act(self: Arc<Self>) {
@@ -129,9 +132,9 @@ impl World {
             acted.unwrap();
         }
         self.guests.iter().for_each(|guest| guest.cables.mend());
-        match self.rest().await {
-            Ok(()) => self.recorder.note(What::AtRest),
-            Err(words) => self.recorder.note(What::Restless { words }),
+        if self.rest(What::Calm).await {
+            actors::last_words(&self).await;
+            self.rest(What::AtRest).await;
         }
         for guest in &self.guests {
             guest.depart().await;
@@ -151,8 +154,8 @@ impl World {
         }
     }
 
-    /// Waits until nothing moves any more.
-    async fn rest(&self) -> Result<(), String> {
+    /// Waits until nothing moves any more, and notes that; says whether it came to that.
+    async fn rest(&self, note: What) -> bool {
         let by = tokio::time::Instant::now() + REST_BY;
         let (mut since, mut before) = (tokio::time::Instant::now(), None);
         loop {
@@ -162,10 +165,13 @@ impl World {
                 (since, before) = (tokio::time::Instant::now(), now);
             }
             if restless.is_none() && since.elapsed() >= REST {
-                return Ok(());
+                self.recorder.note(note);
+                return true;
             }
             if tokio::time::Instant::now() >= by {
-                return Err(restless.unwrap_or_else(|| "something happens again and again".into()));
+                let words = restless.unwrap_or_else(|| "something happens all the time".into());
+                self.recorder.note(What::Restless { words });
+                return false;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

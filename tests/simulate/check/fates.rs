@@ -130,3 +130,22 @@ pub(super) fn living_sockets_miss_nothing(view: &View<'_>) -> Vec<Breach> {
     });
     missing.map(|(of, _)| breach("accepted, and never handled", Some(of))).collect()
 }
+
+/// In a world in which no socket ends, both sides know exactly the same.
+pub(super) fn without_an_end_nothing_is_lost(view: &View<'_>) -> Vec<Breach> {
+    let (true, true) = (view.came_to_rest, view.ended.is_empty()) else { return Vec::new() };
+    let Some((server, clients)) = view.sides() else { return Vec::new() };
+    let mut breaches = Vec::new();
+    for (way, from, to) in [("up", clients, server), ("down", server, clients)] {
+        let removed = from.overflowed + from.superseded;
+        let counts = [
+            ("lost or in doubt", from.lost + from.in_doubt, 0),
+            ("arrived", to.events_in + removed, from.events_out),
+            ("reported missing", to.missed, removed + from.broadcast_dropped),
+        ];
+        for (what, counted, is) in counts.into_iter().filter(|(_, counted, is)| counted != is) {
+            breaches.push(breach(format!("{way}: {counted} {what}, not {is}"), None));
+        }
+    }
+    breaches
+}
