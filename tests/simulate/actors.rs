@@ -136,8 +136,12 @@ pub(crate) async fn announce(world: Arc<World>, number: u64, times: usize) {
                 saying.await;
             }
         } else {
-            let (world, chance) = (Arc::clone(&world), Chance::new(chance.draw(), 0));
-            others.spawn(async move { announce_to_many(&world, path, chance).await });
+            // Now and then far more than a narrow mailbox holds.
+            let times = if chance.percent(3) { chance.between(20, 70) } else { 1 };
+            for _ in 0..times {
+                let (world, chance) = (Arc::clone(&world), Chance::new(chance.draw(), 0));
+                others.spawn(async move { announce_to_many(&world, path, chance).await });
+            }
         }
     }
     while others.join_next().await.is_some() {}
@@ -145,7 +149,7 @@ pub(crate) async fn announce(world: Arc<World>, number: u64, times: usize) {
 
 /// Everybody has something to say once more, more than fits into a narrow window.
 pub(crate) async fn last_words(world: &Arc<World>) {
-    let mut all = JoinSet::new();
+    let (mut all, mut chance) = (JoinSet::new(), world.chance(400));
     for guest in &world.guests {
         for path in guest.paths {
             let Some(here) = guest.socket(path) else { continue };
@@ -154,7 +158,9 @@ pub(crate) async fn last_words(world: &Arc<World>) {
             for (from, socket) in ends.into_iter().filter_map(|(side, it)| Some((side, it?))) {
                 for number in 0..LAST_WORDS {
                     let (recorder, socket) = (Arc::clone(&world.recorder), socket.clone());
-                    let manner = Manner::plain((number % 2 == 0).then_some(LAST_ACK_BY));
+                    let ack_by = (number % 2 == 0).then_some(LAST_ACK_BY);
+                    // Small ones leave room in the window, but not enough for the next large one.
+                    let manner = Manner::plain(ack_by, chance.below(1_500));
                     all.spawn(async move { speech::say(&recorder, from, &socket, manner).await });
                 }
             }

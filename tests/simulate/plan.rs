@@ -70,7 +70,10 @@ fn config(liveness_ms: u64) -> Config {
 }
 
 fn narrow(config: &mut Config, chance: &mut Chance) {
-    config.window_events = chance.between(2, 6) as usize;
+    config.window_events = chance.between(2, 12) as usize;
+    config.window_bytes = chance.between(800, 6_000) as usize;
+    config.unwritten_bytes_max = chance.between(4_000, 12_000) as usize;
+    config.log_bytes_max = chance.between(16_000, 32_000) as usize;
     config.unwritten_packets_max = chance.between(4, 10) as usize;
     config.log_packets_max = chance.between(12, 24) as usize;
     config.parked_events_max = chance.between(1, 3) as usize;

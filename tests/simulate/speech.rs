@@ -37,9 +37,9 @@ pub(crate) struct Manner {
 }
 
 impl Manner {
-    /// Something small that nothing holds up.
-    pub(crate) fn plain(ack_by: Option<Duration>) -> Self {
-        let (kind, patience, room, is_to_be_passed_on, bytes) = (Kind::Say, None, 0, false, 1);
+    /// Something that nothing holds up.
+    pub(crate) fn plain(ack_by: Option<Duration>, bytes: usize) -> Self {
+        let (kind, patience, room, is_to_be_passed_on) = (Kind::Say, None, 0, false);
         Self { kind, ack_by, patience, room, is_to_be_passed_on, bytes }
     }
 
