@@ -70,7 +70,8 @@ struct State {
     asked: bool,
     /// The peer knows that events wait here for its window.
     told_stuck: bool,
-    /// The peer asked, and answers that it has not confirmed hold up its window.
+    /// The peer asked, and is not content yet: answers that it has not confirmed hold up its
+    /// window, those that are not written yet as well.
     peer_waits: bool,
     /// Nothing has waited at least once since the link was attached.
     drained_once: bool,
@@ -269,6 +270,12 @@ impl Mailbox {
         state.appended(self)
     }
 
+    /// For the driver: all that the peer had sent when it asked has finished, so that answers to
+    /// come hold up nobody.
+    pub fn peer_is_content(&self) {
+        self.lock().peer_waits = false;
+    }
+
     /// Says a heartbeat.
     pub fn post_heartbeat(&self) -> Flush {
         let mut state = self.lock();
@@ -351,8 +358,7 @@ impl Mailbox {
         state.asked = false;
         // Whoever was told that this side is stuck says by itself when that changes.
         state.told_stuck &= state.is_stuck(&self.bounds);
-        state.peer_waits =
-            (state.peer_waits || position.asks) && state.lanes.unconfirmed_answers().events > 0;
+        state.peer_waits |= position.asks;
         state.after_progress(&self.bounds);
         Ok(state.appended(self))
     }
