@@ -137,7 +137,8 @@ pub(crate) async fn announce(world: Arc<World>, number: u64, times: usize) {
             }
         } else {
             // Now and then far more than a narrow mailbox holds.
-            let times = if chance.percent(3) { chance.between(20, 70) } else { 1 };
+            let is_flood = world.plan.is_tiny && chance.percent(2);
+            let times = if is_flood { chance.between(20, 60) } else { 1 };
             for _ in 0..times {
                 let (world, chance) = (Arc::clone(&world), Chance::new(chance.draw(), 0));
                 others.spawn(async move { announce_to_many(&world, path, chance).await });

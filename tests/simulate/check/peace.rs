@@ -2,11 +2,12 @@
 
 use super::view::View;
 use super::{Breach, breach};
-use crate::history::{Totals, What};
+use crate::history::{Entry, Label, Number, Side, Totals, What};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long something may take that nothing holds up: far less than a heart takes to beat.
-const PROMPT: Duration = Duration::from_millis(400);
+/// How long the next one may take where nothing holds it up: far less than a heart takes to beat.
+const PROMPT: Duration = Duration::from_millis(150);
 
 pub(super) fn at_rest(view: &View<'_>) -> Vec<Breach> {
     let mut breaches = Vec::new();
@@ -46,18 +47,30 @@ pub(super) fn nothing_left(view: &View<'_>) -> Vec<Breach> {
     breaches
 }
 
-/// What is said when all trouble is over starts at once: windows open when handlers have finished,
-/// not when a heart beats.
+/// What is said when all trouble is over goes on without a rest: windows open when handlers have
+/// finished and a position was asked for, not when a heart beats.
 pub(super) fn in_calm_all_is_prompt(view: &View<'_>) -> Vec<Breach> {
-    let is_calm = |entry: &crate::history::Entry| entry.what == What::Calm;
+    let is_calm = |entry: &Entry| entry.what == What::Calm;
     let Some(calm) = view.history.iter().position(is_calm) else { return Vec::new() };
-    let at = |place: usize| view.history[place].at;
+    // Of each session and direction, in their order.
+    let mut starts: BTreeMap<(Side, Side), Vec<(usize, (Number, Label))>> = BTreeMap::new();
+    for (of, it) in view.reliable().filter(|(_, it)| it.accepted.place() > Some(calm)) {
+        for start in &it.starts {
+            if let What::Started { at, .. } = view.history[*start].what {
+                starts.entry((it.from, at)).or_default().push((*start, of));
+            }
+        }
+    }
     let mut breaches = Vec::new();
-    for (of, it) in view.reliable() {
-        let Some(accepted) = it.accepted.place().filter(|place| *place > calm) else { continue };
-        if let Some(late) = it.starts.iter().find(|start| at(**start) > at(calm) + PROMPT) {
-            let words = format!("accepted at {:?}, started at {:?}", at(accepted), at(*late));
-            breaches.push(breach(words, Some(of)));
+    for mut starts in starts.into_values() {
+        starts.sort_unstable();
+        let mut last = view.history[calm].at;
+        for (start, of) in starts {
+            let at = view.history[start].at;
+            if at > last + PROMPT {
+                breaches.push(breach(format!("{:?} behind the one before", at - last), Some(of)));
+            }
+            last = at;
         }
     }
     breaches
