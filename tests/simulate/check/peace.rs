@@ -9,6 +9,9 @@ use std::time::Duration;
 /// How long the next one may take where nothing holds it up: far less than a heart takes to beat.
 const PROMPT: Duration = Duration::from_millis(150);
 
+/// Where in the history which event at which socket started.
+type Start = (usize, (Number, Label));
+
 pub(super) fn at_rest(view: &View<'_>) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for entry in view.history {
@@ -53,7 +56,7 @@ pub(super) fn in_calm_all_is_prompt(view: &View<'_>) -> Vec<Breach> {
     let is_calm = |entry: &Entry| entry.what == What::Calm;
     let Some(calm) = view.history.iter().position(is_calm) else { return Vec::new() };
     // Of each session and direction, in their order.
-    let mut starts: BTreeMap<(Side, Side), Vec<(usize, (Number, Label))>> = BTreeMap::new();
+    let mut starts: BTreeMap<(Side, Side), Vec<Start>> = BTreeMap::new();
     for (of, it) in view.reliable().filter(|(_, it)| it.accepted.place() > Some(calm)) {
         for start in &it.starts {
             if let What::Started { at, .. } = view.history[*start].what {
