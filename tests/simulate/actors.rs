@@ -6,7 +6,7 @@ use super::ears::Ears;
 use super::engine;
 use super::history::{Kind, Side, Totals};
 use super::speech::{self, Manner, ROOMS};
-use super::world::World;
+use super::world::{PATHS, World};
 use emitwire::{Client, Session, Socket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -124,7 +124,7 @@ pub(crate) async fn announce(world: Arc<World>, number: u64, times: usize) {
         if chance.percent(40) {
             tokio::time::sleep(chance.millis(10, 1_200)).await;
         }
-        let path = ["/a", "/b", "/c"][chance.below(3)];
+        let path = PATHS[chance.below(PATHS.len())];
         if chance.percent(50) {
             let there = world.server.of(path).local_sockets().await.unwrap();
             let Some(socket) = there.get(chance.below(there.len())).cloned() else { continue };

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 pub(crate) const ROOMS: u8 = 4;
 
+/// The largest event, with its packet.
+pub(crate) const BYTES_MAX: usize = 3_200;
+
 pub(crate) fn room(number: u8) -> String {
     format!("room {number}")
 }

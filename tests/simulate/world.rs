@@ -9,13 +9,16 @@ use super::coverage::Coverage;
 use super::ears::Ears;
 use super::history::{Entry, Recorder, Side, Totals, What};
 use super::plan::Plan;
-use super::{engine, trace, trouble};
-use emitwire::{Config, Memory, Server, Stats, testing};
+use super::{engine, speech, trace, trouble};
+use emitwire::{Config, Memory, Server, Socket, testing};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinSet;
+
+/// The server's namespaces.
+pub(crate) const PATHS: [&str; 3] = ["/a", "/b", "/c"];
 
 /// How long a world may take until nothing moves any more, once nothing goes wrong any more.
 const REST_BY: Duration = Duration::from_secs(60);
@@ -78,7 +81,7 @@ impl World {
         let recorder = Arc::new(Recorder::new());
         let ears = Arc::new(Ears { recorder: Arc::clone(&recorder), side: Side::Server });
         let mut server = Server::with_config(plan.server.clone());
-        for path in ["/a", "/b", "/c"] {
+        for path in PATHS {
             server = server.mount(ears.namespace(path, concurrent(path))).unwrap();
         }
         let mut chance = Chance::new(seed, 2);
@@ -201,29 +204,37 @@ impl World {
         while !self.is_over.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(97)).await;
             for guest in &self.guests {
-                let session = guest.session.lock().unwrap().clone();
-                if let Some(session) = session {
-                    let config = &self.plan.client;
-                    self.look(guest.side(), &session.stats(), config, 1);
+                // All sockets of a session have one queue.
+                if let Some(socket) = guest.paths.iter().find_map(|path| guest.socket(path)) {
+                    self.look(guest.side(), &socket, &self.plan.client);
                 }
             }
-            let stats = self.server.stats();
-            self.look(Side::Server, &stats, &self.plan.server, stats.sessions);
+            for path in PATHS {
+                for socket in self.server.of(path).local_sockets().await.unwrap() {
+                    self.look(Side::Server, &socket, &self.plan.server);
+                }
+            }
+            if self.server.stats().sessions > self.guests.len() as u64 {
+                self.cover("two links of one client");
+            }
         }
     }
 
-    fn look(&self, side: Side, stats: &Stats, config: &Config, sessions: u64) {
-        if side == Side::Server && stats.sessions > self.guests.len() as u64 {
-            self.cover("two links of one client");
-        }
-        // What waits or is kept of events, and besides them the answers of a whole window and
-        // whatever no window bounds, which has the same bound again.
-        let packets_max = sessions * (2 * config.log_packets_max + config.window_events) as u64;
-        let bytes_max = sessions * (2 * config.log_bytes_max + config.window_bytes) as u64;
+    fn look(&self, side: Side, socket: &Socket, config: &Config) {
+        let queue = socket.stats().queue;
         let (packets, bytes) =
-            (stats.waiting + stats.unconfirmed, stats.waiting_bytes + stats.unconfirmed_bytes);
+            (queue.waiting + queue.unconfirmed, queue.waiting_bytes + queue.unconfirmed_bytes);
+        // Besides what is bounded by the log there are the answers to a window of events, gaps,
+        // of which there may be one between any two events that wait, and what is said of
+        // namespaces. The last event that still had room may be one of the largest.
+        let packets_max =
+            config.log_packets_max + config.window_events + config.unwritten_packets_max + 8;
+        let bytes_max = config.log_bytes_max + speech::BYTES_MAX + 64 * config.window_events;
         if packets > packets_max || bytes > bytes_max {
-            let words = format!("{packets} of {packets_max} packets, {bytes} of {bytes_max} bytes");
+            let label = self.recorder.label(socket.id());
+            let words = format!(
+                "#{label} {packets} of {packets_max} packets, {bytes} of {bytes_max} bytes"
+            );
             self.recorder.note(What::Overfull { side, words });
         }
     }
