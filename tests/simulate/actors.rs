@@ -170,7 +170,7 @@ pub(crate) async fn last_words(world: &Arc<World>) {
     while all.join_next().await.is_some() {}
 }
 
-const LAST_WORDS: u32 = 16;
+const LAST_WORDS: u32 = 12;
 
 const LAST_ACK_BY: Duration = Duration::from_secs(4);
 

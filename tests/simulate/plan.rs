@@ -42,8 +42,8 @@ impl Plan {
         });
         Self {
             clients: chance.between(8, 10) as usize,
-            up_each: chance.between(60, 80) as usize,
-            down: chance.between(250, 350) as usize,
+            up_each: chance.between(40, 55) as usize,
+            down: chance.between(150, 220) as usize,
             troubles_each: chance.between(3, 5) as usize,
             is_mild: chance.percent(20),
             is_tiny,

@@ -36,6 +36,10 @@ const TROUBLES: [(u64, Trouble); 11] = [
     (8, Trouble::Hop),
 ];
 
+/// With one of these a client begins, so that each world has as many cuts as clients.
+const CUTS: [(u64, Trouble); 3] =
+    [(2, Trouble::Sever), (1, Trouble::ShortCut), (2, Trouble::TakeOver)];
+
 /// What every session outlives, unless it is one of a slow member.
 const MILD: [(u64, Trouble); 5] = [
     (4, Trouble::ShortCut),
@@ -48,10 +52,15 @@ const MILD: [(u64, Trouble); 5] = [
 /// One client has trouble, again and again.
 pub(crate) async fn maker(world: Arc<World>, number: usize) {
     let mut chance = world.chance(300 + number as u64);
-    for _ in 0..world.plan.troubles_each {
+    for round in 0..world.plan.troubles_each {
         tokio::time::sleep(chance.millis(500, 4_000)).await;
         let is_mild = world.plan.is_mild;
-        let trouble = chance.weighted(if is_mild { &MILD[..] } else { &TROUBLES });
+        let trouble = match (round, is_mild) {
+            (0, true) => Trouble::ShortCut,
+            (0, false) => chance.weighted(&CUTS),
+            (_, true) => chance.weighted(&MILD),
+            (_, false) => chance.weighted(&TROUBLES),
+        };
         let lasts = chance.millis(100, if is_mild { 1_200 } else { 2_500 });
         match trouble {
             Trouble::Close => {
