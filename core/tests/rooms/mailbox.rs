@@ -74,6 +74,21 @@ fn whoever_is_shut_out_while_an_older_ask_is_under_way_asks_again() {
 }
 
 #[test]
+fn an_answer_that_comes_after_its_peer_has_asked_is_asked_to_be_confirmed() {
+    let rig = Rig::open(8, BOUNDS);
+    let stuck = Position { granted: rig.window, asks: true, ..Position::default() };
+    let _ = rig.mailbox.handle_position(&stuck).unwrap();
+    let _: Flush = rig.mailbox.push_answer(&control(1), Credit::one(1));
+    rig.mailbox.flush();
+    assert_eq!(rig.asks(), 1, "it holds up the window of whoever asked before it was there");
+    rig.confirm(1, 0).unwrap();
+    rig.mailbox.peer_is_content();
+    let _: Flush = rig.mailbox.push_answer(&control(2), Credit::one(1));
+    rig.mailbox.flush();
+    assert_eq!(rig.asks(), 1, "nobody waits any more");
+}
+
+#[test]
 fn a_position_that_may_ride_goes_with_the_next_packet_and_never_alone() {
     let rig = Rig::open(10, BOUNDS);
     assert!(rig.drive().is_pending());

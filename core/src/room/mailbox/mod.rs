@@ -82,7 +82,8 @@ struct State {
     asked: bool,
     /// The peer knows that events wait here for its window.
     told_stuck: bool,
-    /// The peer asked, and answers that it has not confirmed hold up its window.
+    /// The peer asked, and is not content yet: answers that it has not confirmed hold up its
+    /// window, those that are not written yet as well.
     peer_waits: bool,
     /// Nothing has waited at least once since the link was attached.
     drained_once: bool,
@@ -290,8 +291,7 @@ impl Mailbox {
         state.asked = false;
         // Whoever was told that this side is stuck says by itself when that changes.
         state.told_stuck &= state.is_stuck(&self.bounds);
-        state.peer_waits =
-            (state.peer_waits || position.asks) && state.lanes.unconfirmed_answers().events > 0;
+        state.peer_waits |= position.asks;
         state.after_progress(&self.bounds);
         Ok(state.appended(self))
     }

@@ -56,6 +56,12 @@ impl Mailbox {
         state.appended(self)
     }
 
+    /// For the driver: all that the peer had sent when it asked has finished, so that answers to
+    /// come hold up nobody.
+    pub fn peer_is_content(&self) {
+        self.lock().peer_waits = false;
+    }
+
     /// Says a heartbeat.
     pub fn post_heartbeat(&self) -> Flush {
         let mut state = self.lock();

@@ -366,6 +366,9 @@ impl Driver {
     }
 
     fn post(&self, position: &Position) {
+        if !self.inbound.is_starved() {
+            self.core.mailbox.peer_is_content();
+        }
         // The driver flushes at the end of its poll.
         let _ = self.core.mailbox.post_position(position);
     }
