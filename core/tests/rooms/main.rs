@@ -9,7 +9,7 @@ use emitwire_core::protocol::{
 };
 use emitwire_core::room::{
     Adapter, Bounds, Counters, Detached, Fanout, Fate, Flush, LocalAdapter, Mailbox, NotAccepted,
-    Outlet, Parcel, RoomError, RoomName, Selection, Shared, SlowPolicy, Ticket, WireEnd,
+    Outlet, Parcel, Remains, RoomError, RoomName, Selection, Shared, SlowPolicy, Ticket, WireEnd,
 };
 use emitwire_core::transport::WriteHalf;
 use proptest::collection::vec;
