@@ -405,6 +405,10 @@ impl State {
             self.is_lagging = false;
             self.wake_drain_waiters();
         }
+        self.wake_for_room(bounds);
+    }
+
+    fn wake_for_room(&mut self, bounds: &Bounds) {
         if !self.waiters.is_empty() && self.has_room(bounds) {
             self.waiters.wake_next();
         }
