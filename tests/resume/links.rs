@@ -46,9 +46,9 @@ async fn an_answer_that_is_waited_for_survives_the_loss_of_the_link() {
     let stage = Stage::new().await;
     let (near, far) = (stage.near(), stage.far());
     stage.cut().await;
-    let asked = tokio::join!(async { near.emit("n", &4_u64).ack::<u64>().await }, async {
-        far.emit("n", &5_u64).ack::<u64>().await
-    },);
+    let ask_near = async { near.emit("n", &4_u64).ack::<u64>().await };
+    let ask_far = async { far.emit("n", &5_u64).ack::<u64>().await };
+    let asked = tokio::join!(ask_near, ask_far, stage.attached());
     assert_eq!((asked.0.unwrap(), asked.1.unwrap()), (8, 10));
 }
 
