@@ -207,7 +207,7 @@ impl Keeper<'_> {
             }
             let transport = self.dialer.transport();
             let after = patience.min(self.dialer.config.connect_timeout);
-            patience *= 2;
+            patience = patience.saturating_mul(2);
             let error = match self.attempt(&*transport, after).await {
                 Ok(attempt) => return attempt,
                 Err(error) => error,
