@@ -13,6 +13,8 @@ pub struct Detached {
     count_max: usize,
     bytes_max: usize,
     bytes: Arc<AtomicUsize>,
+    /// All of them have let go, and it was not enough: below this nobody is asked again.
+    hopeless_below: AtomicUsize,
     order: Mutex<Order>,
 }
 
@@ -65,11 +67,26 @@ impl Detached {
     }
 
     /// Has those that have been without a link for longest let go of their events, until all of
-    /// them are within their bound.
+    /// them are within their bound. What others keep too does not go by that: then they are asked
+    /// again when there is more.
     pub fn relieve(&self) {
+        if !self.is_over() {
+            self.hopeless_below.store(0, Ordering::Relaxed);
+            return;
+        }
+        if self.bytes() < self.hopeless_below.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut place = 0;
         while self.is_over() {
-            let longest = self.lock().mailboxes.pop_first();
-            let Some((_, mailbox)) = longest else { return };
+            let next =
+                self.lock().mailboxes.range(place..).next().map(|(at, it)| (*at, it.clone()));
+            let Some((at, mailbox)) = next else {
+                let more = self.bytes() / 16 + 1;
+                self.hopeless_below.store(self.bytes().saturating_add(more), Ordering::Relaxed);
+                return;
+            };
+            place = at + 1;
             if let Some(mailbox) = mailbox.upgrade() {
                 mailbox.evict();
             }

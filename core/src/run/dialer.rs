@@ -9,8 +9,7 @@ use super::sockets::Role;
 use super::{Config, ResumeToken, handshake};
 use crate::handler::BoxError;
 use crate::protocol::{
-    Attach, DisconnectReason, Encoded, Hello, NamespaceNumber, Outcome, Packet, Payload, SessionId,
-    Welcome,
+    Attach, DisconnectReason, Hello, NamespaceNumber, Outcome, Packet, Payload, SessionId, Welcome,
 };
 use crate::room::{Counters, Detached, FRAME_BYTES_MIN, shielded};
 use crate::socket::Producer;
@@ -106,18 +105,26 @@ impl Dialer {
         let wire = connection.capabilities();
         if !dock.may_go_on(wire, &self.config) {
             // The token of a session that began in secret is not to be seen.
-            return self.open(connection, auth, None, false).await;
+            return Err(ConnectError::PlainWire);
+        }
+        let asked = self.reception.asked();
+        let mut attach = Attach {
+            session: ticket.session,
+            token: ticket.token.clone(),
+            position: u64::MAX,
+            trimmed: u64::MAX,
+            namespaces: asked.into_iter().map(|number| (number, auth.clone())).collect(),
+        };
+        let bytes = connection.codec().encode(&Packet::Attach(attach.clone())).len();
+        let max = self.config.handshake_bytes_max;
+        if bytes > max {
+            // No server takes more before a session has begun.
+            return Err(ConnectError::AuthTooLarge { bytes, max });
         }
         leave().await;
         let mailbox = &dock.core().mailbox;
-        let asked = self.reception.asked();
-        let attach = Attach {
-            session: ticket.session,
-            token: ticket.token.clone(),
-            position: mailbox.position(),
-            trimmed: mailbox.trimmed(0).map_or(0, |(_, to, _)| to),
-            namespaces: asked.into_iter().map(|number| (number, auth.clone())).collect(),
-        };
+        attach.position = mailbox.position();
+        attach.trimmed = mailbox.trimmed(0).map_or(0, |(_, to, _)| to);
         self.open(connection, auth, Some(attach), false).await
     }
 
@@ -243,12 +250,6 @@ impl Dialer {
         restarted: bool,
     ) -> Result<Welcomed, ConnectError> {
         let is_encrypted = connection.capabilities().encrypted;
-        // Larger than what servers take before a session has begun, and it would never be taken.
-        let bytes_max = self.config.handshake_bytes_max;
-        let attach = attach.filter(|attach| {
-            let packet = Packet::Attach(attach.clone());
-            Encoded::len(&connection.codec().encode(&packet)) <= bytes_max
-        });
         let hello = Hello {
             resumes: attach.is_some(),
             resumable: self.is_resumable(),

@@ -53,14 +53,19 @@ impl Mailbox {
     /// Lets go of all events, written or not: sessions without a link keep too much.
     pub(in crate::room) fn evict(&self) {
         let mut state = self.lock();
-        let mut removed = 0;
+        let (mut removed, mut any) = (0, false);
         while let Some(trimmed) = state.lanes.trim_oldest(LossReason::Overflow, &*self.codec) {
+            any = true;
             if let Some(entry) = trimmed {
                 removed += 1;
                 self.report(&mut state, entry.loss(Fate::Lost(LossReason::Overflow)));
             }
         }
+        state.after_progress(&self.bounds);
         self.counters.overflowed.add(removed);
+        if !any {
+            return;
+        }
         self.counters.evicted.add(1);
         tracing::warn!("sessions without a link keep too much: one has let go of its events");
     }
@@ -102,8 +107,11 @@ impl Mailbox {
         let mut state = self.lock();
         self.epoch.fetch_add(1, Ordering::Relaxed);
         state.outbound = Outbound::new(window);
-        let received = state.lanes.restart(answered, &*self.codec);
+        let mut lost = Vec::new();
+        let received = state.lanes.restart(answered, &*self.codec, &mut lost);
         self.counters.received.add(received);
+        self.counters.lost.add(lost.len() as u64);
+        self.report(&mut state, lost);
         state.freed = Credit::default();
         state.notices.position = (0, self.window);
     }
@@ -112,7 +120,6 @@ impl Mailbox {
     #[must_use]
     pub fn trimmed(&self, position: u64) -> Option<(u64, u64, LossReason)> {
         let state = self.lock();
-        let (from, to, reason) = state.lanes.trimmed(state.outbound.confirmed() + 1)?;
-        (to > position).then(|| (from.max(position + 1), to, reason))
+        state.lanes.trimmed(state.outbound.confirmed() + 1, position)
     }
 }

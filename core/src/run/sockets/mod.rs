@@ -50,6 +50,8 @@ pub(crate) struct Sockets {
     ending: JoinSet<()>,
     /// Hooks of links that came and went, to be run one after another, and the one that runs.
     hooks: Option<Box<Hooks>>,
+    /// Sockets that were refused after they had begun: who is told of their losses.
+    forgotten: Vec<Arc<Lane>>,
 }
 
 /// What is told of links, in order.
@@ -84,6 +86,7 @@ impl Sockets {
             some_ended: false,
             ending: JoinSet::new(),
             hooks: None,
+            forgotten: Vec::new(),
         }
     }
 
