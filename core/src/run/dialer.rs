@@ -9,7 +9,8 @@ use super::sockets::Role;
 use super::{Config, ResumeToken, handshake};
 use crate::handler::BoxError;
 use crate::protocol::{
-    Attach, DisconnectReason, Hello, NamespaceNumber, Outcome, Packet, Payload, SessionId, Welcome,
+    Attach, DisconnectReason, Hello, NamespaceNumber, Outcome, Packet, Payload, ProtocolError,
+    SessionId, Welcome,
 };
 use crate::room::{Counters, Detached, FRAME_BYTES_MIN, shielded};
 use crate::socket::Producer;
@@ -258,8 +259,13 @@ impl Dialer {
             producer: self.producer.id,
             limits: self.config.limits(),
         };
+        let may_be_old = attach.is_some();
         let opened = handshake::open(connection, &self.config, hello, attach).await;
         let (link, welcome) = opened.map_err(|reason| ConnectError::Ended { reason })?;
+        if !may_be_old && welcome.outcome != Outcome::New {
+            let error = ProtocolError::Unexpected { packet: "welcome" };
+            return Err(ConnectError::Ended { reason: DisconnectReason::Protocol(error) });
+        }
         let is_old = restarted && welcome.outcome != Outcome::New;
         let old = lock(&self.resume_with).as_ref().is_some_and(|token| token.began_encrypted);
         let began_encrypted = if is_old { old } else { is_encrypted };
