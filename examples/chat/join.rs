@@ -4,7 +4,8 @@ use crate::me::Me;
 use crate::typed::typed;
 use crate::{CHAT, show};
 use emitwire::{
-    AckError, Args, BoxError, Client, Data, DisconnectReason, Endpoint, Nak, Namespace, Outcome, Socket,
+    AckError, Args, BoxError, Client, Data, DisconnectReason, Endpoint, Nak, Namespace, Outcome,
+    Socket,
 };
 use std::future::ready;
 use tokio::sync::mpsc;

@@ -7,10 +7,13 @@
 
 mod answers;
 mod api;
+mod attach;
+mod attach_auth;
 mod bounds;
 mod client_side;
 mod crowds;
 mod deadline;
+mod fragments;
 mod garbage;
 mod handshake;
 mod hooks;
