@@ -36,7 +36,10 @@ pub use emitwire_core::protocol::{
 pub use emitwire_core::room::{
     Adapter, Fanout, Fate, LocalAdapter, RoomError, RoomEvent, RoomName, Rooms, SlowPolicy, Stats,
 };
-pub use emitwire_core::run::{Client, Config, Listening, NamespaceError, Server, Session, testing};
+pub use emitwire_core::run::{
+    Client, Config, Listening, NamespaceError, ResumeToken, ResumeTokenError, Server, Session,
+    testing,
+};
 pub use emitwire_core::socket::{
     Ack, AckError, Answers, Broadcast, Emit, EmitBroadcast, EmitBroadcastWithAck, EmitError,
     EmitReceived, EmitVolatile, EmitWithAck, Emitter, Envelope, ListenError, ListenerId, Lost,

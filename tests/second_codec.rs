@@ -573,8 +573,14 @@ impl Raw {
             heartbeat_interval: Duration::from_secs(5),
             dedup_horizon: Duration::ZERO,
         };
-        let hello =
-            Hello { resumes: false, resumable: false, nonce: 1, producer: ProducerId(2), limits };
+        let hello = Hello {
+            resumes: false,
+            resumable: false,
+            restarted: false,
+            nonce: 1,
+            producer: ProducerId(2),
+            limits,
+        };
         self.say(Packet::Hello(hello)).await;
         let welcome = self.hear().await;
         assert!(matches!(welcome, Some(Packet::Welcome(_))), "{welcome:?}");

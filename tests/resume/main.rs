@@ -6,8 +6,10 @@
 
 mod bounds;
 mod fates;
+mod flow;
 mod hops;
 mod links;
+mod restart;
 mod stage;
 
 use emitwire::{

@@ -191,6 +191,7 @@ fn write_plain(packet: &Packet) -> Value {
             "version": PROTOCOL_VERSION,
             "resumes": hello.resumes,
             "resumable": hello.resumable,
+            "restarted": hello.restarted,
             "nonce": id(hello.nonce),
             "producer": id(hello.producer.0),
             "limits": write_limits(hello.limits),
@@ -520,6 +521,7 @@ fn read_hello(header: &Fields) -> Result<Hello> {
     Ok(Hello {
         resumes: header.flag("resumes")?,
         resumable: header.flag("resumable")?,
+        restarted: header.flag("restarted")?,
         nonce: header.id("nonce")?,
         producer: ProducerId(header.id("producer")?),
         limits: header.limits("limits")?,

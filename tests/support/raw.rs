@@ -217,7 +217,14 @@ pub(crate) const LIMITS: Limits = Limits {
 };
 
 pub(crate) fn hello() -> Hello {
-    Hello { resumes: false, resumable: false, nonce: 7, producer: ProducerId(0xda), limits: LIMITS }
+    Hello {
+        resumes: false,
+        resumable: false,
+        restarted: false,
+        nonce: 7,
+        producer: ProducerId(0xda),
+        limits: LIMITS,
+    }
 }
 
 /// The first packets of whoever wants a session back.

@@ -6,8 +6,13 @@ use crate::step::{Step, Task};
 use crate::tools::Tools;
 use crate::workspace::{Package, Workspace};
 
-/// What an example that does nothing without arguments is run with. The others need no line here.
-const EXAMPLE_ARGUMENTS: &[(&str, &str)] = &[("chat", "--help")];
+/// What an example is run with that does nothing without arguments, or too much in a debug build.
+/// The others need no line here.
+const EXAMPLE_ARGUMENTS: &[(&str, &str)] = &[
+    ("avalanche", "--clients 500"),
+    ("chat", "--help"),
+    ("jitter", "--clients 50 --events 40 --time-scale 0.1 --transport tcp+ws"),
+];
 
 /// The README's first command runs it, in release; so does this.
 const QUICKSTART: &str = "quickstart";

@@ -277,6 +277,9 @@ pub struct Hello {
     pub resumes: bool,
     /// Whether the client may come back on another link; if not, its session ends with this one.
     pub resumable: bool,
+    /// Whether the client is a new process that has nothing of the session but its token: both
+    /// directions are counted anew, and what the old one had not confirmed comes again.
+    pub restarted: bool,
     /// Chosen by the client, repeated on retry: the same hello finds the same session.
     pub nonce: u128,
     /// The client's event-id producer.

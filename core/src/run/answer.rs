@@ -1,6 +1,6 @@
 //! The answer that an event is owed.
 
-use crate::protocol::{AckPacket, Credit, Event, EventRef, Nak, NakPacket, Packet, ProducerId};
+use crate::protocol::{AckPacket, Credit, Event, EventRef, Nak, NakPacket, Packet};
 use crate::room::{Counter, Counters};
 use crate::socket::{Ack, Socket};
 
@@ -13,15 +13,18 @@ pub(super) struct Owed {
     event: EventRef,
     wants_ack: bool,
     credit: Credit,
+    /// Whose event it is: see [`Mailbox::epoch`](crate::room::Mailbox::epoch).
+    epoch: u32,
     has_begun: bool,
     is_answered: bool,
 }
 
 impl Owed {
-    pub(super) fn new(socket: &Socket, event: &Event, peer: ProducerId) -> Self {
+    pub(super) fn new(socket: &Socket, event: &Event, named: EventRef) -> Self {
         Self {
             socket: socket.clone(),
-            event: EventRef::new(event.id, peer),
+            event: named,
+            epoch: socket.session().mailbox.epoch(),
             wants_ack: event.wants_ack,
             credit: Credit::one(event.bytes()),
             has_begun: false,
@@ -32,7 +35,7 @@ impl Owed {
     /// Gives the part of the window back before there is an answer: the event is parked, and the
     /// park has a bound of its own.
     pub(super) fn release_window(&mut self) {
-        self.socket.session().mailbox.finish(std::mem::take(&mut self.credit));
+        self.socket.session().mailbox.finish(std::mem::take(&mut self.credit), self.epoch);
     }
 
     /// A handler is about to run.
@@ -74,10 +77,10 @@ impl Owed {
             Ok(ack) if self.wants_ack => {
                 Packet::Ack(AckPacket { event, payload: ack.payload().clone() })
             }
-            Ok(_) => return session.mailbox.finish(self.credit),
+            Ok(_) => return session.mailbox.finish(self.credit, self.epoch),
             Err(nak) => Packet::Nak(NakPacket { event, nak }),
         };
-        let flush = session.mailbox.push_answer(&packet, self.credit);
+        let flush = session.mailbox.push_answer(&packet, self.credit, self.epoch);
         session.mailbox.flush_in_turn(flush);
     }
 }

@@ -1,11 +1,11 @@
 //! The client: one session, kept alive by reconnecting.
 
-use super::dialer::{Credentials, Dialer};
+use super::dialer::{Credentials, Dialer, OnResumeToken};
 use super::mounted::Mounted;
 use super::reception::Reception;
 use super::session::Session;
 use super::supervise::supervise;
-use super::{Config, random};
+use super::{Config, ResumeToken, random};
 use crate::handler::{BoxError, MountError, Namespace};
 use crate::protocol::{PayloadError, ProducerId, ToPayload};
 use crate::room::{Counters, Detached};
@@ -38,6 +38,8 @@ pub struct Client {
     credentials: Option<Credentials>,
     bad_auth: Option<PayloadError>,
     reconnects: bool,
+    resume_with: Option<ResumeToken>,
+    on_resume_token: Option<OnResumeToken>,
 }
 
 impl Client {
@@ -50,6 +52,8 @@ impl Client {
             credentials: None,
             bad_auth: None,
             reconnects: true,
+            resume_with: None,
+            on_resume_token: None,
         }
     }
 
@@ -111,6 +115,34 @@ impl Client {
     /// Whether a lost session is followed by another; it is, by default.
     pub fn reconnect(mut self, reconnects: bool) -> Self {
         self.reconnects = reconnects;
+        self
+    }
+
+    /// Goes on with the session of an earlier process of this client, if the server still has it:
+    /// its sockets there are still in their rooms, and what the earlier process had not confirmed
+    /// comes again. What that process had emitted and not got rid of is lost with it, and what it
+    /// was handling may run again. If the session cannot be had, or this client has other
+    /// namespaces than that had, there is a new one: [`Session::outcome`] says which.
+    pub fn resume_with(mut self, token: ResumeToken) -> Self {
+        self.resume_with = Some(token);
+        self
+    }
+
+    /// Sets who keeps what a later process of this client needs to go on with the session. It is
+    /// called in place, with each link, because each makes the token before it useless.
+    ///
+    /// ```
+    /// # use emitwire_core::run::{Client, ResumeToken};
+    /// # use emitwire_core::transport::Memory;
+    /// let save = |token: &ResumeToken| {
+    ///     let text = token.to_string();
+    ///     // Into a file that nobody else can read.
+    ///     # let _ = text;
+    /// };
+    /// let client = Client::new(Memory::new("lobby")).on_resume_token(save);
+    /// ```
+    pub fn on_resume_token(mut self, keep: impl Fn(&ResumeToken) + Send + Sync + 'static) -> Self {
+        self.on_resume_token = Some(Box::new(keep));
         self
     }
 
@@ -179,6 +211,8 @@ impl Client {
             credentials: self.credentials,
             reconnects: self.reconnects,
             nonce: random::bits(),
+            resume_with: Mutex::new(self.resume_with),
+            on_resume_token: self.on_resume_token,
         })
     }
 }

@@ -6,23 +6,27 @@ use super::link::Link;
 use super::reception::Reception;
 use super::session::Supervised;
 use super::sockets::Role;
-use super::{Config, handshake};
+use super::{Config, ResumeToken, handshake};
 use crate::handler::BoxError;
 use crate::protocol::{
-    Attach, DisconnectReason, Encoded, Hello, Packet, Payload, SessionId, Welcome,
+    Attach, DisconnectReason, Encoded, Hello, NamespaceNumber, Outcome, Packet, Payload, SessionId,
+    Welcome,
 };
-use crate::room::{Counters, Detached, FRAME_BYTES_MIN};
+use crate::room::{Counters, Detached, FRAME_BYTES_MIN, shielded};
 use crate::socket::Producer;
-use crate::transport::{ConnectError, Connection, Transport};
+use crate::transport::{Capabilities, ConnectError, Connection, Transport};
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
 type Asked = Pin<Box<dyn Future<Output = Result<Payload, BoxError>> + Send>>;
 pub(super) type Credentials = Arc<dyn Fn() -> Asked + Send + Sync>;
+
+/// Somebody who keeps what a later process of the client needs.
+pub(super) type OnResumeToken = Box<dyn Fn(&ResumeToken) + Send + Sync>;
 
 /// Makes links, and sessions on them.
 pub(super) struct Dialer {
@@ -37,6 +41,9 @@ pub(super) struct Dialer {
     pub(super) reconnects: bool,
     /// Repeated until a welcome is heard, so that one that was lost leaves no second session.
     pub(super) nonce: u128,
+    /// What an earlier process of this client has left, until a server has seen it.
+    pub(super) resume_with: Mutex<Option<ResumeToken>>,
+    pub(super) on_resume_token: Option<OnResumeToken>,
 }
 
 /// A session that has just begun.
@@ -50,6 +57,7 @@ pub(super) struct Fresh {
 pub(super) struct Ticket {
     session: SessionId,
     token: Bytes,
+    began_encrypted: bool,
     /// How long the server keeps it.
     pub(super) window: Duration,
 }
@@ -59,22 +67,28 @@ pub(super) struct Welcomed {
     pub(super) link: Link,
     pub(super) welcome: Welcome,
     auth: Payload,
+    /// Whether the session's first link was encrypted.
+    began_encrypted: bool,
 }
 
 impl Dialer {
     pub(super) fn transport(&self) -> Arc<dyn Transport> {
-        Arc::clone(&self.transport.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock(&self.transport))
     }
 
     pub(super) fn set_transport(&self, transport: Arc<dyn Transport>) {
-        *self.transport.lock().unwrap_or_else(PoisonError::into_inner) = transport;
+        *lock(&self.transport) = transport;
     }
 
     /// A session that has not been before.
     pub(super) async fn dial_fresh(&self) -> Result<Fresh, ConnectError> {
         let auth = self.ask_credentials().await?;
         let connection = self.connect(&*self.transport()).await?;
-        let welcomed = self.open(connection, auth, None).await?;
+        let attach = self.attach_of_old(connection.capabilities(), &auth);
+        let restarted = attach.is_some();
+        let welcomed = self.open(connection, auth, attach, restarted).await?;
+        // Whatever the server says, it says so once.
+        lock(&self.resume_with).take();
         self.begin(welcomed)
     }
 
@@ -92,7 +106,7 @@ impl Dialer {
         let wire = connection.capabilities();
         if !dock.may_go_on(wire, &self.config) {
             // The token of a session that began in secret is not to be seen.
-            return self.open(connection, auth, None).await;
+            return self.open(connection, auth, None, false).await;
         }
         leave().await;
         let mailbox = &dock.core().mailbox;
@@ -104,15 +118,45 @@ impl Dialer {
             trimmed: mailbox.trimmed(0).map_or(0, |(_, to, _)| to),
             namespaces: asked.into_iter().map(|number| (number, auth.clone())).collect(),
         };
-        self.open(connection, auth, Some(attach)).await
+        self.open(connection, auth, Some(attach), false).await
+    }
+
+    /// What to say to get the session of an earlier process of this client, if it has left a token
+    /// that is good here.
+    fn attach_of_old(&self, wire: Capabilities, auth: &Payload) -> Option<Attach> {
+        let token = lock(&self.resume_with).clone()?;
+        let is_seen = token.began_encrypted && !wire.encrypted && !self.config.resume_on_plain;
+        if is_seen || token.namespaces != self.reception.fingerprint() || !self.is_resumable() {
+            return None;
+        }
+        let numbers = 0..self.reception.mounts.len() as u32;
+        Some(Attach {
+            session: token.session,
+            token: token.secret,
+            position: 0,
+            trimmed: 0,
+            namespaces: numbers.map(|number| (NamespaceNumber(number), auth.clone())).collect(),
+        })
+    }
+
+    /// Tells whoever wants to know what a later process needs to go on with the session.
+    pub(super) fn tell_token(&self, ticket: &Ticket) {
+        let Some(tell) = &self.on_resume_token else { return };
+        let token = ResumeToken {
+            session: ticket.session,
+            secret: ticket.token.clone(),
+            began_encrypted: ticket.began_encrypted,
+            namespaces: self.reception.fingerprint(),
+        };
+        shielded("resume token", || tell(&token));
     }
 
     /// Begins a session on a link that a server has welcomed as new.
     pub(super) fn begin(&self, welcomed: Welcomed) -> Result<Fresh, ConnectError> {
-        let Welcomed { link, welcome, auth } = welcomed;
+        let Welcomed { link, welcome, auth, began_encrypted } = welcomed;
         let mut ours = self.config.limits();
         ours.event_bytes_max = ours.event_bytes_max.min(welcome.limits.event_bytes_max);
-        let ticket = Ticket::of(&welcome, &self.config);
+        let ticket = Ticket::of(&welcome, began_encrypted, &self.config);
         let birth = Birth {
             id: welcome.session,
             ours,
@@ -136,10 +180,17 @@ impl Dialer {
             return Err(ConnectError::AuthTooLarge { bytes: auth.len(), max });
         }
         // A session without a past confirms nothing.
-        let begun = driver.begin_with(link);
+        let begun = driver.begin_with(link, welcome.outcome);
         begun.map_err(|error| ConnectError::Ended { reason: DisconnectReason::Protocol(error) })?;
-        driver.ask_for_namespaces(&auth);
+        match welcome.outcome {
+            Outcome::New => driver.ask_for_namespaces(&auth),
+            // An earlier process has asked.
+            _ => driver.have_asked_for_namespaces(),
+        }
         let standing = driver.standing();
+        if let Some(ticket) = &ticket {
+            self.tell_token(ticket);
+        }
         Ok(Fresh { driver, standing, ticket })
     }
 
@@ -189,7 +240,9 @@ impl Dialer {
         connection: Box<dyn Connection>,
         auth: Payload,
         attach: Option<Attach>,
+        restarted: bool,
     ) -> Result<Welcomed, ConnectError> {
+        let is_encrypted = connection.capabilities().encrypted;
         // Larger than what servers take before a session has begun, and it would never be taken.
         let bytes_max = self.config.handshake_bytes_max;
         let attach = attach.filter(|attach| {
@@ -199,22 +252,35 @@ impl Dialer {
         let hello = Hello {
             resumes: attach.is_some(),
             resumable: self.is_resumable(),
+            restarted: restarted && attach.is_some(),
             nonce: self.nonce,
             producer: self.producer.id,
             limits: self.config.limits(),
         };
         let opened = handshake::open(connection, &self.config, hello, attach).await;
         let (link, welcome) = opened.map_err(|reason| ConnectError::Ended { reason })?;
-        Ok(Welcomed { link, welcome, auth })
+        let is_old = restarted && welcome.outcome != Outcome::New;
+        let old = lock(&self.resume_with).as_ref().is_some_and(|token| token.began_encrypted);
+        let began_encrypted = if is_old { old } else { is_encrypted };
+        Ok(Welcomed { link, welcome, auth, began_encrypted })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Ticket {
     /// What a welcome gives; nothing when the session ends with its link.
-    fn of(welcome: &Welcome, config: &Config) -> Option<Self> {
+    fn of(welcome: &Welcome, began_encrypted: bool, config: &Config) -> Option<Self> {
         let window = welcome.resume_window.min(config.resume_window());
         let is_one = !welcome.token.is_empty() && !window.is_zero();
-        is_one.then(|| Self { session: welcome.session, token: welcome.token.clone(), window })
+        is_one.then(|| Self {
+            session: welcome.session,
+            token: welcome.token.clone(),
+            began_encrypted,
+            window,
+        })
     }
 
     /// The session was resumed: from now on this is what to show.

@@ -20,9 +20,11 @@ mod session;
 mod sockets;
 mod supervise;
 pub mod testing;
+mod token;
 
 pub use client::Client;
 pub use config::Config;
 pub use server::{Listening, Server};
 pub use session::{NamespaceError, Session};
 use sockets::Role;
+pub use token::{ResumeToken, ResumeTokenError};

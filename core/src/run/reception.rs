@@ -1,5 +1,6 @@
 //! What a client knows of its namespaces on the current session.
 
+use super::ResumeToken;
 use super::mounted::Mounted;
 use crate::protocol::{DisconnectReason, NamespaceNumber, Payload};
 use crate::socket::Socket;
@@ -74,6 +75,12 @@ impl Reception {
 
     pub(crate) fn is_asked(&self, number: NamespaceNumber) -> bool {
         matches!(self.lock().get(number.0 as usize), Some(Standing::Asked))
+    }
+
+    /// What stands for its namespaces, in their order.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let paths = self.mounts.iter().map(|mount| &**mount.blueprint.path());
+        ResumeToken::fingerprint(paths)
     }
 
     /// The namespaces that it has asked for, and that have not said no.

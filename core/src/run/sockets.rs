@@ -102,7 +102,10 @@ impl Sockets {
         let lane = lane.map(|joined| Arc::clone(&joined.lane));
         match (lane, volatile) {
             (Some(_), _) if is_reserved(&packet.name) => self.reject_reserved(&packet, volatile),
-            (Some(lane), false) => lane.handle(packet.into_event(self.peer_producer, false)),
+            (Some(lane), false) => {
+                let named = packet.event;
+                lane.handle(packet.into_event(self.peer_producer, false), named);
+            }
             (Some(lane), true) => {
                 lane.handle_volatile(packet.into_event(self.peer_producer, true));
             }
@@ -134,8 +137,8 @@ impl Sockets {
         self.core.counters.events_in.add(1);
         self.core.counters.refused.add(1);
         let answer = NakPacket { event: packet.event, nak };
-        let credit = Credit::one(packet.bytes());
-        let flush = self.core.mailbox.push_answer(&Packet::Nak(answer), credit);
+        let (credit, epoch) = (Credit::one(packet.bytes()), self.core.mailbox.epoch());
+        let flush = self.core.mailbox.push_answer(&Packet::Nak(answer), credit, epoch);
         self.core.mailbox.flush_in_turn(flush);
     }
 
@@ -177,7 +180,7 @@ impl Sockets {
         let theirs = mounted.scope.served.as_ref().map_or(number, |served| served.number);
         let socket = Socket::new(id, theirs, number, core, Arc::clone(&mounted.scope));
         let config = Arc::clone(&self.config);
-        let lane = Lane::new(socket, mounted, config, self.peer_producer, Some(place));
+        let lane = Lane::new(socket, mounted, config, Some(place));
         self.add(Joined { client: number, theirs: number, lane: Arc::clone(&lane) });
         lane.open(or_fail(Arc::clone(&lane), let_in(Arc::clone(&lane), connect.auth)));
         Ok(())
@@ -185,6 +188,10 @@ impl Sockets {
 
     /// Client: the server lets it in.
     pub(crate) fn handle_accept(&mut self, accept: Accept) -> Result<(), ProtocolError> {
+        if self.find(accept.client).is_some_and(|lane| lane.socket.id() == accept.socket) {
+            // A server that is not sure whether a new process was told tells it again.
+            return Ok(());
+        }
         let reception = self.expect_answer(accept.client, "accept")?;
         let Some(mounted) = reception.mounts.get(accept.client.0 as usize) else {
             return Err(ProtocolError::NamespaceNumber { number: accept.client.0 });
@@ -192,7 +199,7 @@ impl Sockets {
         let (core, scope) = (Arc::clone(&self.core), Arc::clone(&mounted.scope));
         let socket = Socket::new(accept.socket, accept.client, accept.client, core, scope);
         let (config, mounted) = (Arc::clone(&self.config), Arc::clone(mounted));
-        let lane = Lane::new(socket, mounted, config, self.peer_producer, None);
+        let lane = Lane::new(socket, mounted, config, None);
         let joined =
             Joined { client: accept.client, theirs: accept.server, lane: Arc::clone(&lane) };
         self.add(joined);
@@ -249,6 +256,34 @@ impl Sockets {
         }
     }
 
+    /// Server: the client is a new process, whose events are another producer's. It is told of its
+    /// sockets again, and which of these namespaces it is not in any more.
+    pub(crate) fn restart(&mut self, producer: ProducerId, asked: &[NamespaceNumber]) {
+        self.peer_producer = producer;
+        for joined in self.joined.iter().filter(|joined| joined.lane.has_begun()) {
+            let (client, socket) = (joined.client, joined.lane.socket.id());
+            if let Ok(served) = joined.lane.socket.served() {
+                let accept = Accept { client, server: served.number, socket };
+                let flush = self.core.mailbox.push_control(&Packet::Accept(accept));
+                self.core.mailbox.flush_in_turn(flush);
+            }
+        }
+        for client in asked.iter().filter(|number| number.0 < self.asked).copied() {
+            if !self.joined.iter().any(|joined| joined.client == client) {
+                let leave = Leave { client, words: EventName::from_static("") };
+                let flush = self.core.mailbox.push_control(&Packet::Leave(leave));
+                self.core.mailbox.flush_in_turn(flush);
+            }
+        }
+    }
+
+    /// Client: a new process that has its old session again has asked for its namespaces before.
+    pub(crate) fn have_asked(&mut self) {
+        let Role::Client(reception) = &self.role else { return };
+        reception.set_all(&Standing::Asked);
+        self.asked = reception.mounts.len() as u32;
+    }
+
     /// Ends a socket of which nothing more is written.
     fn forget(&mut self, lane: Arc<Lane>, reason: DisconnectReason) {
         let (client, number) = (lane.socket.client(), lane.socket.number());
@@ -295,8 +330,15 @@ impl Sockets {
             return Err(ProtocolError::NamespaceNumber { number: leave.client.0 });
         }
         // Both ends may have left at the same time.
-        if let Some(lane) = self.take(leave.client) {
-            self.end_one(lane, DisconnectReason::dismissed_by_peer(&leave.words));
+        let reason = DisconnectReason::dismissed_by_peer(&leave.words);
+        match (self.take(leave.client), &self.role) {
+            (Some(lane), _) => self.end_one(lane, reason),
+            // A client that was restarted asks for what has ended meanwhile.
+            (None, Role::Client(reception)) if reception.is_asked(leave.client) => {
+                reception.set(leave.client, Standing::Ended(Some(reason)));
+                self.some_ended = true;
+            }
+            (None, _) => {}
         }
         Ok(())
     }

@@ -253,6 +253,7 @@ impl Keeper<'_> {
             return Ok(Attempt::New(Box::new(welcomed)));
         }
         ticket.renew(&welcomed.welcome);
+        self.dialer.tell_token(ticket);
         let links = self.standing.borrow().links;
         let Welcomed { link, welcome, .. } = welcomed;
         if self.dock.call(Call::Link(Box::new(link), Box::new(welcome))).is_ok() {

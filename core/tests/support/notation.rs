@@ -47,6 +47,7 @@ pub(crate) fn describe(packet: &Packet) -> String {
         Packet::Hello(hello) => text
             .flag("resumes", hello.resumes)
             .flag("resumable", hello.resumable)
+            .flag("restarted", hello.restarted)
             .field("nonce", format!("{:032x}", hello.nonce))
             .field("producer", hello.producer)
             .limits(&hello.limits),

@@ -103,10 +103,11 @@ fn nak() -> impl Strategy<Value = Nak> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    (any::<[bool; 2]>(), any::<u128>(), any::<u128>(), limits()).prop_map(
-        |([resumes, resumable], nonce, producer, limits)| Hello {
+    (any::<[bool; 3]>(), any::<u128>(), any::<u128>(), limits()).prop_map(
+        |([resumes, resumable, restarted], nonce, producer, limits)| Hello {
             resumes,
             resumable,
+            restarted,
             nonce,
             producer: ProducerId(producer),
             limits,

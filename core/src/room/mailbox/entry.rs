@@ -3,7 +3,7 @@
 use super::receipts::{Receipt, Receipts};
 use crate::protocol::{Codec, Credit, Encoded, EventRef, Gap, LossReason, NamespaceNumber, Packet};
 use crate::room::{Fate, Loss, Remains};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// What a counted packet weighs in the windows of both directions.
 #[derive(Debug)]
@@ -68,6 +68,16 @@ impl Entry {
 
     pub(super) fn is_event_of(&self, namespace: NamespaceNumber) -> bool {
         matches!(self.weight, Weight::Event { namespace: own, .. } if own == namespace)
+    }
+
+    /// Whether it is one of these events. Reading it costs something, so that is asked late.
+    pub(super) fn is_event_among(&self, events: &HashSet<EventRef>, codec: &dyn Codec) -> bool {
+        !events.is_empty()
+            && self.is_event()
+            && matches!(
+                decode(&self.encoded, codec),
+                Some(Packet::Event(packet)) if events.contains(&packet.event)
+            )
     }
 
     /// How many numbers it stands for.

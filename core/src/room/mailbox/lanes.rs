@@ -143,6 +143,34 @@ impl Lanes {
         waiting.chain(self.log.entries()).for_each(|entry| each(&entry.encoded));
     }
 
+    /// Nothing of it was written, for a peer that knows nothing of it: events and gaps wait again,
+    /// in their order, and everything else is void. Says how many events were answered before.
+    pub(super) fn restart(&mut self, answered: &HashSet<EventRef>, codec: &dyn Codec) -> u64 {
+        let waiting = std::mem::take(&mut self.events);
+        let old = Self {
+            log: std::mem::take(&mut self.log),
+            latest: self.latest.take(),
+            receipts: std::mem::take(&mut self.receipts),
+            ..std::mem::take(self)
+        };
+        (self.latest, self.receipts) = (old.latest, old.receipts);
+        let mut received = 0;
+        for entry in old.log.into_entries().chain(waiting) {
+            if entry.is_event_among(answered, codec) {
+                self.receipts.tell(&entry, Fate::Received);
+                received += 1;
+                continue;
+            }
+            let entry = match &entry.weight {
+                Weight::Event { .. } | Weight::Gap { .. } => entry,
+                Weight::Trimmed(run) => Entry::gap(run.events.len() as u32, run.reason, codec),
+                Weight::Answer { .. } | Weight::Control => continue,
+            };
+            self.push_event(entry);
+        }
+        received
+    }
+
     /// See [`Log::trimmed`].
     pub(super) fn trimmed(&self, first: u64) -> Option<(u64, u64, LossReason)> {
         self.log.trimmed(first)

@@ -1,7 +1,7 @@
 //! The log: what was written and is not confirmed yet, oldest first. It is replayed on a new link.
 
 use super::batch::Batch;
-use super::entry::{Entry, Trimmed, TrimmedEvent, Weight, decode};
+use super::entry::{Entry, Trimmed, TrimmedEvent, Weight};
 use super::receipts::Receipts;
 use crate::protocol::{
     Codec, Credit, EventRef, LossReason, NamespaceNumber, Outbound, Packet, Skip,
@@ -45,6 +45,10 @@ impl Log {
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    pub(super) fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.entries.into_iter()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -234,11 +238,7 @@ impl Log {
                 _ => entry.loss(Fate::InDoubt),
             };
             let Some(loss) = loss else { continue };
-            let is_answered = !answered.is_empty()
-                && decode(&entry.encoded, codec).is_some_and(
-                    |packet| matches!(packet, Packet::Event(it) if answered.contains(&it.event)),
-                );
-            if is_answered {
+            if entry.is_event_among(answered, codec) {
                 received += 1;
             } else {
                 in_doubt += 1;

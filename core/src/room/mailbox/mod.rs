@@ -32,7 +32,7 @@ use batch::BATCH_BYTES_MAX;
 use entry::{Entry, Weight};
 use lanes::Lanes;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
@@ -113,6 +113,7 @@ pub struct Mailbox {
     /// This side's own window: what unconfirmed answers hold of it makes the mailbox ask.
     window: Credit,
     counters: Arc<Counters>,
+    epoch: AtomicU32,
     /// Where what it keeps without a link is counted.
     detached: Arc<Detached>,
 }
@@ -148,7 +149,8 @@ impl Mailbox {
             is_lagging: false,
             asides: None,
         };
-        Self { state: Mutex::new(state), codec, bounds, window, counters, detached }
+        let (state, epoch) = (Mutex::new(state), AtomicU32::new(0));
+        Self { state, codec, bounds, window, counters, epoch, detached }
     }
 
     /// What the session speaks.
@@ -167,9 +169,32 @@ impl Mailbox {
         self.push(packet, Weight::Control, true)
     }
 
-    /// Appends an ack or nak. The answered event's part of the window is free again when the
-    /// peer has confirmed the answer.
-    pub fn push_answer(&self, packet: &Packet, credit: Credit) -> Flush {
+    /// Which client process this is for: a new one has nothing of what the one before was told, and
+    /// does not wait for its answers.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// The peer is a new process: both directions are counted anew. What the old one had not
+    /// confirmed waits again, but for what it has answered, for answers to it, and for what was said
+    /// of its namespaces.
+    pub fn restart(&self, window: Credit, answered: &HashSet<EventRef>) {
+        let mut state = self.lock();
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        state.outbound = Outbound::new(window);
+        let received = state.lanes.restart(answered, &*self.codec);
+        self.counters.received.add(received);
+        state.freed = Credit::default();
+        state.notices.position = (0, self.window);
+    }
+
+    /// Appends an ack or nak to somebody of this epoch. The answered event's part of the window is
+    /// free again when the peer has confirmed the answer.
+    pub fn push_answer(&self, packet: &Packet, credit: Credit, epoch: u32) -> Flush {
+        if epoch != self.epoch() {
+            return Flush::Pending;
+        }
         let weight = match credit.events {
             // The slot was given back before, when the event was parked.
             0 => Weight::Control,
@@ -178,8 +203,11 @@ impl Mailbox {
         self.push(packet, weight, false)
     }
 
-    /// An event has finished without an answer: its part of the window is free again.
-    pub fn finish(&self, credit: Credit) {
+    /// An event of this epoch has finished without an answer: its part of the window is free again.
+    pub fn finish(&self, credit: Credit, epoch: u32) {
+        if epoch != self.epoch() {
+            return;
+        }
         let mut state = self.lock();
         state.freed = state.freed.plus(credit);
         state.wake_driver();

@@ -3,8 +3,8 @@
 use super::{Driver, End};
 use crate::handler::Hook;
 use crate::protocol::{
-    Codec, DisconnectReason, Limits, LossReason, NamespaceNumber, Outcome, Packet, Payload,
-    ProducerId, ProtocolError, SessionId, Welcome,
+    Attach, Codec, DisconnectReason, Hello, Inbound, Limits, LossReason, NamespaceNumber, Outcome,
+    Packet, Payload, ProducerId, ProtocolError, SessionId, Welcome,
 };
 use crate::room::Outlet;
 use crate::run::dock::{Arrival, Knock};
@@ -82,8 +82,9 @@ impl Driver {
         self.take(arrival.link, Some(welcome), 0, Some(arrival.open))
     }
 
-    /// Client: the session's first link.
-    pub(crate) fn begin_with(&mut self, link: Link) -> Result<(), ProtocolError> {
+    /// Client: the session's first link, in this process.
+    pub(crate) fn begin_with(&mut self, link: Link, outcome: Outcome) -> Result<(), ProtocolError> {
+        self.core.attach(link.peer.clone(), link.capabilities, outcome);
         self.take(link, None, 0, None)
     }
 
@@ -120,12 +121,18 @@ impl Driver {
         let is_known = self.dock.knows(&knock.arrival);
         let codec = knock.arrival.link.codec.name();
         let speaks_it = codec == self.core.mailbox.codec().name();
-        if is_over || !is_known || !speaks_it || (asked > 0 && refused.len() == asked) {
+        // A new process may take less than the one before.
+        let event_bytes_max = knock.arrival.hello.limits.event_bytes_max;
+        let takes_it = event_bytes_max >= self.ours.event_bytes_max;
+        let is_refused = asked > 0 && refused.len() == asked;
+        if is_over || !is_known || !speaks_it || !takes_it || is_refused {
             return knock.turn_away();
         }
-        let Arrival { link, attach, open, .. } = knock.arrival;
+        let Arrival { link, hello, attach, open } = knock.arrival;
+        let restarted = hello.restarted && attach.is_some();
         let position = attach.as_ref().map_or(0, |attach| attach.position);
-        if let Err(error) = self.core.mailbox.check_attach(position) {
+        let checked = self.core.mailbox.check_attach(position);
+        if let Some(error) = checked.err().filter(|_| !restarted) {
             let close = goodbye(&DisconnectReason::Protocol(error));
             self.core.counters.handshakes_failed.add(1);
             let patience = self.config.close_timeout;
@@ -137,6 +144,9 @@ impl Driver {
         }
         self.fence();
         self.sockets.refuse_joined(refused);
+        if let Some(attach) = attach.as_ref().filter(|_| restarted) {
+            self.restart(&hello, attach);
+        }
         let missed = attach.as_ref().map_or(0, |attach| attach.trimmed);
         let (token, theirs, ours) = match &attach {
             Some(attach) => {
@@ -154,6 +164,17 @@ impl Driver {
         if attach.is_some() {
             self.sockets.tell(Hook::Attach, &Moment::Attach(ours));
         }
+    }
+
+    /// The client is a new process: both directions are counted anew.
+    fn restart(&mut self, hello: &Hello, attach: &Attach) {
+        let (delay, timeout) = (self.config.position_delay, self.config.liveness_timeout);
+        let now = self.began.elapsed();
+        self.inbound = Inbound::new(self.ours, hello.limits, delay, timeout, now);
+        let answered = std::mem::take(&mut self.answered).into_iter().collect();
+        self.core.mailbox.restart(hello.limits.window, &answered);
+        let asked: Vec<_> = attach.namespaces.iter().map(|(number, _)| *number).collect();
+        self.sockets.restart(hello.producer, &asked);
     }
 
     /// Whatever is read on the link before is not heard any more.

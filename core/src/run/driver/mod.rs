@@ -171,6 +171,11 @@ impl Driver {
         self.sockets.ask_for_all(auth);
     }
 
+    /// Client: an earlier process has asked for its namespaces.
+    pub(crate) fn have_asked_for_namespaces(&mut self) {
+        self.sockets.have_asked();
+    }
+
     /// Drives until the session has ended and its hooks have run.
     pub(crate) async fn run(mut self: Box<Self>) -> Ended {
         let end = poll_fn(|cx| self.poll(cx)).await;

@@ -23,7 +23,7 @@ use super::mounted::Mounted;
 use super::mounts::Place;
 use super::park::Park;
 use crate::handler::Hook;
-use crate::protocol::{DisconnectReason, Event, EventId, EventName, Payload, ProducerId};
+use crate::protocol::{DisconnectReason, Event, EventId, EventName, EventRef, Payload};
 use crate::room::shielded;
 use crate::socket::{Envelope, Erased, Moment, ReplyFuture, Socket};
 use std::collections::VecDeque;
@@ -39,8 +39,6 @@ pub(crate) struct Lane {
     pub(crate) socket: Socket,
     pub(crate) mounted: Arc<Mounted>,
     pub(crate) config: Arc<Config>,
-    /// Whose events these are when their packets name nobody.
-    peer_producer: ProducerId,
     state: Mutex<State>,
     idle: Notify,
     park: Park,
@@ -95,24 +93,12 @@ impl Lane {
         socket: Socket,
         mounted: Arc<Mounted>,
         config: Arc<Config>,
-        peer_producer: ProducerId,
         place: Option<Place>,
     ) -> Arc<Self> {
         let (state, idle, looked) = (Mutex::default(), Notify::new(), Notify::new());
         let (park, place) = (Park::default(), Mutex::new(place));
         let hooks = tokio::sync::Mutex::default();
-        Arc::new(Self {
-            socket,
-            mounted,
-            config,
-            peer_producer,
-            state,
-            idle,
-            park,
-            looked,
-            place,
-            hooks,
-        })
+        Arc::new(Self { socket, mounted, config, state, idle, park, looked, place, hooks })
     }
 
     /// Lets the socket begin, or not: `open` says.
@@ -120,10 +106,11 @@ impl Lane {
         self.push(Job::Open(Box::pin(open)));
     }
 
-    /// Has a reliable event handled after those before it.
-    pub(crate) fn handle(self: &Arc<Self>, event: Event) {
+    /// Has a reliable event handled after those before it. Its answer is to name it as its packet
+    /// did.
+    pub(crate) fn handle(self: &Arc<Self>, event: Event, named: EventRef) {
         self.socket.count(|counters| &counters.events_in, |tally| &tally.events_in);
-        let owed = Owed::new(&self.socket, &event, self.peer_producer);
+        let owed = Owed::new(&self.socket, &event, named);
         if let Arrived::InTurn { owed, is_served } = self.serve_on_arrival(&event, owed) {
             self.push(Job::Event { event, owed, parked_until: None, is_served });
         }
@@ -322,7 +309,8 @@ impl Lane {
         moment: Moment,
     ) -> Result<(), Option<String>> {
         let name = which.name();
-        let id = EventId { producer: self.peer_producer, number: 0 };
+        // No event has this id.
+        let id = EventId { producer: self.socket.session().producer.id, number: 0 };
         let event = Event::new(id, EventName::from_static(name), payload);
         let envelope = self.envelope(event).with_moment(moment);
         // What a refusal holds is the application's, too.

@@ -11,6 +11,7 @@ pub(super) const WANTS_ACK: u8 = 0b0001;
 /// Bit 0 of a hello: an attach follows.
 pub(super) const RESUMES: u8 = 0b0001;
 pub(super) const RESUMABLE: u8 = 0b0010;
+pub(super) const RESTARTED: u8 = 0b0100;
 /// Bit 0 of a position: its sender wants one in return.
 pub(super) const ASKS: u8 = 0b0001;
 /// Bit 0 of a fragment: no other piece follows.

@@ -3,7 +3,7 @@
 //! Nothing is allocated but the lists of `Attach` and `Position`, which grow with the bytes that
 //! are really there. There is no recursion: what `Numbered` wraps is never itself a wrapper.
 
-use super::code::{self, ASKS, LAST, PRODUCER, RESUMABLE, RESUMES, SHAPE, WANTS_ACK};
+use super::code::{self, ASKS, LAST, PRODUCER, RESTARTED, RESUMABLE, RESUMES, SHAPE, WANTS_ACK};
 use super::source::Source;
 use super::{MAGIC, Native, PROTOCOL_VERSION, kind};
 use crate::protocol::{
@@ -139,10 +139,11 @@ fn read_shaped(source: &mut Source) -> Result<Payload> {
 fn read_hello(source: &mut Source) -> Result<Hello> {
     source.expect(&MAGIC, DecodeError::NotEmitwire)?;
     read_version(source)?;
-    let flags = source.flags(RESUMES | RESUMABLE)?;
+    let flags = source.flags(RESUMES | RESUMABLE | RESTARTED)?;
     Ok(Hello {
         resumes: flags.has(RESUMES),
         resumable: flags.has(RESUMABLE),
+        restarted: flags.has(RESTARTED),
         nonce: source.id()?,
         producer: ProducerId(source.id()?),
         limits: read_limits(source)?,

@@ -3,7 +3,7 @@
 //! Nothing is checked here: what the reader refuses is the sender's mistake, and the limits were
 //! checked before.
 
-use super::code::{self, ASKS, Flags, LAST, PRODUCER, RESUMABLE, RESUMES, WANTS_ACK};
+use super::code::{self, ASKS, Flags, LAST, PRODUCER, RESTARTED, RESUMABLE, RESUMES, WANTS_ACK};
 use super::sink::Sink;
 use super::{MAGIC, PROTOCOL_VERSION, kind};
 use crate::protocol::{
@@ -117,6 +117,7 @@ fn write_hello(hello: &Hello, out: &mut impl Sink) {
     out.bytes(&MAGIC);
     out.byte(PROTOCOL_VERSION);
     let flags = Flags::NONE.with(RESUMES, hello.resumes).with(RESUMABLE, hello.resumable);
+    let flags = flags.with(RESTARTED, hello.restarted);
     out.flags(flags);
     out.id(hello.nonce);
     out.id(hello.producer.0);

@@ -1,0 +1,141 @@
+//! A client process is started again, and goes on with the session of the one before.
+
+use super::*;
+use emitwire::testing::within;
+use emitwire::{ResumeToken, Session};
+
+/// A server, and where clients leave their newest token.
+struct House {
+    server: Server,
+    name: String,
+    there: Diary,
+    token: Arc<Mutex<Option<ResumeToken>>>,
+}
+
+impl House {
+    async fn new(far: impl FnOnce(Namespace) -> Namespace) -> Self {
+        let (there, name) = (Diary::default(), fresh_name());
+        let server = Server::new().mount(far(there.keep("/"))).unwrap();
+        let server = server.mount(Namespace::new("/other")).unwrap();
+        server.listen(Memory::new(&*name)).await.unwrap();
+        Self { server, name, there, token: Arc::default() }
+    }
+
+    /// A process of the client; all of them keep one diary.
+    async fn process(&self, here: &Diary, token: Option<ResumeToken>) -> Session {
+        let kept = Arc::clone(&self.token);
+        let mut client = Client::new(Memory::new(&*self.name))
+            .mount(here.keep("/"))
+            .mount(Namespace::new("/other"))
+            .on_resume_token(move |token| *kept.lock().unwrap() = Some(token.clone()));
+        if let Some(token) = token {
+            client = client.resume_with(token);
+        }
+        within(client.connect()).await.unwrap()
+    }
+
+    fn newest(&self) -> ResumeToken {
+        let token = self.token.lock().unwrap().clone().unwrap();
+        // As it comes out of a file.
+        token.to_string().parse().unwrap()
+    }
+}
+
+/// What a killed process leaves: nothing says goodbye.
+fn kill(session: Session) {
+    std::mem::forget(session);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_in_its_rooms_and_gets_what_the_process_before_had_not_confirmed() {
+    let house = House::new(|namespace| namespace).await;
+    let here = Diary::default();
+    let first = house.process(&here, None).await;
+    let (id, session) = (first.of("/").unwrap().id(), first.id());
+    let far = house.server.socket("/", id).unwrap();
+    far.join("lobby").await.unwrap();
+    let asked = tokio::spawn({
+        let far = far.clone();
+        async move { far.emit("n", &21_u64).ack::<u64>().timeout(Duration::from_secs(60)).await }
+    });
+    settle().await;
+    assert_eq!(asked.await.unwrap().unwrap(), 42);
+    kill(first);
+    let _ = here.take();
+
+    // The old process is still attached, as far as anybody knows: it is taken over from.
+    let second = house.process(&here, Some(house.newest())).await;
+    settle().await;
+    assert_eq!((second.id(), second.outcome()), (session, Outcome::Resumed));
+    let near = second.of("/").unwrap();
+    assert_eq!(near.id(), id);
+    assert!(near.recovered());
+    for value in 0..100_u64 {
+        house.server.of("/").to("lobby").emit("n", &value).await.unwrap();
+        near.emit("n", &value).await.unwrap();
+    }
+    settle().await;
+    assert!(here.split().0.into_iter().eq(0..100));
+    assert!(house.there.split().0.into_iter().eq(0..100));
+    assert_eq!(near.emit("n", &7_u64).ack::<u64>().await.unwrap(), 14);
+    assert_eq!(second.of("/other").unwrap().namespace(), "/other");
+    assert_eq!(house.server.stats().sessions, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_a_handler_of_the_old_process_waits_for_is_no_answer_to_the_new_one() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let far = move |namespace: Namespace| {
+        namespace.on("slow", move || {
+            let gate = Arc::clone(&opened);
+            async move {
+                gate.acquire().await.unwrap().forget();
+                "old"
+            }
+        })
+    };
+    let house = House::new(far).await;
+    let here = Diary::default();
+    let first = house.process(&here, None).await;
+    let near = first.of("/").unwrap();
+    let asked = tokio::spawn(async move { near.emit("slow", &()).ack::<String>().await });
+    settle().await;
+    kill(first);
+    let second = house.process(&here, Some(house.newest())).await;
+    let near = second.of("/").unwrap();
+    let again = tokio::spawn(async move { near.emit("slow", &()).ack::<String>().await });
+    settle().await;
+    gate.add_permits(1);
+    settle().await;
+    assert!(!again.is_finished(), "it was the old one's answer");
+    gate.add_permits(1);
+    assert_eq!(again.await.unwrap().unwrap(), "old");
+    let _ = asked.await.unwrap();
+    assert_eq!(second.stats().unasked, 0);
+    // The window of the new process is whole.
+    let near = second.of("/").unwrap();
+    for value in 0..10_000_u64 {
+        near.emit("n", &value).await.unwrap();
+    }
+    becomes(|| house.there.count(), 10_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_old_unknown_or_of_other_namespaces_means_a_new_session() {
+    let house = House::new(|namespace| namespace).await;
+    let here = Diary::default();
+    let first = house.process(&here, None).await;
+    let old = house.newest();
+    let second = house.process(&here, Some(old.clone())).await;
+    assert_eq!(second.outcome(), Outcome::Resumed);
+    settle().await;
+    // Used, and followed by another.
+    let third = house.process(&here, Some(old)).await;
+    assert_eq!(third.outcome(), Outcome::New);
+    let client = Client::new(Memory::new(&*house.name)).mount(Namespace::new("/"));
+    let other = within(client.resume_with(house.newest()).connect()).await.unwrap();
+    assert_eq!(other.outcome(), Outcome::New);
+    kill(first);
+    kill(second);
+}
