@@ -17,5 +17,6 @@ use emitwire::{
     Memory, Missed, Namespace, Outcome, ReceiptError, Server, SlowPolicy, Socket,
 };
 use stage::{Diary, Stage, becomes, fresh_name, settle};
+use std::future::IntoFuture;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -2,8 +2,8 @@
 
 use emitwire::testing::within;
 use emitwire::{
-    Chaos, Client, Config, Data, DisconnectReason, Memory, Namespace, Outcome, Server, Session,
-    Socket,
+    Chaos, Client, Config, Data, Direction, DisconnectReason, Memory, Namespace, Outcome, Server,
+    Session, Socket,
 };
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -121,14 +121,17 @@ impl Stage {
         self.server.socket("/", self.near().id()).unwrap()
     }
 
-    /// Breaks the link, and waits until both ends know.
+    /// Breaks the link, lets none be made, and waits until both ends know.
     pub(crate) async fn cut(&self) {
         self.wire.sever();
+        self.wire.cut(Direction::Both);
         becomes(|| self.session.is_attached(), false).await;
+        becomes(|| self.server.stats().detached, 1).await;
     }
 
-    /// Waits until the client has a link again.
+    /// Lets links be made, and waits until the client has one.
     pub(crate) async fn attached(&self) {
+        self.wire.heal(Direction::Both);
         becomes(|| self.session.is_attached(), true).await;
         settle().await;
     }

@@ -213,6 +213,12 @@ impl Inbound {
         self.asked.get_or_insert(now + self.position_delay);
     }
 
+    /// Whether the peer has asked, and not all that it has sent since is finished.
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        self.starved
+    }
+
     /// An event's handler has finished and its answer, if any, is confirmed: its part of the
     /// window is free again.
     pub fn handle_finished(&mut self, credit: Credit, now: Duration) {

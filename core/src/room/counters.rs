@@ -153,8 +153,8 @@ counters! {
     /// Events that were removed before they were written, because a member of their room read too
     /// slowly: see `SlowPolicy::DropOldest`.
     overflowed,
-    /// Sessions without a link that had to let go of their events, because all of them together kept
-    /// too much.
+    /// Sessions without a link that had to let go of their events, because all of them together
+    /// kept too much.
     evicted,
     /// Events that were removed before they were written, because a newer one of the same key made
     /// them needless: see `Emit::latest`.

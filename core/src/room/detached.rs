@@ -1,7 +1,7 @@
 //! What sessions without a link keep, all of them together.
 
 use super::Mailbox;
-use crate::protocol::Encoded;
+use crate::protocol::{DisconnectReason, Encoded};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// many of them share counts once.
 #[derive(Default)]
 pub struct Detached {
+    count_max: usize,
     bytes_max: usize,
     bytes: Arc<AtomicUsize>,
     order: Mutex<Order>,
@@ -23,10 +24,11 @@ struct Order {
 }
 
 impl Detached {
-    /// Together they are to keep no more than so many bytes: `Config::detached_bytes_max`.
+    /// There are to be no more than so many of them, and together they are to keep no more than so
+    /// many bytes: `Config::detached_max` and `Config::detached_bytes_max`.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, ..Self::default() }
+    pub fn new(count_max: usize, bytes_max: usize) -> Self {
+        Self { count_max, bytes_max, ..Self::default() }
     }
 
     /// What they keep now, in bytes of bodies, and what was theirs and others have not let go of.
@@ -40,13 +42,20 @@ impl Detached {
         encoded.charge_to(&self.bytes);
     }
 
-    /// A mailbox has no link from now on. Says its place, by which it is forgotten.
+    /// A mailbox has no link from now on. Says its place, by which it is forgotten. If that is one
+    /// too many, the session that has been without a link for longest ends.
     #[must_use]
     pub fn enter(&self, mailbox: &Arc<Mailbox>) -> u64 {
         let mut order = self.lock();
         order.last += 1;
         let place = order.last;
+        let is_full = order.mailboxes.len() >= self.count_max;
+        let longest = if is_full { order.mailboxes.pop_first() } else { None };
         order.mailboxes.insert(place, Arc::downgrade(mailbox));
+        drop(order);
+        if let Some(longest) = longest.and_then(|(_, mailbox)| mailbox.upgrade()) {
+            longest.shut(&DisconnectReason::LinkLost);
+        }
         place
     }
 

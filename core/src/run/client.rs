@@ -203,7 +203,7 @@ impl Client {
         }
         Ok(Dialer {
             transport: Mutex::new(self.transport),
-            detached: Arc::new(Detached::new(self.config.detached_bytes_max)),
+            detached: Arc::new(Detached::new(1, self.config.detached_bytes_max)),
             config: Arc::new(self.config),
             counters,
             producer: Arc::new(Producer::new(ProducerId(random::bits()))),

@@ -32,9 +32,12 @@ pub struct Config {
     pub log_packets_max: usize,
     /// Bytes of a session that wait or are kept until confirmed. Default 4 MiB.
     pub log_bytes_max: usize,
-    /// Bytes that all sessions without a link keep together, for when they have one again; what many
-    /// of them share counts once. Beyond it those that have been without for longest let go of
-    /// their events, which are reported as gaps. Default 256 MiB.
+    /// Sessions of a server without a link at the same time. With one more, the one that has been
+    /// without for longest ends. Default 100,000.
+    pub detached_max: usize,
+    /// Bytes that all sessions without a link keep together, for when they have one again; what
+    /// many of them share counts once. Beyond it those that have been without for longest let go
+    /// of their events, which are reported as gaps. Default 256 MiB.
     pub detached_bytes_max: usize,
     /// Hooks of links that came and went that wait for those before them, in a session. Default 64.
     pub link_hooks_max: usize,
@@ -122,6 +125,7 @@ impl Default for Config {
             unwritten_bytes_max: 1024 * 1024,
             log_packets_max: 32_768,
             log_bytes_max: 4 * 1024 * 1024,
+            detached_max: 100_000,
             detached_bytes_max: 256 * 1024 * 1024,
             link_hooks_max: 64,
             volatile_bytes_max: 256 * 1024,

@@ -14,7 +14,7 @@ use crate::room::{Adapter, Counters, Detached, FRAME_BYTES_MIN, LocalAdapter, St
 use crate::socket::{Broadcast, Producer, SessionCore, Socket};
 use crate::transport::{BindError, Connection, HandshakeError, Incoming, Listener, Transport};
 use async_trait::async_trait;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,9 +74,9 @@ struct Shared {
 /// The sessions of a server, those without a link among them.
 #[derive(Default)]
 struct Sessions {
-    docks: HashMap<SessionId, Arc<Dock>>,
+    docks: BTreeMap<SessionId, Arc<Dock>>,
     /// By the nonces of their hellos: a client that never heard its welcome knows nothing else.
-    nonces: HashMap<u128, SessionId>,
+    nonces: BTreeMap<u128, SessionId>,
 }
 
 impl Sessions {
@@ -109,7 +109,7 @@ impl Server {
     pub fn with_config(config: Config) -> Self {
         let (config, counters) = (Arc::new(config), Arc::<Counters>::default());
         let producer = Arc::new(Producer::new(ProducerId(random::bits())));
-        let detached = Arc::new(Detached::new(config.detached_bytes_max));
+        let detached = Arc::new(Detached::new(config.detached_max, config.detached_bytes_max));
         let mounts = (Arc::clone(&config), Arc::clone(&counters), Arc::clone(&producer));
         Self(Arc::new(Shared {
             config,

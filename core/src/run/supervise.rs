@@ -19,6 +19,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// A link that lived this long was a good one: the next attempt begins with short delays.
 const GOOD_LINK: Duration = Duration::from_secs(5);
 
+/// How long the first attempt to get a session back may take; each later one twice as long, up to
+/// `Config::connect_timeout`. The wire of an attempt may fall silent too.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Keeps one session after another until it is told to stop, or the peer said so.
 pub(super) async fn supervise(
     dialer: Dialer,
@@ -194,6 +198,7 @@ impl Keeper<'_> {
         let lost_at = Instant::now();
         let window = self.ticket.as_ref().map_or(Duration::ZERO, |ticket| ticket.window);
         let until = lost_at + window;
+        let mut patience = FIRST_PATIENCE;
         loop {
             let delay = self.backoff.next_delay(lost_at.elapsed(), random::bits() as u64);
             sleep_until(until.min(Instant::now() + delay)).await;
@@ -201,7 +206,9 @@ impl Keeper<'_> {
                 return Attempt::Over(lost);
             }
             let transport = self.dialer.transport();
-            let error = match self.attempt(&*transport).await {
+            let after = patience.min(self.dialer.config.connect_timeout);
+            patience = patience.saturating_mul(2);
+            let error = match self.attempt(&*transport, after).await {
                 Ok(attempt) => return attempt,
                 Err(error) => error,
             };
@@ -221,7 +228,8 @@ impl Keeper<'_> {
         &mut self,
         transport: Arc<dyn Transport>,
     ) -> (Option<Attempt>, Result<Outcome, ConnectError>) {
-        match self.attempt(&*transport).await {
+        let after = self.dialer.config.connect_timeout;
+        match self.attempt(&*transport, after).await {
             Ok(attempt) => {
                 let moved = match &attempt {
                     Attempt::Resumed(outcome) => Ok(*outcome),
@@ -235,9 +243,12 @@ impl Keeper<'_> {
         }
     }
 
-    async fn attempt(&mut self, transport: &dyn Transport) -> Result<Attempt, ConnectError> {
+    async fn attempt(
+        &mut self,
+        transport: &dyn Transport,
+        after: Duration,
+    ) -> Result<Attempt, ConnectError> {
         let Some(ticket) = &mut self.ticket else { return Err(ConnectError::NotResumable) };
-        let after = self.dialer.config.connect_timeout;
         let (dock, mut standing) = (Arc::clone(&self.dock), self.standing.clone());
         let leave = async || {
             if dock.call(Call::Leave).is_ok() {

@@ -8,7 +8,7 @@ pub(super) fn mailbox(
     bounds: Bounds,
     counters: &Arc<Counters>,
 ) -> Mailbox {
-    let detached = Arc::new(Detached::new(usize::MAX));
+    let detached = Arc::new(Detached::new(usize::MAX, usize::MAX));
     Mailbox::new(codec, Outbound::new(window), WINDOW, bounds, Arc::clone(counters), detached)
 }
 

@@ -218,8 +218,8 @@ impl Log {
         }
     }
 
-    /// The session ends: the fate of what is still here is in doubt. Adds those to `losses` that are
-    /// not among the `answered`, and says how many there are of either kind.
+    /// The session ends: the fate of what is still here is in doubt. Adds those to `losses` that
+    /// are not among the `answered`, and says how many there are of either kind.
     pub(super) fn end(
         &mut self,
         answered: &HashSet<EventRef>,

@@ -174,7 +174,7 @@ impl Mailbox {
         // The peer may have missed the last one of this side.
         state.notices.position_due |= !is_first;
         state.lanes.begin_replay();
-        state.after_progress(&self.bounds);
+        state.wake_for_room(&self.bounds);
         state.wake_driver();
         drop(state);
         drop(before);

@@ -17,6 +17,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// How many clients that want the session back may wait for the word of its namespaces.
+const ADMISSIONS_MAX: usize = 8;
+
 /// What a session begins with.
 pub(crate) struct Birth {
     pub(crate) id: SessionId,
@@ -90,6 +93,9 @@ impl Driver {
 
     /// Client: the session has a link again, on which the server has resumed it.
     pub(super) fn resume_on(&mut self, link: Link, welcome: &Welcome) -> Result<(), ProtocolError> {
+        if welcome.session != self.core.id {
+            return Err(ProtocolError::Unexpected { packet: "welcome" });
+        }
         self.count_attach(welcome.outcome);
         self.core.attach(link.peer.clone(), link.capabilities, welcome.outcome);
         self.take(link, None, welcome.position, None)?;
@@ -100,6 +106,9 @@ impl Driver {
     /// Server: a client wants the session back. Its namespaces are asked first, so that who has
     /// nothing but a token puts nobody out.
     pub(super) fn ask_whether_it_may(&mut self, knock: Box<Knock>) {
+        if self.admissions.len() >= ADMISSIONS_MAX {
+            return knock.turn_away();
+        }
         let shown = knock.arrival.attach.as_ref().map(|attach| attach.namespaces.clone());
         let peer = knock.arrival.link.peer.clone();
         let (asked, decisions) = self.sockets.authorize_again(shown.unwrap_or_default(), &peer);

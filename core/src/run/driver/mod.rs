@@ -366,6 +366,9 @@ impl Driver {
     }
 
     fn post(&self, position: &Position) {
+        if !self.inbound.is_starved() {
+            self.core.mailbox.peer_is_content();
+        }
         // The driver flushes at the end of its poll.
         let _ = self.core.mailbox.post_position(position);
     }
@@ -404,7 +407,7 @@ impl Driver {
         match end {
             WireEnd::Closed => End { reason, said_goodbye: true },
             WireEnd::Cut(reason) => reason.into(),
-            WireEnd::Slow => DisconnectReason::Slow.into(),
+            WireEnd::Slow => self.core.mailbox.closed().unwrap_or(DisconnectReason::Slow).into(),
             WireEnd::Broken(error) => {
                 tracing::debug!(%error, "writing failed");
                 End { reason: DisconnectReason::LinkLost, said_goodbye: true }

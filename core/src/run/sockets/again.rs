@@ -1,0 +1,120 @@
+//! What happens to sockets when a link of their session comes and goes.
+
+use super::opening::refuse;
+use super::{Role, Sockets};
+use crate::handler::{ConnectRequest, Hook};
+use crate::protocol::{
+    Accept, DisconnectReason, EventName, Leave, NamespaceNumber, Packet, Payload, ProducerId,
+};
+use crate::run::lane::Lane;
+use crate::run::reception::Standing;
+use crate::socket::Moment;
+use crate::transport::Peer;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::Context;
+
+impl Sockets {
+    /// Server: asks all namespaces of the session whether its client, which has come back and shows
+    /// this, may be there still. Says how many there are, and what each that has an opinion says.
+    pub(crate) fn authorize_again(
+        &self,
+        shown: Vec<(NamespaceNumber, Payload)>,
+        peer: &Peer,
+    ) -> (usize, Vec<impl Future<Output = Option<(NamespaceNumber, Payload)>> + Send + use<>>) {
+        let begun: Vec<_> = self.joined.iter().filter(|joined| joined.lane.has_begun()).collect();
+        let decisions = begun.iter().filter_map(|joined| {
+            let (client, lane) = (joined.client, Arc::clone(&joined.lane));
+            let auth = shown.iter().find(|(number, _)| *number == client);
+            let auth = auth.map_or_else(Payload::empty, |(_, auth)| auth.clone());
+            let states = lane.mounted.states.clone();
+            let request = ConnectRequest::new(lane.socket.clone(), peer.clone(), auth, states);
+            let decision = lane.mounted.blueprint.authorize(request)?;
+            Some(async move {
+                let decided = lane.within_time("authorize", decision).await;
+                // Who cannot be decided about is not let in.
+                let decided = decided.unwrap_or_else(|| Err(Payload::empty()));
+                decided.err().map(|payload| (client, payload))
+            })
+        });
+        (begun.len(), decisions.collect())
+    }
+
+    /// Server: these namespaces do not want their client back.
+    pub(crate) fn refuse_joined(&mut self, refused: Vec<(NamespaceNumber, Payload)>) {
+        for (client, payload) in refused {
+            if let Some(lane) = self.find(client) {
+                self.forget(lane, DisconnectReason::Refused);
+                refuse(&self.core, client, payload);
+            }
+        }
+    }
+
+    /// Server: the client is a new process, whose events are another producer's. It is told of its
+    /// sockets again, and which of these namespaces it is not in any more.
+    pub(crate) fn restart(&mut self, producer: ProducerId, asked: &[NamespaceNumber]) {
+        self.peer_producer = producer;
+        for joined in self.joined.iter().filter(|joined| joined.lane.has_begun()) {
+            let (client, socket) = (joined.client, joined.lane.socket.id());
+            if let Ok(served) = joined.lane.socket.served() {
+                let accept = Accept { client, server: served.number, socket };
+                let flush = self.core.mailbox.push_control(&Packet::Accept(accept));
+                self.core.mailbox.flush_in_turn(flush);
+            }
+        }
+        for client in asked.iter().filter(|number| number.0 < self.asked).copied() {
+            if !self.joined.iter().any(|joined| joined.client == client) {
+                let leave = Leave { client, words: EventName::from_static("") };
+                let flush = self.core.mailbox.push_control(&Packet::Leave(leave));
+                self.core.mailbox.flush_in_turn(flush);
+            }
+        }
+    }
+
+    /// Client: a new process that has its old session again has asked for its namespaces before.
+    pub(crate) fn have_asked(&mut self) {
+        let Role::Client(reception) = &self.role else { return };
+        reception.set_all(&Standing::Asked);
+        self.asked = reception.mounts.len() as u32;
+    }
+
+    /// Ends a socket of which nothing more is written.
+    pub(super) fn forget(&mut self, lane: Arc<Lane>, reason: DisconnectReason) {
+        let (client, number) = (lane.socket.client(), lane.socket.number());
+        lane.socket.end(reason.clone());
+        if let Ok(served) = lane.socket.served() {
+            served.adapter.silence(lane.socket.id());
+        }
+        self.core.mailbox.close_namespace(number);
+        if let Some(lane) = self.take(client) {
+            self.end_one(lane, reason);
+        }
+    }
+
+    /// Has the hooks of a link run, behind those before.
+    pub(crate) fn tell(&mut self, which: Hook, moment: &Moment) {
+        for joined in &self.joined {
+            if joined.lane.mounted.blueprint.hook(which).is_none() {
+                continue;
+            }
+            if self.waiting_hooks.len() >= self.config.link_hooks_max {
+                tracing::warn!(
+                    hook = which.name(),
+                    "the hooks of links are too slow: one is missed"
+                );
+                continue;
+            }
+            self.waiting_hooks.push_back((Arc::clone(&joined.lane), which, moment.clone()));
+        }
+    }
+
+    /// Runs the hooks of links, one after another.
+    pub(crate) fn poll_hooks(&mut self, cx: &mut Context<'_>) {
+        while self.hook.poll_join_next(cx).is_ready() {
+            if self.hook.is_empty() {
+                let Some((lane, which, moment)) = self.waiting_hooks.pop_front() else { return };
+                self.hook.spawn(lane.tell(which, moment));
+            }
+        }
+    }
+}
