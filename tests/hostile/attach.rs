@@ -3,11 +3,11 @@
 
 use super::support::becomes;
 use super::support::chat::{Chat, MEMBERS};
-use super::support::raw::{RawPeer, attaching, encode, event, framed, text};
+use super::support::raw::{RawPeer, attaching, encode, event, framed, hello, text};
 use super::{said, target};
 use bytes::Bytes;
 use emitwire::protocol::{
-    Attach, CloseCode, NamespaceNumber, Outcome, Packet, Position, SessionId,
+    Attach, CloseCode, Hello, NamespaceNumber, Outcome, Packet, Position, SessionId,
 };
 use emitwire::{Config, Payload};
 use std::time::Duration;
@@ -243,15 +243,18 @@ async fn many_who_attach_at_once_leave_one_with_the_session() {
     }
     let mut last = Vec::new();
     for mut peer in peers {
-        match peer.welcomed().await.outcome {
-            Outcome::Resumed => last.push(peer),
+        match peer.next().await {
+            Some(Packet::Welcome(welcome)) if welcome.outcome == Outcome::Resumed => {
+                last.push(peer);
+            }
             // There is a bound to those who are heard at once, and the others begin anew.
-            _ => peer.bye().await,
+            Some(Packet::Welcome(_)) => peer.bye().await,
+            // The next was there before it had its welcome.
+            Some(Packet::Close(close)) => assert_eq!(close.code, CloseCode::Replaced),
+            other => panic!("{other:?}"),
         }
     }
-    let resumed = last.len() as u64;
-    assert!(resumed > 0);
-    becomes(|| chat.stats().attaches, resumed).await;
+    assert!(!last.is_empty());
     becomes(|| chat.stats().links, MEMBERS as u64 + 1).await;
     let mut alive = 0;
     for mut peer in last {
@@ -284,4 +287,32 @@ async fn namespaces_that_were_never_asked_for_may_be_shown_and_mean_nothing() {
     }
     comes_back(&chat, &attach, 1).await;
     chat.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hello_that_is_repeated_finds_its_session_until_its_welcome_was_heard() {
+    let chat = chat().await;
+    let hello = Hello { resumable: true, nonce: 77_777, ..hello() };
+    let (silent, first) = RawPeer::connect(chat.address).await.greet(hello).await;
+    silent.kill();
+    becomes(|| chat.stats().detached, 1).await;
+    // Its link is believed alive when the third comes.
+    let (mut second, again) = RawPeer::connect(chat.address).await.greet(hello).await;
+    let (mut third, once_more) = RawPeer::connect(chat.address).await.greet(hello).await;
+    for welcome in [&again, &once_more] {
+        assert_eq!((welcome.session, welcome.outcome), (first.session, Outcome::New));
+        assert_eq!((&welcome.token, welcome.position), (&first.token, 0));
+    }
+    assert_eq!(said(&second.close().await), (CloseCode::Replaced, ""));
+    assert_eq!(third.next().await, Some(Packet::From(1)));
+    third.send(&Packet::From(1)).await;
+    third.send(&super::support::raw::connect(0, "/target")).await;
+    while !matches!(third.next_said().await, Some(Packet::Accept(_))) {}
+    let (fourth, other) = RawPeer::connect(chat.address).await.greet(hello).await;
+    assert_ne!(other.session, first.session, "a nonce that was heard is worth nothing");
+    third.send(&event(1, "echo", text("still here"))).await;
+    assert!(matches!(third.next_said().await, Some(Packet::Ack(_))));
+    fourth.bye().await;
+    third.bye().await;
+    assert_eq!(chat.end().await.attaches, 2);
 }
