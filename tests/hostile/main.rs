@@ -9,6 +9,7 @@ mod answers;
 mod api;
 mod attach;
 mod attach_auth;
+mod attach_client;
 mod bounds;
 mod client_side;
 mod crowds;
