@@ -169,9 +169,16 @@ impl Driver {
         }
         let Arrival { link, hello, attach, open } = knock.arrival;
         let restarted = hello.restarted && attach.is_some();
-        let position = attach.as_ref().filter(|_| !restarted).map_or(0, |it| it.position);
-        let checked = self.core.mailbox.check_attach(position);
-        if let Some(error) = checked.err().filter(|_| !restarted) {
+        let position = attach.as_ref().map_or(0, |attach| attach.position);
+        let checked = match position {
+            // A new process has nothing.
+            position if restarted && position > 0 => {
+                Err(ProtocolError::Position { position, written: 0 })
+            }
+            _ if restarted => Ok(()),
+            position => self.core.mailbox.check_attach(position),
+        };
+        if let Err(error) = checked {
             let close = goodbye(&DisconnectReason::Protocol(error));
             self.core.counters.handshakes_failed.add(1);
             let patience = self.config.close_timeout;
