@@ -12,7 +12,7 @@ const ANSWERED_SPARE_MAX: usize = 16;
 
 impl Driver {
     pub(super) fn handle_packet(&mut self, packet: Packet, frame_bytes: usize) -> Result<(), End> {
-        self.hear_first_packet();
+        self.hear_first_packet(&packet);
         if packet.is_counted() {
             let event_bytes = match &packet {
                 Packet::Event(event) => Some(event.bytes()),
