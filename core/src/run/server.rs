@@ -354,6 +354,16 @@ impl Server {
 
     /// Gives the client its session back. It is returned if there is none that it may have.
     async fn resume(&self, arrival: Arrival) -> Option<Arrival> {
+        let mut arrival = self.knock(arrival).await?;
+        match arrival.attach.take() {
+            // Instead of what it asks for it may have been given another, and not have heard of it.
+            Some(_) => self.knock(arrival).await,
+            None => Some(arrival),
+        }
+    }
+
+    /// Asks the session that the client has shown something of.
+    async fn knock(&self, arrival: Arrival) -> Option<Arrival> {
         let Some(dock) = lock(&self.0.sessions).find(&arrival) else { return Some(arrival) };
         if !dock.may_go_on(arrival.link.capabilities, &self.0.config) {
             return Some(arrival);
