@@ -33,6 +33,8 @@ pub(crate) struct Sockets {
     config: Arc<Config>,
     peer_producer: ProducerId,
     joined: Vec<Joined>,
+    /// Those that have ended and want to know what becomes of their events, the newest last.
+    ended: VecDeque<Arc<Lane>>,
     /// Server: the number that the client has to use next. Client: how many it has asked for.
     asked: u32,
     /// A namespace was refused or left: events for it may still be on their way.
@@ -65,6 +67,7 @@ impl Sockets {
             config,
             peer_producer,
             joined: Vec::new(),
+            ended: VecDeque::new(),
             asked: 0,
             some_ended: false,
             ending: JoinSet::new(),
@@ -398,8 +401,9 @@ impl Sockets {
             if let (true, Fate::Lost(reason)) = (wants_ack, fate) {
                 self.handle_answer(id, Err(NoAnswer::Lost(reason)));
             }
-            let is_its = |joined: &&Joined| joined.lane.socket.number() == namespace;
-            if let Some(Joined { lane, .. }) = self.joined.iter().find(is_its) {
+            let lanes = self.joined.iter().map(|joined| &joined.lane);
+            let mut lanes = lanes.chain(self.ended.iter().rev());
+            if let Some(lane) = lanes.find(|lane| lane.socket.number() == namespace) {
                 lane.mounted.blueprint.tell_lost(|| {
                     let socket = lane.socket.clone();
                     Lost { socket, id, event: event.as_ref().map(Event::detached), fate }
@@ -494,7 +498,15 @@ impl Sockets {
     fn take(&mut self, client: NamespaceNumber) -> Option<Arc<Lane>> {
         let place = self.joined.iter().position(|joined| joined.client == client)?;
         self.some_ended = true;
-        Some(self.joined.swap_remove(place).lane)
+        let lane = self.joined.swap_remove(place).lane;
+        if lane.mounted.blueprint.hears_losses() {
+            // Its events may be in the log yet.
+            if self.ended.len() >= self.config.namespaces_per_session_max {
+                self.ended.pop_front();
+            }
+            self.ended.push_back(Arc::clone(&lane));
+        }
+        Some(lane)
     }
 
     /// Whether events under this number may still be on their way to an ended socket. A client
