@@ -2,7 +2,7 @@
 
 use super::Mailbox;
 use crate::protocol::Encoded;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -19,6 +19,8 @@ pub struct Detached {
 struct Order {
     /// In the order in which they lost their links.
     mailboxes: BTreeMap<u64, Weak<Mailbox>>,
+    /// Those that have let go of everything and have not been given anything since.
+    empty: HashMap<u64, Weak<Mailbox>>,
     last: u64,
 }
 
@@ -52,17 +54,26 @@ impl Detached {
 
     /// The mailbox there has a link again, or is over.
     pub fn leave(&self, place: u64) {
-        self.lock().mailboxes.remove(&place);
+        let mut order = self.lock();
+        order.mailboxes.remove(&place);
+        order.empty.remove(&place);
+    }
+
+    /// The mailbox there had let go of everything, and keeps something again.
+    pub(super) fn refill(&self, place: u64) {
+        let mut order = self.lock();
+        if let Some(mailbox) = order.empty.remove(&place) {
+            order.mailboxes.insert(place, mailbox);
+        }
     }
 
     /// Has those that have been without a link for longest let go of their events, until all of
     /// them are within their bound.
     pub fn relieve(&self) {
         while self.is_over() {
-            let longest = self.lock().mailboxes.pop_first();
-            let Some((_, mailbox)) = longest else { return };
+            let Some((place, mailbox)) = self.lock().pop_longest() else { return };
             if let Some(mailbox) = mailbox.upgrade() {
-                mailbox.evict();
+                mailbox.evict(place);
             }
         }
     }
@@ -74,5 +85,14 @@ impl Detached {
 
     fn lock(&self) -> MutexGuard<'_, Order> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Order {
+    /// The one that has been without a link for longest, which is empty from now on.
+    fn pop_longest(&mut self) -> Option<(u64, Weak<Mailbox>)> {
+        let (place, mailbox) = self.mailboxes.pop_first()?;
+        self.empty.insert(place, Weak::clone(&mailbox));
+        Some((place, mailbox))
     }
 }

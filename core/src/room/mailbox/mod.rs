@@ -90,6 +90,8 @@ struct State {
     reports_losses: bool,
     /// It was detached for slowness more than once, and has not caught up since.
     is_lagging: bool,
+    /// It has no link, and had to let go of everything: its place among those that have none.
+    evicted: Option<u64>,
     /// What hardly any session has; without memory until it does.
     asides: Option<Box<Asides>>,
 }
@@ -147,6 +149,7 @@ impl Mailbox {
             drained_once: false,
             reports_losses: false,
             is_lagging: false,
+            evicted: None,
             asides: None,
         };
         let (state, epoch) = (Mutex::new(state), AtomicU32::new(0));
@@ -364,9 +367,15 @@ impl Mailbox {
         state.appended(self)
     }
 
-    /// Lets go of all events, written or not: sessions without a link keep too much.
-    pub(super) fn evict(&self) {
+    /// Lets go of all events, written or not: sessions without a link keep too much, of which this
+    /// is the one at `place`.
+    pub(super) fn evict(&self, place: u64) {
         let mut state = self.lock();
+        if state.wire.is_attached() {
+            // It came back meanwhile.
+            return;
+        }
+        state.evicted = Some(place);
         let mut removed = 0;
         while let Some(trimmed) = state.lanes.trim_oldest(LossReason::Overflow, &*self.codec) {
             if let Some(entry) = trimmed {

@@ -192,6 +192,9 @@ impl Mailbox {
         state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
         if !state.wire.is_attached() && self.bounds.is_resumable {
             self.detached.charge(parcel.encoded);
+            if let Some(place) = state.evicted.take() {
+                self.detached.refill(place);
+            }
             if self.detached.is_over() {
                 // The driver sees to it, who holds no lock.
                 state.wake_driver();
