@@ -23,6 +23,7 @@ pub use terms::{Bounds, Flush, News, NotAccepted, Parcel, Queue, SlowPolicy, Tak
 pub use waiters::Ticket;
 pub use wire::{Outlet, Parting, WireEnd};
 
+use super::detached::Places;
 use super::{Counters, Detached, Fate, Loss};
 use crate::protocol::{
     Close, Codec, Credit, DisconnectReason, Drain, Encoded, EventRef, LossReason, NamespaceNumber,
@@ -92,6 +93,8 @@ struct State {
     is_lagging: bool,
     /// It has no link, and had to let go of everything: its place among those that have none.
     evicted: Option<u64>,
+    /// What its places take while it has no link.
+    places: Places,
     /// What hardly any session has; without memory until it does.
     asides: Option<Box<Asides>>,
 }
@@ -150,6 +153,7 @@ impl Mailbox {
             reports_losses: false,
             is_lagging: false,
             evicted: None,
+            places: Places::default(),
             asides: None,
         };
         let (state, epoch) = (Mutex::new(state), AtomicU32::new(0));
@@ -383,9 +387,18 @@ impl Mailbox {
                 self.report(&mut state, entry.loss(Fate::Lost(LossReason::Overflow)));
             }
         }
+        state.lanes.shrink();
+        self.count_places(&mut state);
         self.counters.overflowed.add(removed);
         self.counters.evicted.add(1);
         tracing::warn!("sessions without a link keep too much: one has let go of its events");
+    }
+
+    /// What it keeps without a link counts for all of those who have none.
+    fn count_places(&self, state: &mut State) {
+        let is_away = !state.wire.is_attached() && self.bounds.is_resumable;
+        let bytes = if is_away { state.lanes.places_bytes() } else { 0 };
+        self.detached.count(&mut state.places, bytes);
     }
 
     /// Its peer was too slow again and again: what is said to its rooms makes way for newer until it
@@ -420,6 +433,7 @@ impl Mailbox {
         let losses = state.asides.take().map(|asides| asides.losses).unwrap_or_default();
         let lanes = std::mem::take(&mut state.lanes);
         let wire = std::mem::take(&mut state.wire);
+        state.places = Places::default();
         drop(state);
         // Closing a wire is a system call, and bodies may be many: not under the lock.
         drop((lanes, wire));

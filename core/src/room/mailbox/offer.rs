@@ -192,6 +192,7 @@ impl Mailbox {
         state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
         if !state.wire.is_attached() && self.bounds.is_resumable {
             self.detached.charge(parcel.encoded);
+            self.count_places(state);
             if let Some(place) = state.evicted.take() {
                 self.detached.refill(place);
             }

@@ -169,6 +169,7 @@ impl Mailbox {
         let generation = state.wire.generation + 1;
         let (half, claim) = (Some(half), Claim::Idle);
         state.wire = Wire { half, claim, generation, frame_bytes_max, ..Wire::default() };
+        self.count_places(&mut state);
         state.notices.first = first;
         state.notices.from = Some(position + 1);
         // The peer may have missed the last one of this side.
@@ -188,6 +189,7 @@ impl Mailbox {
         let mut state = self.lock();
         let parting = self.leave_link(&mut state);
         state.lanes.for_each(|encoded| self.detached.charge(encoded));
+        self.count_places(&mut state);
         state.waiters.wake_all();
         parting
     }
