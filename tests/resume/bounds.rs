@@ -154,7 +154,7 @@ async fn ten_away(detached_bytes_max: usize) -> (Server, Vec<(Session, Chaos<Mem
 
 #[tokio::test(start_paused = true)]
 async fn all_who_are_away_keep_no_more_than_the_bound_together_and_the_longest_goes_first() {
-    let (server, away) = ten_away(100_000).await;
+    let (server, away) = ten_away(110_000).await;
     // Shared bodies count once: a hundred thousand bytes in ten mailboxes are no million.
     for _ in 0..9 {
         server.of("/").emit("news", &"x".repeat(10_000)).await.unwrap();

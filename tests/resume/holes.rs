@@ -136,6 +136,7 @@ async fn hole_07_who_is_not_let_in_again_has_heard_nothing() {
     stage.wire.cut(Direction::In);
     far.emit("n", &1_u64).await.unwrap();
     settle().await;
+    stage.wire.cut(Direction::Both);
     stage.wire.sever();
     becomes(|| far.is_attached(), false).await;
     far.emit("n", &2_u64).await.unwrap();
@@ -348,26 +349,25 @@ fn hole_15_a_process_that_is_started_again_goes_on_where_the_one_before_was_kill
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let servers = runtime();
     let house = servers.block_on(House::new(|namespace| namespace));
-    let here = Diary::default();
+    let (old, new) = (Diary::default(), Diary::default());
     let process = runtime();
     let (first, id) = process.block_on(async {
-        let session = house.process(&here, None).await;
+        let session = house.process(&old, None).await;
         let socket = session.of("/").unwrap();
         socket.emit("n", &1_u64).ack::<u64>().await.unwrap();
         (session, socket.id())
     });
     let saved = house.newest().to_string();
     // All that it was ends where it stands.
-    process.shutdown_background();
+    process.shutdown_timeout(Duration::from_secs(5));
     kill(first);
     let far = house.server.socket("/", id).unwrap();
     servers.block_on(async { far.emit("n", &2_u64).await.unwrap() });
-    let _ = here.take();
     runtime().block_on(async {
-        let second = house.process(&here, Some(saved.parse().unwrap())).await;
+        let second = house.process(&new, Some(saved.parse().unwrap())).await;
         assert_eq!(second.outcome(), Outcome::Resumed);
         assert_eq!(second.of("/").unwrap().id(), id);
-        becomes(|| here.count(), 1).await;
-        assert_eq!(here.split().0, [2]);
+        becomes(|| new.count(), 1).await;
+        assert_eq!(new.split().0, [2]);
     });
 }

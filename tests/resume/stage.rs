@@ -2,8 +2,8 @@
 
 use emitwire::testing::within;
 use emitwire::{
-    Chaos, Client, Config, Data, DisconnectReason, Memory, Namespace, Outcome, Server, Session,
-    Socket,
+    Chaos, Client, Config, Data, Direction, DisconnectReason, Memory, Namespace, Outcome, Server,
+    Session, Socket,
 };
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,8 +123,11 @@ impl Stage {
 
     /// Breaks the link, and waits until both ends know.
     pub(crate) async fn cut(&self) {
+        // Nobody is back before both have been seen to be away.
+        self.wire.cut(Direction::Both);
         self.wire.sever();
-        becomes(|| self.session.is_attached(), false).await;
+        becomes(|| (self.session.is_attached(), self.server.stats().detached), (false, 1)).await;
+        self.wire.heal(Direction::Both);
     }
 
     /// Waits until the client has a link again.

@@ -32,10 +32,10 @@ pub struct Config {
     pub log_packets_max: usize,
     /// Bytes of a session that wait or are kept until confirmed. Default 4 MiB.
     pub log_bytes_max: usize,
-    /// Bytes that all sessions without a link keep together, for when they have one again; what many
-    /// of them share counts once, the place in which it waits for each. Beyond it those that have
-    /// been without for longest let go of their events, which are reported as gaps.
-    /// Default 256 MiB.
+    /// Bytes that all sessions without a link keep together, for when they have one again; what
+    /// many of them share counts once, the place in which it waits for each. Beyond it those that
+    /// have been without for longest let go of their events, which are reported as gaps. Default
+    /// 256 MiB.
     pub detached_bytes_max: usize,
     /// Hooks of links that came and went that wait for those before them, in a session. Default 64.
     pub link_hooks_max: usize,
