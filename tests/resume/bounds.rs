@@ -33,14 +33,12 @@ async fn who_is_away_misses_the_oldest_beyond_the_bound_and_both_ends_know_how_m
     let gaps = Gaps::default();
     let stage = Stage::with_namespaces(tight(), |it| gaps.hear(it), |it| it).await;
     stage.cut().await;
-    stage.wire.cut(Direction::Both);
     for value in 0..1000_u64 {
         let fanout = stage.server.of("/").emit("n", &value).await.unwrap();
         assert_eq!(fanout.accepted, 1);
         let stats = stage.server.stats();
         assert!(stats.waiting + stats.unconfirmed <= 65, "{stats:?}");
     }
-    stage.wire.heal(Direction::Both);
     stage.attached().await;
     becomes(|| stage.server.stats().waiting, 0).await;
     settle().await;
@@ -65,7 +63,6 @@ async fn what_was_written_and_trimmed_is_skipped_and_told_at_both_ends() {
         stage.server.of("/").emit("n", &value).await.unwrap();
     }
     stage.wire.sever();
-    stage.wire.heal(Direction::Both);
     stage.attached().await;
     becomes(|| stage.server.stats().waiting, 0).await;
     settle().await;
@@ -84,7 +81,6 @@ async fn ones_own_emits_wait_for_room_while_there_is_no_link_and_then_say_so() {
     let stage = Stage::with(tight()).await;
     let near = stage.near();
     stage.cut().await;
-    stage.wire.cut(Direction::Both);
     for value in 0..32_u64 {
         near.emit("n", &value).await.unwrap();
     }
@@ -191,4 +187,65 @@ async fn who_is_away_and_has_let_go_of_everything_once_does_so_again() {
     let missed = away.iter().map(|(session, ..)| session.stats().missed).sum::<u64>();
     let stats = server.stats();
     assert_eq!((stats.events_out, stats.overflowed), (500, missed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_slow_again_and_again_gets_the_newest_until_it_has_caught_up() {
+    let gaps = Gaps::default();
+    let mut config = tight();
+    config.log_packets_max = 500;
+    let stage = Stage::with_namespaces(config, |it| gaps.hear(it), |it| it).await;
+    let mut said = 0..;
+    let mut say = async |events: usize| {
+        for value in said.by_ref().take(events) {
+            stage.server.of("/").emit("n", &value).await.unwrap();
+        }
+    };
+    for round in 1..=2 {
+        say(1).await;
+        settle().await;
+        stage.wire.stall();
+        say(100).await;
+        becomes(|| stage.server.stats().slow_peers, round).await;
+        stage.wire.resume();
+        if round == 1 {
+            stage.attached().await;
+            becomes(|| stage.server.stats().waiting, 0).await;
+        }
+    }
+    // The second time within a minute: it is detached no more.
+    stage.wire.stall();
+    becomes(|| stage.server.stats().detached, 0).await;
+    say(300).await;
+    settle().await;
+    let stats = stage.server.stats();
+    assert_eq!(stats.slow_peers, 2, "{stats:?}");
+    stage.wire.resume();
+    becomes(|| stage.server.stats().waiting, 0).await;
+    settle().await;
+    let heard = stage.here.split().0;
+    assert!(heard.windows(2).all(|pair| pair[0] < pair[1]));
+    assert_eq!(heard.len() as u64 + gaps.sum(), 502);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_session_without_a_link_too_many_ends_the_one_that_has_waited_longest() {
+    let mut config = Config::default();
+    config.detached_max = 3;
+    let server = Server::with_config(config).mount(Namespace::new("/")).unwrap();
+    let name = fresh_name();
+    server.listen(Memory::new(&*name)).await.unwrap();
+    let mut away = Vec::new();
+    for number in 0..5 {
+        let wire = Chaos::new(Memory::new(&*name), number);
+        let session = Client::new(wire.clone()).mount(Namespace::new("/")).connect().await.unwrap();
+        let far = server.socket("/", session.of("/").unwrap().id()).unwrap();
+        wire.sever();
+        wire.cut(Direction::Both);
+        becomes(|| far.is_attached(), false).await;
+        away.push((session, far));
+    }
+    settle().await;
+    let ended: Vec<_> = away.iter().map(|(_, far)| far.ended().is_some()).collect();
+    assert_eq!(ended, [true, true, false, false, false]);
 }

@@ -27,7 +27,9 @@ async fn received_is_ready_when_the_peers_session_has_it_also_over_a_cut() {
     near.emit("n", &1_u64).received().await.unwrap();
     assert_eq!(stage.there.split().0, [1]);
     stage.cut().await;
-    near.emit("n", &2_u64).received().await.unwrap();
+    let (received, ()) =
+        tokio::join!(near.emit("n", &2_u64).received().into_future(), stage.attached());
+    received.unwrap();
     assert_eq!(stage.there.split().0, [2]);
     let stats = stage.session.stats();
     assert_eq!((stats.events_out, stats.received, stats.unconfirmed), (2, 2, 0));

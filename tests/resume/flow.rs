@@ -36,7 +36,6 @@ async fn a_window_that_was_shut_when_the_link_was_lost_opens_on_the_next() {
     gate.add_permits(4);
     settle().await;
     stage.wire.sever();
-    stage.wire.heal(emitwire::Direction::Both);
     stage.attached().await;
     settle().await;
     assert_eq!(near.stats().queue.waiting, 12, "and four more went");

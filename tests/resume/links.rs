@@ -46,9 +46,9 @@ async fn an_answer_that_is_waited_for_survives_the_loss_of_the_link() {
     let stage = Stage::new().await;
     let (near, far) = (stage.near(), stage.far());
     stage.cut().await;
-    let asked = tokio::join!(async { near.emit("n", &4_u64).ack::<u64>().await }, async {
-        far.emit("n", &5_u64).ack::<u64>().await
-    },);
+    let ask_near = async { near.emit("n", &4_u64).ack::<u64>().await };
+    let ask_far = async { far.emit("n", &5_u64).ack::<u64>().await };
+    let asked = tokio::join!(ask_near, ask_far, stage.attached());
     assert_eq!((asked.0.unwrap(), asked.1.unwrap()), (8, 10));
 }
 
@@ -119,9 +119,7 @@ async fn without_a_window_a_session_ends_with_its_link() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_closed_while_it_has_no_link_does_not_wait_for_one() {
     let stage = Stage::new().await;
-    stage.wire.cut(emitwire::Direction::Both);
-    stage.wire.sever();
-    becomes(|| stage.session.is_attached(), false).await;
+    stage.cut().await;
     let began = tokio::time::Instant::now();
     stage.session.close().await;
     assert!(began.elapsed() < Duration::from_millis(100));
@@ -133,16 +131,14 @@ async fn a_socket_that_is_ended_while_it_has_no_link_ends_at_the_peer_when_it_ha
     let (near, far) = (stage.near(), stage.far());
     stage.cut().await;
     far.disconnect("enough");
+    stage.wire.heal(emitwire::Direction::Both);
     becomes(|| near.ended(), Some(DisconnectReason::DismissedByPeer("enough".into()))).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_drains_does_not_wait_for_those_who_have_no_link() {
     let stage = Stage::new().await;
-    stage.wire.cut(emitwire::Direction::Both);
-    stage.wire.sever();
-    stage.wire.cut(emitwire::Direction::Both);
-    becomes(|| stage.server.stats().detached, 1).await;
+    stage.cut().await;
     let began = tokio::time::Instant::now();
     stage.server.run_until(std::future::ready(())).await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());

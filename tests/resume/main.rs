@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod bounds;
+mod doors;
 mod fates;
 mod flow;
 mod holes;
@@ -22,5 +23,6 @@ use emitwire::{
     Memory, Missed, Namespace, Outcome, ReceiptError, Server, SlowPolicy, Socket,
 };
 use stage::{Diary, Stage, becomes, fresh_name, settle};
+use std::future::IntoFuture;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -121,17 +121,17 @@ impl Stage {
         self.server.socket("/", self.near().id()).unwrap()
     }
 
-    /// Breaks the link, and waits until both ends know.
+    /// Breaks the link, lets none be made, and waits until both ends know.
     pub(crate) async fn cut(&self) {
-        // Nobody is back before both have been seen to be away.
-        self.wire.cut(Direction::Both);
         self.wire.sever();
-        becomes(|| (self.session.is_attached(), self.server.stats().detached), (false, 1)).await;
-        self.wire.heal(Direction::Both);
+        self.wire.cut(Direction::Both);
+        becomes(|| self.session.is_attached(), false).await;
+        becomes(|| self.server.stats().detached, 1).await;
     }
 
-    /// Waits until the client has a link again.
+    /// Lets links be made, and waits until the client has one.
     pub(crate) async fn attached(&self) {
+        self.wire.heal(Direction::Both);
         becomes(|| self.session.is_attached(), true).await;
         settle().await;
     }

@@ -5,8 +5,10 @@
 mod child;
 mod family;
 mod manifest;
+mod mutants;
 mod report;
 mod setup;
+mod simulate;
 mod step;
 mod steps;
 mod test;
@@ -24,6 +26,10 @@ cargo xtask <command>
 
   test             every check of the project, step by step, up to the first that fails
   test -v          the same, with the output of each command as it comes
+  simulate         worlds in which much goes wrong, each from a seed, up to the first that breaks a
+                   law; --seeds N (default 300), --from SEED (1), --trace to see all that happens
+  mutants          breaks a copy of the engine in each way of tests/mutants/, and demands that the
+                   simulation finds it; --seeds N (100), and names to try only these
   setup            what `test` uses, what of it is installed, how to get the rest
   setup --system   the same, and gets what a package manager has, into target/
   help             this page
@@ -34,6 +40,8 @@ whole, and a step that is over its budget or lacks a tool CI needs is a failure.
 #[derive(Debug, PartialEq)]
 enum Command {
     Test { verbose: bool },
+    Simulate(simulate::Batch),
+    Mutants { seeds: u64, names: Vec<String> },
     Setup { system: bool },
     Help,
 }
@@ -43,6 +51,8 @@ impl Command {
         match arguments {
             ["test"] => Some(Self::Test { verbose: false }),
             ["test", "-v" | "--verbose"] => Some(Self::Test { verbose: true }),
+            ["simulate", rest @ ..] => simulate::Batch::parse(rest).map(Self::Simulate),
+            ["mutants", rest @ ..] => mutants::parse(rest),
             ["setup"] => Some(Self::Setup { system: false }),
             ["setup", "--system"] => Some(Self::Setup { system: true }),
             [] | ["help" | "-h" | "--help"] => Some(Self::Help),
@@ -75,6 +85,8 @@ fn run(command: Command) -> Result<bool, String> {
     match command {
         Command::Help => println!("{HELP}"),
         Command::Setup { system } => drop(setup::run(root, system)),
+        Command::Simulate(batch) => return Ok(batch.run(root)),
+        Command::Mutants { seeds, names } => return mutants::run(root, seeds, &names),
         Command::Test { verbose } => {
             let ci = std::env::var("CI").is_ok_and(|value| value == "true");
             let tools = if ci { setup::run(root, true) } else { Tools::find(root) };
@@ -102,5 +114,7 @@ mod tests {
         assert_eq!(Command::parse(&["tset"]), None);
         assert_eq!(Command::parse(&["test", "--fast"]), None);
         assert_eq!(Command::parse(&["setup", "--system", "now"]), None);
+        assert_eq!(Command::parse(&["simulate", "--seeds", "many"]), None);
+        assert_eq!(Command::parse(&["mutants", "--seeds"]), None);
     }
 }

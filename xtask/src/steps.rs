@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::simulate;
 use crate::step::{Step, Task};
 use crate::tools::Tools;
 use crate::workspace::{Package, Workspace};
@@ -30,6 +31,7 @@ pub(crate) fn all(workspace: &Workspace, tools: &Tools) -> Vec<Step> {
         Step::new("fmt", 30, fmt()).needs(tools.fmt),
         Step::new("clippy", 300, clippy()).needs(tools.clippy),
         Step::new("tests", 420, tests).note(runner).whole_output_in_ci(),
+        Step::new("simulation", 120, simulation()).note("300 seeds"),
         Step::new("peers", 120, peers()).needs(tools.python),
         Step::new("doc tests", 240, doc_tests()),
         Step::new("docs", 180, docs()),
@@ -59,6 +61,11 @@ fn tests(nextest: bool) -> (Vec<Task>, &'static str) {
         (line, "by cargo test")
     };
     (vec![Task::cargo(line)], runner)
+}
+
+/// Among the tests there are a few seeds only.
+fn simulation() -> Vec<Task> {
+    vec![Task::cargo(simulate::LINE).env("EMITWIRE_SEEDS", "300")]
 }
 
 /// Clients in other languages, by stock libraries.

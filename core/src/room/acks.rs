@@ -149,7 +149,9 @@ impl AckTable {
 
     /// A socket has ended, and answers nothing any more.
     pub fn ended(&self, member: SocketId) {
-        let sets: Vec<_> = self.lock().values().cloned().collect();
+        let mut sets: Vec<_> = self.lock().values().cloned().collect();
+        // In the order of the events, so that what follows from it is the same each time.
+        sets.sort_unstable_by_key(|set| set.id);
         for set in sets {
             set.answer(member, Err(NoAnswer::Closed));
         }
@@ -181,11 +183,14 @@ impl Gathering {
         self.answers.recv().await
     }
 
-    /// Waits no longer: says who has not answered. What has come meanwhile is still there.
+    /// Waits no longer: says who has not answered, in the order of the ids. What has come meanwhile
+    /// is still there.
     pub fn give_up(&mut self) -> Vec<SocketId> {
         let mut state = self.set.lock();
         state.answers = None;
-        state.waiting.drain().collect()
+        let mut waiting: Vec<_> = state.waiting.drain().collect();
+        waiting.sort_unstable();
+        waiting
     }
 }
 

@@ -130,9 +130,9 @@ counters! {
     handshakes_failed,
     /// Sessions closed because the peer broke the protocol.
     protocol_errors,
-    /// Sessions closed because the peer fell silent.
+    /// Links given up because the peer fell silent.
     silent_peers,
-    /// Sessions closed because the peer read too slowly.
+    /// Links given up because the peer read too slowly.
     slow_peers,
     /// Reliable events that arrived.
     events_in,
@@ -153,8 +153,8 @@ counters! {
     /// Events that were removed before they were written, because a member of their room read too
     /// slowly: see `SlowPolicy::DropOldest`.
     overflowed,
-    /// Sessions without a link that had to let go of their events, because all of them together kept
-    /// too much.
+    /// Sessions without a link that had to let go of their events, because all of them together
+    /// kept too much.
     evicted,
     /// Events that were removed before they were written, because a newer one of the same key made
     /// them needless: see `Emit::latest`.

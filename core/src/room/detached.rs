@@ -1,52 +1,39 @@
 //! What sessions without a link keep, all of them together.
 
 use super::Mailbox;
-use crate::protocol::Encoded;
-use std::collections::{BTreeMap, HashMap};
+use crate::protocol::{DisconnectReason, Encoded};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The mailboxes without a link of one server or client, and the bytes that they keep. A body that
-/// many of them share counts once; the place in which it waits counts for each of them.
+/// many of them share counts once.
 #[derive(Default)]
 pub struct Detached {
+    count_max: usize,
     bytes_max: usize,
     bytes: Arc<AtomicUsize>,
+    /// All of them have let go, and it was not enough: below this nobody is asked again.
+    hopeless_below: AtomicUsize,
     order: Mutex<Order>,
-}
-
-/// What the places of one mailbox take, counted for as long as it has no link.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    bytes: usize,
-    gauge: Option<Arc<AtomicUsize>>,
 }
 
 #[derive(Default)]
 struct Order {
-    /// By the places that they were given.
-    seats: HashMap<u64, Seat>,
-    /// The places of those that keep something, in the order in which they lost their links; who
-    /// has let go of everything once is behind all others.
-    turns: BTreeMap<u64, u64>,
+    /// In the order in which they lost their links.
+    mailboxes: BTreeMap<u64, Weak<Mailbox>>,
     last: u64,
 }
 
-struct Seat {
-    mailbox: Weak<Mailbox>,
-    /// Nothing when it has let go of everything and has not been given anything since.
-    turn: Option<u64>,
-}
-
 impl Detached {
-    /// Together they are to keep no more than so many bytes: `Config::detached_bytes_max`.
+    /// There are to be no more than so many of them, and together they are to keep no more than so
+    /// many bytes: `Config::detached_max` and `Config::detached_bytes_max`.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, ..Self::default() }
+    pub fn new(count_max: usize, bytes_max: usize) -> Self {
+        Self { count_max, bytes_max, ..Self::default() }
     }
 
-    /// What they keep now, in bytes of bodies and of the places in which these wait; and what was
-    /// theirs and others have not let go of.
+    /// What they keep now, in bytes of bodies, and what was theirs and others have not let go of.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
@@ -57,52 +44,51 @@ impl Detached {
         encoded.charge_to(&self.bytes);
     }
 
-    /// The places of a mailbox take so many bytes now.
-    pub(super) fn count(&self, places: &mut Places, bytes: usize) {
-        if places.bytes != bytes {
-            let gauge = places.gauge.get_or_insert_with(|| Arc::clone(&self.bytes));
-            gauge.fetch_add(bytes, Ordering::Relaxed);
-            gauge.fetch_sub(places.bytes, Ordering::Relaxed);
-            places.bytes = bytes;
-        }
-    }
-
-    /// A mailbox has no link from now on. Says its place, by which it is forgotten.
+    /// A mailbox has no link from now on. Says its place, by which it is forgotten. If that is one
+    /// too many, the session that has been without a link for longest ends.
     #[must_use]
     pub fn enter(&self, mailbox: &Arc<Mailbox>) -> u64 {
         let mut order = self.lock();
-        let place = order.next();
-        let seat = Seat { mailbox: Arc::downgrade(mailbox), turn: Some(place) };
-        order.seats.insert(place, seat);
-        order.turns.insert(place, place);
+        order.last += 1;
+        let place = order.last;
+        let is_full = order.mailboxes.len() >= self.count_max;
+        let longest = if is_full { order.mailboxes.pop_first() } else { None };
+        order.mailboxes.insert(place, Arc::downgrade(mailbox));
+        drop(order);
+        if let Some(longest) = longest.and_then(|(_, mailbox)| mailbox.upgrade()) {
+            longest.shut(&DisconnectReason::LinkLost);
+        }
         place
     }
 
     /// The mailbox there has a link again, or is over.
     pub fn leave(&self, place: u64) {
-        let mut order = self.lock();
-        if let Some(Seat { turn: Some(turn), .. }) = order.seats.remove(&place) {
-            order.turns.remove(&turn);
-        }
-    }
-
-    /// The mailbox there had let go of everything, and keeps something again.
-    pub(super) fn refill(&self, place: u64) {
-        let mut order = self.lock();
-        let turn = order.next();
-        if let Some(seat) = order.seats.get_mut(&place).filter(|seat| seat.turn.is_none()) {
-            seat.turn = Some(turn);
-            order.turns.insert(turn, place);
-        }
+        self.lock().mailboxes.remove(&place);
     }
 
     /// Has those that have been without a link for longest let go of their events, until all of
-    /// them are within their bound.
+    /// them are within their bound. What others keep too does not go by that: then they are asked
+    /// again when there is more.
     pub fn relieve(&self) {
+        if !self.is_over() {
+            self.hopeless_below.store(0, Ordering::Relaxed);
+            return;
+        }
+        if self.bytes() < self.hopeless_below.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut place = 0;
         while self.is_over() {
-            let Some((place, mailbox)) = self.lock().pop_longest() else { return };
+            let next =
+                self.lock().mailboxes.range(place..).next().map(|(at, it)| (*at, it.clone()));
+            let Some((at, mailbox)) = next else {
+                let more = self.bytes() / 16 + 1;
+                self.hopeless_below.store(self.bytes().saturating_add(more), Ordering::Relaxed);
+                return;
+            };
+            place = at + 1;
             if let Some(mailbox) = mailbox.upgrade() {
-                mailbox.evict(place);
+                mailbox.evict();
             }
         }
     }
@@ -114,28 +100,5 @@ impl Detached {
 
     fn lock(&self) -> MutexGuard<'_, Order> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Places {
-    fn drop(&mut self) {
-        if let Some(gauge) = &self.gauge {
-            gauge.fetch_sub(self.bytes, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Order {
-    fn next(&mut self) -> u64 {
-        self.last += 1;
-        self.last
-    }
-
-    /// The place and the mailbox whose turn it is to let go of everything.
-    fn pop_longest(&mut self) -> Option<(u64, Weak<Mailbox>)> {
-        let (_, place) = self.turns.pop_first()?;
-        let seat = self.seats.get_mut(&place)?;
-        seat.turn = None;
-        Some((place, Weak::clone(&seat.mailbox)))
     }
 }

@@ -112,7 +112,8 @@ impl Client {
         self
     }
 
-    /// Whether a lost session is followed by another; it is, by default.
+    /// Whether it comes back by itself when it has lost its link, to its session or to a new one; it
+    /// does, by default. Without that a session ends with its link, at both ends.
     pub fn reconnect(mut self, reconnects: bool) -> Self {
         self.reconnects = reconnects;
         self
@@ -203,7 +204,7 @@ impl Client {
         }
         Ok(Dialer {
             transport: Mutex::new(self.transport),
-            detached: Arc::new(Detached::new(self.config.detached_bytes_max)),
+            detached: Arc::new(Detached::new(1, self.config.detached_bytes_max)),
             config: Arc::new(self.config),
             counters,
             producer: Arc::new(Producer::new(ProducerId(random::bits()))),

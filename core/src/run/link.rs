@@ -20,7 +20,7 @@ pub(crate) struct Link {
     pub(crate) peer: Peer,
     pub(crate) capabilities: Capabilities,
     /// Packets that were written in pieces.
-    fragmented: u64,
+    pub(crate) fragmented: u64,
 }
 
 impl Link {
@@ -170,7 +170,6 @@ impl Reader {
 
     /// The next of the packets that were read, with its bytes; `Some(Ok(None))` when a frame was
     /// not the last of its packet.
-    #[expect(clippy::type_complete, reason = "it is taken apart at once")]
     pub(crate) fn next_packet(
         &mut self,
     ) -> Option<Result<Option<(Packet, usize)>, DisconnectReason>> {

@@ -26,6 +26,9 @@
 //! # }
 //! ```
 
+#[doc(hidden)] // for the engine's own simulation: an application has no use for known tokens
+pub use super::random::{Seeded, seeded};
+
 use super::{Client, Server, Session};
 use crate::handler::Namespace;
 use crate::protocol::{Event, Nak, ToPayload};

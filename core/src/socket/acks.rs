@@ -44,9 +44,15 @@ impl Acks {
 
     /// No answer will come any more.
     pub(crate) fn close(&self) {
-        let mut waiting = self.lock();
-        waiting.closed = true;
-        waiting.answers = HashMap::new();
+        let answers = {
+            let mut waiting = self.lock();
+            waiting.closed = true;
+            std::mem::take(&mut waiting.answers)
+        };
+        // In the order of the events, so that what follows from it is the same each time.
+        let mut answers: Vec<_> = answers.into_iter().collect();
+        answers.sort_unstable_by_key(|(id, _)| *id);
+        answers.into_iter().for_each(drop);
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

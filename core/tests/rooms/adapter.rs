@@ -291,7 +291,7 @@ fn a_large_room_that_shrinks_keeps_its_members() {
 #[test]
 fn members_that_do_not_take_it_are_counted_and_the_others_get_it() {
     let pair = joined(&[(1, &[Name::Room(0)]), (2, &[Name::Room(0)])]);
-    pair.mailboxes[&1].0.end(&DisconnectReason::LinkLost);
+    pair.mailboxes[&1].0.end(&DisconnectReason::LinkLost, &HashSet::new());
     let room = Selection { rooms: Some(names(&[Name::Room(0)])), ..Selection::default() };
     let fanout = pair.adapter.broadcast(&room, &mut Shared::new(event(1)));
     assert_eq!((fanout.accepted, fanout.dropped), (1, 1));

@@ -43,7 +43,7 @@ fn when_the_window_is_shut_events_wait_and_answers_pass_and_the_peer_is_asked_on
     for number in 1..=4 {
         rig.offer(number).unwrap();
     }
-    let _: Flush = rig.mailbox.push_answer(&control(1), Credit::one(1));
+    let _: Flush = rig.mailbox.push_answer(&control(1), Credit::one(1), 0);
     rig.mailbox.flush();
     assert_eq!(rig.written(), [event(1), event(2), control(1)]);
     assert_eq!(rig.asks(), 1);
@@ -74,6 +74,21 @@ fn whoever_is_shut_out_while_an_older_ask_is_under_way_asks_again() {
 }
 
 #[test]
+fn an_answer_that_comes_after_its_peer_has_asked_is_asked_to_be_confirmed() {
+    let rig = Rig::open(8, BOUNDS);
+    let stuck = Position { granted: rig.window, asks: true, ..Position::default() };
+    let _ = rig.mailbox.handle_position(&stuck).unwrap();
+    let _: Flush = rig.mailbox.push_answer(&control(1), Credit::one(1), 0);
+    rig.mailbox.flush();
+    assert_eq!(rig.asks(), 1, "it holds up the window of whoever asked before it was there");
+    rig.confirm(1, 0).unwrap();
+    rig.mailbox.peer_is_content();
+    let _: Flush = rig.mailbox.push_answer(&control(2), Credit::one(1), 0);
+    rig.mailbox.flush();
+    assert_eq!(rig.asks(), 1, "nobody waits any more");
+}
+
+#[test]
 fn a_position_that_may_ride_goes_with_the_next_packet_and_never_alone() {
     let rig = Rig::open(10, BOUNDS);
     assert!(rig.drive().is_pending());
@@ -99,7 +114,7 @@ fn answers_and_leaves_pass_a_log_that_is_full_of_events() {
         rig.offer(number).unwrap();
     }
     assert!(full(&rig.offer(4)));
-    let _: Flush = rig.mailbox.push_answer(&control(1), Credit::one(1));
+    let _: Flush = rig.mailbox.push_answer(&control(1), Credit::one(1), 0);
     rig.mailbox.flush();
     let _: Flush = rig.mailbox.push_behind_events(&leave(7));
     rig.mailbox.flush();
@@ -188,7 +203,7 @@ fn a_wire_that_breaks_is_the_drivers_to_know() {
     let end = rig.drive();
     assert!(matches!(end, Poll::Ready(WireEnd::Broken(_))), "{end:?}");
     assert!(full(&rig.offer_volatile(1)), "there is no link any more");
-    rig.mailbox.end(&DisconnectReason::LinkLost);
+    rig.mailbox.end(&DisconnectReason::LinkLost, &HashSet::new());
     assert_eq!(rig.counters.in_doubt.get(), 1, "nobody knows how much of it arrived");
 }
 
@@ -388,7 +403,7 @@ fn the_goodbye_is_the_last_word_behind_all_that_may_still_be_written() {
     before.retain(|packet| *packet != control(1));
     assert_eq!(before, [event(1), event(2), event(3)], "the fourth is beyond the window");
     assert_eq!(written.len(), 5);
-    rig.mailbox.end(&DisconnectReason::Closed);
+    rig.mailbox.end(&DisconnectReason::Closed, &HashSet::new());
     assert_eq!((rig.counters.lost.get(), rig.counters.in_doubt.get()), (1, 3));
 }
 
@@ -404,7 +419,7 @@ fn a_goodbye_at_once_leaves_out_what_waits() {
     rig.wire.take_all();
     assert!(rig.drive().is_ready());
     assert_eq!(rig.written(), [event(1), leave(7), Packet::Close(goodbye())]);
-    rig.mailbox.end(&DisconnectReason::Closed);
+    rig.mailbox.end(&DisconnectReason::Closed, &HashSet::new());
     assert_eq!((rig.counters.lost.get(), rig.counters.in_doubt.get()), (3, 1), "each once");
 }
 
@@ -414,7 +429,7 @@ fn what_is_pushed_behind_the_goodbye_is_not_written_and_does_not_hide_the_end() 
     assert!(rig.drive().is_pending());
     rig.close(false);
     // Other threads do not know yet: a handler answers, the clock wants a position said.
-    let _: Flush = rig.mailbox.push_answer(&control(1), Credit::one(1));
+    let _: Flush = rig.mailbox.push_answer(&control(1), Credit::one(1), 0);
     rig.mailbox.flush();
     let _: Flush = rig.mailbox.post_position(&Position::default());
     let _: Flush = rig.mailbox.post_heartbeat();
@@ -445,9 +460,9 @@ fn an_end_accounts_for_what_was_never_written_and_for_what_was_not_confirmed() {
     rig.push_control(1);
     rig.confirm(1, 0).unwrap();
     // Two events and a control packet are written and not confirmed; two events wait.
-    rig.mailbox.end(&DisconnectReason::LinkLost);
+    rig.mailbox.end(&DisconnectReason::LinkLost, &HashSet::new());
     assert_eq!((rig.counters.lost.get(), rig.counters.in_doubt.get()), (2, 2));
-    rig.mailbox.end(&DisconnectReason::Closed);
+    rig.mailbox.end(&DisconnectReason::Closed, &HashSet::new());
     assert_eq!((rig.counters.lost.get(), rig.counters.in_doubt.get()), (2, 2), "once");
     assert_eq!(rig.mailbox.closed(), Some(DisconnectReason::LinkLost), "the first reason stays");
     let closed = NotAccepted::Closed(DisconnectReason::LinkLost);
@@ -464,7 +479,7 @@ fn a_volatile_event_that_waits_at_the_end_is_dropped_and_counted() {
     let rig = Rig::new(9, BOUNDS);
     rig.push_control(1);
     rig.offer_volatile(1).unwrap();
-    rig.mailbox.end(&DisconnectReason::LinkLost);
+    rig.mailbox.end(&DisconnectReason::LinkLost, &HashSet::new());
     assert_eq!(rig.counters.volatile_dropped.get(), 1);
 }
 

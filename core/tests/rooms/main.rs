@@ -8,8 +8,8 @@ use emitwire_core::protocol::{
     Position, ProtocolError, SocketId,
 };
 use emitwire_core::room::{
-    Adapter, Bounds, Counters, Detached, Fanout, Flush, LocalAdapter, Mailbox, NotAccepted, Outlet,
-    Parcel, RoomError, RoomName, Selection, Shared, SlowPolicy, Ticket, WireEnd,
+    Adapter, Bounds, Counters, Detached, Fanout, Fate, Flush, LocalAdapter, Mailbox, NotAccepted,
+    Outlet, Parcel, Remains, RoomError, RoomName, Selection, Shared, SlowPolicy, Ticket, WireEnd,
 };
 use emitwire_core::transport::WriteHalf;
 use proptest::collection::vec;

@@ -198,9 +198,13 @@ fn an_answer_that_nobody_will_give_is_told_to_the_driver() {
         rig.mailbox.deliver(&parcel, SlowPolicy::DropOldest).unwrap();
     }
     let news = rig.mailbox.take_news(0);
-    let removed = [(Native.encode(&event(2)), LossReason::Overflow)];
-    assert_eq!(news.removed, removed);
-    assert_eq!(rig.mailbox.take_news(0).removed, []);
+    let removed = [(Native.encode(&event(2)), Fate::Lost(LossReason::Overflow))];
+    let told = news.losses.into_iter().map(|loss| match loss.what {
+        Remains::Whole(encoded) => (encoded, loss.fate),
+        Remains::Id(_) => panic!("it was not written"),
+    });
+    assert_eq!(told.collect::<Vec<_>>(), removed);
+    assert!(rig.mailbox.take_news(0).losses.is_empty());
 }
 
 #[test]

@@ -145,7 +145,12 @@ impl Lanes {
 
     /// Nothing of it was written, for a peer that knows nothing of it: events and gaps wait again,
     /// in their order, and everything else is void. Says how many events were answered before.
-    pub(super) fn restart(&mut self, answered: &HashSet<EventRef>, codec: &dyn Codec) -> u64 {
+    pub(super) fn restart(
+        &mut self,
+        answered: &HashSet<EventRef>,
+        codec: &dyn Codec,
+        lost: &mut Vec<Loss>,
+    ) -> u64 {
         let waiting = std::mem::take(&mut self.events);
         let old = Self {
             log: std::mem::take(&mut self.log),
@@ -155,15 +160,18 @@ impl Lanes {
         };
         (self.latest, self.receipts) = (old.latest, old.receipts);
         let mut received = 0;
-        for entry in old.log.into_entries().chain(waiting) {
+        for mut entry in old.log.into_entries().chain(waiting) {
             if entry.is_event_among(answered, codec) {
                 self.receipts.tell(&entry, Fate::Received);
                 received += 1;
                 continue;
             }
-            let entry = match &entry.weight {
+            let entry = match &mut entry.weight {
                 Weight::Event { .. } | Weight::Gap { .. } => entry,
-                Weight::Trimmed(run) => Entry::gap(run.events.len() as u32, run.reason, codec),
+                Weight::Trimmed(run) => {
+                    run.lose(lost);
+                    Entry::gap(run.count() as u32, run.reason, codec)
+                }
                 Weight::Answer { .. } | Weight::Control => continue,
             };
             self.push_event(entry);
@@ -172,8 +180,13 @@ impl Lanes {
     }
 
     /// See [`Log::trimmed`].
-    pub(super) fn trimmed(&self, first: u64) -> Option<(u64, u64, LossReason)> {
-        self.log.trimmed(first)
+    pub(super) fn trimmed(&self, first: u64, position: u64) -> Option<(u64, u64, LossReason)> {
+        self.log.trimmed(first, position)
+    }
+
+    /// See [`Log::open_trimmed`].
+    pub(super) fn open_trimmed(&self) -> usize {
+        self.log.open_trimmed()
     }
 
     /// Lets go of the oldest event, written or not; says whether there was one. Its entry comes
@@ -208,19 +221,6 @@ impl Lanes {
             from = place.saturating_sub(2);
         }
         removed
-    }
-
-    /// Bytes of the places in which entries wait or are kept, beside their bodies.
-    pub(super) fn places_bytes(&self) -> usize {
-        let places = self.control.capacity() + self.events.capacity() + self.log.capacity();
-        places * size_of::<Entry>()
-    }
-
-    /// Gives up places that are empty.
-    pub(super) fn shrink(&mut self) {
-        self.control.shrink_to_fit();
-        self.events.shrink_to_fit();
-        self.log.shrink();
     }
 
     /// Forgets the volatile events; says how many.
@@ -374,7 +374,7 @@ impl Lanes {
         codec: &dyn Codec,
         losses: &mut Vec<Loss>,
     ) -> (u64, u64) {
-        self.log.end(answered, codec, losses)
+        self.log.end(answered, &mut self.receipts, codec, losses)
     }
 
     /// Whether somebody waits until the peer has something that was written.

@@ -3,12 +3,12 @@
 use super::entry::Entry;
 use crate::protocol::Encoded;
 use crate::room::Fate;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
 /// Those who wait, by the addresses of what they wait for: each of them keeps that alive.
 #[derive(Default)]
-pub(super) struct Receipts(Option<Box<HashMap<usize, Receipt>>>);
+pub(super) struct Receipts(BTreeMap<usize, Receipt>);
 
 /// Tells one of them.
 pub(super) type Receipt = oneshot::Sender<Fate>;
@@ -16,7 +16,7 @@ pub(super) type Receipt = oneshot::Sender<Fate>;
 impl Receipts {
     pub(super) fn expect(&mut self, encoded: &Encoded) -> oneshot::Receiver<Fate> {
         let (receipt, received) = oneshot::channel();
-        self.0.get_or_insert_default().insert(encoded.address(), receipt);
+        self.0.insert(encoded.address(), receipt);
         received
     }
 
@@ -25,17 +25,12 @@ impl Receipts {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.0.is_empty()
     }
 
     /// Takes the receipt of an event out, if there is one.
     pub(super) fn take(&mut self, encoded: &Encoded) -> Option<Receipt> {
-        let receipts = self.0.as_mut()?;
-        let receipt = receipts.remove(&encoded.address());
-        if receipts.is_empty() {
-            self.0 = None;
-        }
-        receipt
+        self.0.remove(&encoded.address())
     }
 
     /// The fate of an event is known.

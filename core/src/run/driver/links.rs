@@ -3,19 +3,23 @@
 use super::{Driver, End};
 use crate::handler::Hook;
 use crate::protocol::{
-    Attach, Codec, DisconnectReason, Hello, Inbound, Limits, LossReason, NamespaceNumber, Outcome,
-    Packet, Payload, ProducerId, ProtocolError, SessionId, Welcome,
+    Codec, DisconnectReason, Hello, Inbound, Limits, LossReason, NamespaceNumber, Outcome, Packet,
+    Payload, ProducerId, ProtocolError, SessionId, Welcome,
 };
 use crate::room::Outlet;
-use crate::run::dock::{Arrival, Knock};
+use crate::run::dock::{Arrival, Knock, Nonces};
 use crate::run::handshake::goodbye;
 use crate::run::link::{Link, OpenLink, Reader, part};
 use crate::socket::Moment;
 use crate::transport::{Capabilities, Peer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// How many clients that want the session back may wait for the word of its namespaces.
+const ADMISSIONS_MAX: usize = 8;
 
 /// What a session begins with.
 pub(crate) struct Birth {
@@ -59,6 +63,8 @@ pub(crate) struct Standing {
 
 /// What a session's namespaces say of a client that wants it back.
 pub(super) struct Admission {
+    /// Of several the newest wins.
+    number: u64,
     knock: Box<Knock>,
     /// Which of them refuse it, each with its words.
     refused: Vec<(NamespaceNumber, Payload)>,
@@ -74,9 +80,13 @@ impl Driver {
     }
 
     /// Server: the session's first link.
-    pub(crate) fn begin_on(&mut self, arrival: Arrival) -> Result<(), ProtocolError> {
+    pub(crate) fn begin_on(
+        &mut self,
+        arrival: Arrival,
+        nonces: &Arc<Nonces>,
+    ) -> Result<(), ProtocolError> {
         if self.is_resumable() {
-            self.dock.open(arrival.hello.nonce);
+            self.dock.open(arrival.hello.nonce, nonces);
         }
         let welcome = self.welcome(self.dock.token(), Outcome::New);
         self.take(arrival.link, Some(welcome), 0, Some(arrival.open))
@@ -90,6 +100,9 @@ impl Driver {
 
     /// Client: the session has a link again, on which the server has resumed it.
     pub(super) fn resume_on(&mut self, link: Link, welcome: &Welcome) -> Result<(), ProtocolError> {
+        if welcome.session != self.core.id {
+            return Err(ProtocolError::Unexpected { packet: "welcome" });
+        }
         self.count_attach(welcome.outcome);
         self.core.attach(link.peer.clone(), link.capabilities, welcome.outcome);
         self.take(link, None, welcome.position, None)?;
@@ -100,21 +113,44 @@ impl Driver {
     /// Server: a client wants the session back. Its namespaces are asked first, so that who has
     /// nothing but a token puts nobody out.
     pub(super) fn ask_whether_it_may(&mut self, knock: Box<Knock>) {
+        if self.admissions.as_ref().is_some_and(|asked| asked.len() >= ADMISSIONS_MAX) {
+            // Its link goes, and it tries again.
+            return;
+        }
+        self.knocks += 1;
+        let number = self.knocks;
         let shown = knock.arrival.attach.as_ref().map(|attach| attach.namespaces.clone());
         let peer = knock.arrival.link.peer.clone();
         let (asked, decisions) = self.sockets.authorize_again(shown.unwrap_or_default(), &peer);
-        self.admissions.spawn(async move {
+        self.admissions.get_or_insert_default().spawn(async move {
             let mut refused = Vec::new();
             for decision in decisions {
                 refused.extend(decision.await);
             }
-            Admission { knock, refused, asked }
+            Admission { number, knock, refused, asked }
         });
     }
 
+    /// Server: puts those on their new link about whom all namespaces have said their word.
+    pub(super) fn poll_admissions(&mut self, cx: &mut Context<'_>) {
+        while let Some(asked) = &mut self.admissions {
+            match asked.poll_join_next(cx) {
+                Poll::Pending => return,
+                Poll::Ready(None) => self.admissions = None,
+                Poll::Ready(Some(Ok(admission))) => self.admit(admission),
+                // It panicked, and its link went with it.
+                Poll::Ready(Some(Err(_))) => {}
+            }
+        }
+    }
+
     /// Server: puts the client on its new link, unless it may not be there.
-    pub(super) fn admit(&mut self, admission: Admission) {
-        let Admission { knock, refused, asked } = admission;
+    fn admit(&mut self, admission: Admission) {
+        let Admission { number, knock, refused, asked } = admission;
+        if number < self.admitted {
+            // Its client has given this link up for another.
+            return;
+        }
         let is_over = self.core.mailbox.closed().is_some();
         let is_over = is_over || self.core.draining.load(Ordering::Acquire);
         // Something else may have been attached while they were asked.
@@ -123,14 +159,17 @@ impl Driver {
         let speaks_it = codec == self.core.mailbox.codec().name();
         // A new process may take less than the one before.
         let event_bytes_max = knock.arrival.hello.limits.event_bytes_max;
-        let takes_it = event_bytes_max >= self.ours.event_bytes_max;
+        let takes_it = event_bytes_max >= self.inbound.ours().event_bytes_max;
         let is_refused = asked > 0 && refused.len() == asked;
-        if is_over || !is_known || !speaks_it || !takes_it || is_refused {
+        // A new process does not know what has been decided about it before.
+        let is_odd = knock.arrival.hello.restarted
+            && !knock.arrival.attach.as_ref().is_some_and(|it| self.sockets.know(it));
+        if is_over || !is_known || !speaks_it || !takes_it || is_refused || is_odd {
             return knock.turn_away();
         }
         let Arrival { link, hello, attach, open } = knock.arrival;
         let restarted = hello.restarted && attach.is_some();
-        let position = attach.as_ref().map_or(0, |attach| attach.position);
+        let position = attach.as_ref().filter(|_| !restarted).map_or(0, |it| it.position);
         let checked = self.core.mailbox.check_attach(position);
         if let Some(error) = checked.err().filter(|_| !restarted) {
             let close = goodbye(&DisconnectReason::Protocol(error));
@@ -142,10 +181,14 @@ impl Driver {
             });
             return;
         }
+        self.admitted = number;
         self.fence();
+        if restarted {
+            self.restart(&hello);
+        }
         self.sockets.refuse_joined(refused);
         if let Some(attach) = attach.as_ref().filter(|_| restarted) {
-            self.restart(&hello, attach);
+            self.sockets.tell_again(attach);
         }
         let missed = attach.as_ref().map_or(0, |attach| attach.trimmed);
         let (token, theirs, ours) = match &attach {
@@ -157,8 +200,11 @@ impl Driver {
         };
         let welcome = self.welcome(token, theirs);
         let (peer, capabilities) = (link.peer.clone(), link.capabilities);
-        let taken = self.take(link, Some(welcome), position, Some(open));
-        debug_assert!(taken.is_ok(), "it was checked");
+        if let Err(error) = self.take(link, Some(welcome), position, Some(open)) {
+            // It was checked, and nothing has confirmed anything since.
+            tracing::error!(%error, "a link was not taken");
+            return;
+        }
         self.core.attach(peer, capabilities, ours);
         self.count_attach(ours);
         if attach.is_some() {
@@ -167,14 +213,13 @@ impl Driver {
     }
 
     /// The client is a new process: both directions are counted anew.
-    fn restart(&mut self, hello: &Hello, attach: &Attach) {
+    fn restart(&mut self, hello: &Hello) {
         let (delay, timeout) = (self.config.position_delay, self.config.liveness_timeout);
         let now = self.began.elapsed();
-        self.inbound = Inbound::new(self.ours, hello.limits, delay, timeout, now);
-        let answered = std::mem::take(&mut self.answered).into_iter().collect();
+        self.inbound = Inbound::new(*self.inbound.ours(), hello.limits, delay, timeout, now);
+        let answered = self.answered.take();
         self.core.mailbox.restart(hello.limits.window, &answered);
-        let asked: Vec<_> = attach.namespaces.iter().map(|(number, _)| *number).collect();
-        self.sockets.restart(hello.producer, &asked);
+        self.sockets.restart(hello.producer);
     }
 
     /// Whatever is read on the link before is not heard any more.
@@ -188,21 +233,19 @@ impl Driver {
     /// Client: gives its link up, to go on on another.
     pub(super) fn leave_link(&mut self) {
         if self.link.is_some() {
-            self.detach(End { reason: DisconnectReason::Replaced, said_goodbye: true });
+            self.detach(End { reason: DisconnectReason::LinkLost, said_goodbye: true });
         }
     }
 
     /// Whether the session outlives its links.
-    pub(crate) fn is_resumable(&self) -> bool {
+    pub(super) fn is_resumable(&self) -> bool {
         !self.resume_window.is_zero()
     }
 
     /// Whether the session goes on without this link.
     pub(super) fn survives(&self, end: &End) -> bool {
-        use DisconnectReason::{HandshakeTimeout, HeartbeatTimeout, LinkLost, Slow};
-        // A client says that its handshake took too long when it never heard the welcome.
-        let is_of_link =
-            matches!(end.reason, LinkLost | HeartbeatTimeout | HandshakeTimeout | Slow);
+        use DisconnectReason::{HeartbeatTimeout, LinkLost, Slow};
+        let is_of_link = matches!(end.reason, LinkLost | HeartbeatTimeout | Slow);
         is_of_link
             && self.link.is_some()
             && self.is_resumable()
@@ -217,7 +260,11 @@ impl Driver {
         let parting = self.core.mailbox.detach();
         if let (Some(close), Some(parting), false) = (goodbye(&reason), parting, said_goodbye) {
             let (codec, patience) = (self.core.mailbox.codec().clone(), self.config.close_timeout);
-            tokio::spawn(part(link.reader, parting, close, codec, patience));
+            let Current { reader, _open, .. } = link;
+            tokio::spawn(async move {
+                part(reader, parting, close, codec, patience).await;
+                drop(_open);
+            });
         }
         self.core.mailbox.set_position(self.inbound.position());
         let now = self.began.elapsed();
@@ -241,11 +288,9 @@ impl Driver {
         self.detached = Some(Detached { reason, until, place });
     }
 
-    /// The first packet on a link proves that the welcome on it was heard; but not a goodbye, which
-    /// may be for want of one.
-    pub(super) fn hear_first_packet(&mut self, packet: &Packet) {
-        let is_goodbye = matches!(packet, Packet::Close(_));
-        if let Some(link) = self.link.as_mut().filter(|link| !link.is_heard && !is_goodbye) {
+    /// The first packet on a link proves that the welcome on it was heard.
+    pub(super) fn hear_first_packet(&mut self) {
+        if let Some(link) = self.link.as_mut().filter(|link| !link.is_heard) {
             link.is_heard = true;
             self.dock.confirm();
         }
@@ -258,16 +303,18 @@ impl Driver {
         position: u64,
         open: Option<OpenLink>,
     ) -> Result<(), ProtocolError> {
-        let Link { mut reader, write, codec, capabilities, .. } = link;
+        let Link { mut reader, write, codec, capabilities, fragmented, .. } = link;
         reader.take_packets_of(codec.frame_bytes_max(self.core.event_bytes_max));
         let mut outlet = Outlet::new(write).frame_bytes_max(capabilities.frame_bytes_max);
+        outlet = outlet.fragmented(fragmented);
         if let Some(welcome) = welcome {
             outlet = outlet.first(codec.encode(&Packet::Welcome(welcome)));
         }
-        self.core.mailbox.attach(outlet, position)?;
+        // Before it is attached, or it might be ended as one that is not.
         if self.leave_detached() {
             self.inbound.handle_attach(self.began.elapsed());
         }
+        self.core.mailbox.attach(outlet, position)?;
         self.link = Some(Current { reader, is_heard: false, _open: open });
         if let Some(standing) = &self.standing {
             standing.send_modify(|standing| {
@@ -292,8 +339,8 @@ impl Driver {
         Welcome {
             session: self.core.id,
             token,
-            producer: self.own_producer,
-            limits: self.ours,
+            producer: self.core.producer.id,
+            limits: *self.inbound.ours(),
             resume_window: self.resume_window,
             outcome,
             position: self.inbound.position(),

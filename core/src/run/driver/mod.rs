@@ -9,20 +9,22 @@
 //! | `mod.rs` | [`Driver`]: the loop, and the clock |
 //! | `links.rs` | how a link comes and goes |
 //! | `packets.rs` | what each packet does |
+//! | `answered.rs` | [`Answered`]: events that the peer has, whatever its last position said |
 
+mod answered;
 mod links;
 mod packets;
 
 pub(crate) use links::{Birth, Standing};
 
+use self::answered::Answered;
 use self::links::{Admission, Current, Detached};
 use super::dock::{Call, Dock};
 use super::handshake::goodbye;
 use super::sockets::Sockets;
 use super::{Config, Role};
 use crate::protocol::{
-    Close, CloseCode, DisconnectReason, Drain, Due, EventName, EventRef, Inbound, Limits, Outbound,
-    Payload, Position, ProducerId,
+    Close, CloseCode, DisconnectReason, Drain, Due, EventName, Inbound, Outbound, Payload, Position,
 };
 use crate::room::{self, Counters, Mailbox, WireEnd, turn};
 use crate::socket::{Parts, Producer, SessionCore};
@@ -46,9 +48,7 @@ pub(crate) struct Driver {
     sockets: Sockets,
     core: Arc<SessionCore>,
     dock: Arc<Dock>,
-    ours: Limits,
     config: Arc<Config>,
-    own_producer: ProducerId,
     began: Instant,
     /// Wakes at or before the next thing that is due.
     timer: Pin<Box<Sleep>>,
@@ -58,12 +58,14 @@ pub(crate) struct Driver {
     detached: Option<Detached>,
     /// The sessions beside this one that have no link.
     all_detached: Arc<room::Detached>,
-    /// Events that were answered since the peer's last position: it has them, whatever that said.
-    answered: Vec<EventRef>,
+    answered: Answered,
     /// When it was last detached because its peer was slow.
     slow_at: Option<Duration>,
+    /// Who has knocked so far, and the last of them that was let in.
+    knocks: u64,
+    admitted: u64,
     /// Clients that want the session back, and whose namespaces are being asked.
-    admissions: JoinSet<Admission>,
+    admissions: Option<Box<JoinSet<Admission>>>,
     /// Client: who is to care for a new link.
     standing: Option<watch::Sender<Standing>>,
     /// The peer said drain: a server to its client, a client in answer.
@@ -134,19 +136,19 @@ impl Driver {
             link: None,
             inbound: Inbound::new(ours, theirs, delay, timeout, Duration::ZERO),
             sockets,
-            own_producer: core.producer.id,
             dock: Arc::new(Dock::new(Arc::clone(&core), birth.capabilities.encrypted)),
             core,
-            ours,
             timer: Box::pin(tokio::time::sleep(config.heartbeat_interval)),
             config,
             began: Instant::now(),
             resume_window,
             detached: None,
             all_detached: detached,
-            answered: Vec::new(),
+            answered: Answered::default(),
             slow_at: None,
-            admissions: JoinSet::new(),
+            knocks: 0,
+            admitted: 0,
+            admissions: None,
             standing: None,
             peer_drains: false,
             drained_at: None,
@@ -185,7 +187,8 @@ impl Driver {
     async fn finish(mut self: Box<Self>, end: End) -> Ended {
         self.dock.close();
         self.leave_detached();
-        self.admissions.abort_all();
+        // Whoever waits for them is let go of with its link.
+        self.admissions = None;
         self.core.mailbox.shut(&end.reason);
         self.core.acks.close();
         if !end.said_goodbye {
@@ -195,7 +198,7 @@ impl Driver {
         let patience = self.config.close_timeout;
         let _ = tokio::time::timeout(patience, self.say_goodbye(&end)).await;
         self.link = None;
-        let answered = std::mem::take(&mut self.answered).into_iter().collect();
+        let answered = self.answered.take();
         self.sockets.handle_losses(self.core.end(&end.reason, &answered));
         self.sockets.end(&end.reason).await;
         Ended { reason: end.reason, told_to_wait: self.told_to_wait }
@@ -253,10 +256,7 @@ impl Driver {
                 return Poll::Ready(end);
             }
         }
-        while let Poll::Ready(Some(admission)) = self.admissions.poll_join_next(cx) {
-            // One that panicked was an application's, and is turned away with its link.
-            let _ = admission.map(|admission| self.admit(admission));
-        }
+        self.poll_admissions(cx);
         self.poll_drain(cx);
         if news.is_closed {
             let gave_up = now >= *self.give_up.get_or_insert(now + self.config.close_timeout);
@@ -269,7 +269,7 @@ impl Driver {
         if self.drained_by.is_some_and(|by| now >= by) {
             return Poll::Ready(DisconnectReason::Moved.into());
         }
-        self.poll_clock(cx).map(End::from)
+        self.poll_clock(cx)
     }
 
     /// What somebody wants of it; says whether that ends the session.
@@ -284,6 +284,8 @@ impl Driver {
                 }
                 Call::Leave => self.leave_link(),
                 Call::End(reason) => {
+                    // Also if there is a link: who looks for links has gone.
+                    self.core.mailbox.shut(&reason);
                     return Some(End { reason, said_goodbye: true });
                 }
             }
@@ -327,12 +329,14 @@ impl Driver {
     }
 
     /// Does what is due and sets the timer for what will be.
-    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectReason> {
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let now = self.began.elapsed();
             let until = match &self.detached {
+                // Somebody is at the door, and hears soon whether it may come in.
+                Some(_) if self.admissions.is_some() => None,
                 Some(Detached { until: Some(until), reason, .. }) if now >= *until => {
-                    return Poll::Ready(reason.clone());
+                    return Poll::Ready(End { reason: reason.clone(), said_goodbye: true });
                 }
                 Some(detached) => detached.until,
                 None => match self.inbound.poll(now) {
@@ -345,7 +349,7 @@ impl Driver {
                         let _ = self.core.mailbox.post_heartbeat();
                         continue;
                     }
-                    Due::Silent => return Poll::Ready(DisconnectReason::HeartbeatTimeout),
+                    Due::Silent => return Poll::Ready(DisconnectReason::HeartbeatTimeout.into()),
                     Due::Wait(until) => {
                         if let Some(position) = self.inbound.position_to_ride() {
                             self.core.mailbox.let_ride(&position);
@@ -366,6 +370,9 @@ impl Driver {
     }
 
     fn post(&self, position: &Position) {
+        if !self.inbound.is_starved() {
+            self.core.mailbox.peer_is_content();
+        }
         // The driver flushes at the end of its poll.
         let _ = self.core.mailbox.post_position(position);
     }
@@ -404,7 +411,7 @@ impl Driver {
         match end {
             WireEnd::Closed => End { reason, said_goodbye: true },
             WireEnd::Cut(reason) => reason.into(),
-            WireEnd::Slow => DisconnectReason::Slow.into(),
+            WireEnd::Slow => self.core.mailbox.closed().unwrap_or(DisconnectReason::Slow).into(),
             WireEnd::Broken(error) => {
                 tracing::debug!(%error, "writing failed");
                 End { reason: DisconnectReason::LinkLost, said_goodbye: true }

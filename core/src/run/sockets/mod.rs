@@ -1,21 +1,30 @@
 //! The sockets of one session: who begins, who ends, and whose event this is.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `mod.rs` | [`Sockets`]: what the peer says to them, and how they end |
+//! | `opening.rs` | how one begins |
+//! | `again.rs` | what happens to them when a link comes and goes |
+//! | `losses.rs` | who is told of events that are lost |
 
-use super::guard::catch_panic;
+mod again;
+mod losses;
+mod opening;
+
+use self::opening::{come_in, let_in, or_fail, refuse, words};
 use super::lane::Lane;
 use super::mounts::{Mounts, NoPlace};
 use super::reception::{Reception, Standing};
 use super::{Config, random};
-use crate::handler::{ConnectRequest, Hook};
+use crate::handler::Hook;
 use crate::protocol::{
-    Accept, Connect, Credit, DisconnectReason, Event, EventId, EventName, EventPacket,
-    LEAVE_WORDS_BYTES_MAX, Leave, LossReason, Nak, NakPacket, NamespaceNumber, Packet, Payload,
-    ProducerId, ProtocolError, Refuse, SocketId, is_reserved,
+    Accept, Connect, Credit, DisconnectReason, EventId, EventName, EventPacket,
+    LEAVE_WORDS_BYTES_MAX, Leave, Nak, NakPacket, NamespaceNumber, Packet, Payload, ProducerId,
+    ProtocolError, Refuse, SocketId, is_reserved,
 };
-use crate::room::{Answer, Fate, Loss, NoAnswer, Remains, decode};
-use crate::socket::{Lost, Missed, Moment, SessionCore, Socket};
-use crate::transport::Peer;
+use crate::room::{Answer, NoAnswer};
+use crate::socket::{Moment, SessionCore, Socket};
 use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::task::JoinSet;
@@ -33,8 +42,6 @@ pub(crate) struct Sockets {
     config: Arc<Config>,
     peer_producer: ProducerId,
     joined: Vec<Joined>,
-    /// Those that have ended and want to know what becomes of their events, the newest last.
-    ended: VecDeque<Arc<Lane>>,
     /// Server: the number that the client has to use next. Client: how many it has asked for.
     asked: u32,
     /// A namespace was refused or left: events for it may still be on their way.
@@ -42,8 +49,16 @@ pub(crate) struct Sockets {
     /// Sockets that have left and whose handlers and hooks may still run.
     ending: JoinSet<()>,
     /// Hooks of links that came and went, to be run one after another, and the one that runs.
-    waiting_hooks: VecDeque<(Arc<Lane>, Hook, Moment)>,
-    hook: JoinSet<()>,
+    hooks: Option<Box<Hooks>>,
+    /// Sockets that were refused after they had begun: who is told of their losses.
+    forgotten: Vec<Arc<Lane>>,
+}
+
+/// What is told of links, in order.
+#[derive(Default)]
+struct Hooks {
+    waiting: VecDeque<(Arc<Lane>, Hook, Moment)>,
+    running: JoinSet<()>,
 }
 
 struct Joined {
@@ -67,12 +82,11 @@ impl Sockets {
             config,
             peer_producer,
             joined: Vec::new(),
-            ended: VecDeque::new(),
             asked: 0,
             some_ended: false,
             ending: JoinSet::new(),
-            waiting_hooks: VecDeque::new(),
-            hook: JoinSet::new(),
+            hooks: None,
+            forgotten: Vec::new(),
         }
     }
 
@@ -224,109 +238,6 @@ impl Sockets {
         Ok(())
     }
 
-    /// Server: asks all namespaces of the session whether its client, which has come back and shows
-    /// this, may be there still. Says how many there are, and what each that has an opinion says.
-    pub(crate) fn authorize_again(
-        &self,
-        shown: Vec<(NamespaceNumber, Payload)>,
-        peer: &Peer,
-    ) -> (usize, Vec<impl Future<Output = Option<(NamespaceNumber, Payload)>> + Send + use<>>) {
-        let begun: Vec<_> = self.joined.iter().filter(|joined| joined.lane.has_begun()).collect();
-        let decisions = begun.iter().filter_map(|joined| {
-            let (client, lane) = (joined.client, Arc::clone(&joined.lane));
-            let auth = shown.iter().find(|(number, _)| *number == client);
-            let auth = auth.map_or_else(Payload::empty, |(_, auth)| auth.clone());
-            let states = lane.mounted.states.clone();
-            let request = ConnectRequest::new(lane.socket.clone(), peer.clone(), auth, states);
-            let decision = lane.mounted.blueprint.authorize(request)?;
-            Some(async move {
-                let decided = lane.within_time("authorize", decision).await;
-                // Who cannot be decided about is not let in.
-                let decided = decided.unwrap_or_else(|| Err(Payload::empty()));
-                decided.err().map(|payload| (client, payload))
-            })
-        });
-        (begun.len(), decisions.collect())
-    }
-
-    /// Server: these namespaces do not want their client back.
-    pub(crate) fn refuse_joined(&mut self, refused: Vec<(NamespaceNumber, Payload)>) {
-        for (client, payload) in refused {
-            if let Some(lane) = self.find(client) {
-                self.forget(lane, DisconnectReason::Refused);
-                refuse(&self.core, client, payload);
-            }
-        }
-    }
-
-    /// Server: the client is a new process, whose events are another producer's. It is told of its
-    /// sockets again, and which of these namespaces it is not in any more.
-    pub(crate) fn restart(&mut self, producer: ProducerId, asked: &[NamespaceNumber]) {
-        self.peer_producer = producer;
-        for joined in self.joined.iter().filter(|joined| joined.lane.has_begun()) {
-            let (client, socket) = (joined.client, joined.lane.socket.id());
-            if let Ok(served) = joined.lane.socket.served() {
-                let accept = Accept { client, server: served.number, socket };
-                let flush = self.core.mailbox.push_control(&Packet::Accept(accept));
-                self.core.mailbox.flush_in_turn(flush);
-            }
-        }
-        for client in asked.iter().filter(|number| number.0 < self.asked).copied() {
-            if !self.joined.iter().any(|joined| joined.client == client) {
-                let leave = Leave { client, words: EventName::from_static("") };
-                let flush = self.core.mailbox.push_control(&Packet::Leave(leave));
-                self.core.mailbox.flush_in_turn(flush);
-            }
-        }
-    }
-
-    /// Client: a new process that has its old session again has asked for its namespaces before.
-    pub(crate) fn have_asked(&mut self) {
-        let Role::Client(reception) = &self.role else { return };
-        reception.set_all(&Standing::Asked);
-        self.asked = reception.mounts.len() as u32;
-    }
-
-    /// Ends a socket of which nothing more is written.
-    fn forget(&mut self, lane: Arc<Lane>, reason: DisconnectReason) {
-        let (client, number) = (lane.socket.client(), lane.socket.number());
-        lane.socket.end(reason.clone());
-        if let Ok(served) = lane.socket.served() {
-            served.adapter.silence(lane.socket.id());
-        }
-        self.core.mailbox.close_namespace(number);
-        if let Some(lane) = self.take(client) {
-            self.end_one(lane, reason);
-        }
-    }
-
-    /// Has the hooks of a link run, behind those before.
-    pub(crate) fn tell(&mut self, which: Hook, moment: &Moment) {
-        for joined in &self.joined {
-            if joined.lane.mounted.blueprint.hook(which).is_none() {
-                continue;
-            }
-            if self.waiting_hooks.len() >= self.config.link_hooks_max {
-                tracing::warn!(
-                    hook = which.name(),
-                    "the hooks of links are too slow: one is missed"
-                );
-                continue;
-            }
-            self.waiting_hooks.push_back((Arc::clone(&joined.lane), which, moment.clone()));
-        }
-    }
-
-    /// Runs the hooks of links, one after another.
-    pub(crate) fn poll_hooks(&mut self, cx: &mut Context<'_>) {
-        while self.hook.poll_join_next(cx).is_ready() {
-            if self.hook.is_empty() {
-                let Some((lane, which, moment)) = self.waiting_hooks.pop_front() else { return };
-                self.hook.spawn(lane.tell(which, moment));
-            }
-        }
-    }
-
     /// The peer ended a socket.
     pub(crate) fn handle_leave(&mut self, leave: Leave) -> Result<(), ProtocolError> {
         if leave.client.0 >= self.asked {
@@ -383,58 +294,6 @@ impl Sockets {
         }
     }
 
-    /// Tells who wants to know of events that are lost, or in doubt.
-    pub(crate) fn handle_losses(&self, losses: Vec<Loss>) {
-        let own = self.core.producer.id;
-        for Loss { what, namespace, wants_ack, fate } in losses {
-            let (id, event) = match what {
-                Remains::Id(event) => (event.resolve(own), None),
-                Remains::Whole(encoded) => match decode(&encoded, &**self.core.mailbox.codec()) {
-                    Some(Packet::Event(packet)) => {
-                        let event = packet.into_event(own, false);
-                        (event.id, Some(event))
-                    }
-                    // This side has encoded it.
-                    _ => continue,
-                },
-            };
-            if let (true, Fate::Lost(reason)) = (wants_ack, fate) {
-                self.handle_answer(id, Err(NoAnswer::Lost(reason)));
-            }
-            let lanes = self.joined.iter().map(|joined| &joined.lane);
-            let mut lanes = lanes.chain(self.ended.iter().rev());
-            if let Some(lane) = lanes.find(|lane| lane.socket.number() == namespace) {
-                lane.mounted.blueprint.tell_lost(|| {
-                    let socket = lane.socket.clone();
-                    Lost { socket, id, event: event.as_ref().map(Event::detached), fate }
-                });
-            }
-        }
-    }
-
-    /// The peer will never send so many events.
-    pub(crate) fn tell_gap(&self, count: u64, reason: LossReason) {
-        // A newer value takes their place.
-        if count == 0 || reason == LossReason::Superseded {
-            return;
-        }
-        for Joined { lane, .. } in &self.joined {
-            let missed = || Missed { socket: lane.socket.clone(), count, reason };
-            lane.mounted.blueprint.tell_gap(missed);
-        }
-    }
-
-    /// An event was refused, and nobody waits for its answer.
-    fn tell_refused(&self, id: EventId) {
-        let lanes = self.joined.iter().map(|joined| &joined.lane);
-        let hears = |lane: &&Arc<Lane>| lane.mounted.blueprint.hears_losses();
-        if let Some(lane) = lanes.into_iter().find(hears) {
-            let socket = lane.socket.clone();
-            let lost = || Lost { socket, id, event: None, fate: Fate::Refused };
-            lane.mounted.blueprint.tell_lost(lost);
-        }
-    }
-
     /// Has lanes handle what came back to them.
     pub(crate) fn resume(&self) {
         for joined in &self.joined {
@@ -456,8 +315,7 @@ impl Sockets {
     pub(crate) fn are_idle(&mut self, cx: &mut Context<'_>) -> bool {
         while let Poll::Ready(Some(_)) = self.ending.poll_join_next(cx) {}
         self.ending.is_empty()
-            && self.hook.is_empty()
-            && self.waiting_hooks.is_empty()
+            && self.hooks.is_none()
             && self.joined.iter().all(|joined| joined.lane.is_idle())
     }
 
@@ -466,7 +324,7 @@ impl Sockets {
         if let Role::Client(reception) = &self.role {
             reception.set_all(&Standing::Ended(Some(reason.clone())));
         }
-        self.waiting_hooks.clear();
+        self.hooks = None;
         for joined in std::mem::take(&mut self.joined) {
             self.end_one(joined.lane, reason.clone());
         }
@@ -498,15 +356,7 @@ impl Sockets {
     fn take(&mut self, client: NamespaceNumber) -> Option<Arc<Lane>> {
         let place = self.joined.iter().position(|joined| joined.client == client)?;
         self.some_ended = true;
-        let lane = self.joined.swap_remove(place).lane;
-        if lane.mounted.blueprint.hears_losses() {
-            // Its events may be in the log yet.
-            if self.ended.len() >= self.config.namespaces_per_session_max {
-                self.ended.pop_front();
-            }
-            self.ended.push_back(Arc::clone(&lane));
-        }
-        Some(lane)
+        Some(self.joined.swap_remove(place).lane)
     }
 
     /// Whether events under this number may still be on their way to an ended socket. A client
@@ -541,91 +391,4 @@ impl Drop for Sockets {
             joined.lane.abandon();
         }
     }
-}
-
-/// A socket whose beginning panics has not begun, and none of its events is handled.
-async fn or_fail(lane: Arc<Lane>, open: impl Future<Output = bool> + Send + 'static) -> bool {
-    if let Some(opened) = catch_panic(open).await {
-        return opened;
-    }
-    lane.socket.counters().count(1, |counters| &counters.panics);
-    if lane.socket.end(DisconnectReason::HookFailed) {
-        let core = lane.socket.session();
-        if lane.has_begun() {
-            core.mailbox.ask_to_leave(lane.socket.id(), "");
-        } else if lane.socket.served().is_ok() {
-            refuse(core, lane.socket.client(), Payload::empty());
-        }
-    }
-    false
-}
-
-/// Server: decides, accepts, and runs the first hook. Events of the socket wait behind it.
-async fn let_in(lane: Arc<Lane>, auth: Payload) -> bool {
-    let (socket, core) = (&lane.socket, lane.socket.session());
-    let mounted = &lane.mounted;
-    let (peer, states) = (core.peer(), mounted.states.clone());
-    let request = ConnectRequest::new(socket.clone(), peer, auth.clone(), states);
-    if let Some(decision) = mounted.blueprint.authorize(request) {
-        let decided = lane.within_time("authorize", decision).await;
-        // Who cannot be decided about is not let in.
-        if let Err(payload) = decided.unwrap_or_else(|| Err(Payload::empty())) {
-            socket.end(DisconnectReason::Refused);
-            lane.let_go();
-            refuse(core, socket.client(), payload);
-            return false;
-        }
-    }
-    if !lane.begin() {
-        return false;
-    }
-    if let Ok(served) = socket.served() {
-        let accept = Accept { client: socket.client(), server: served.number, socket: socket.id() };
-        // In this order, so that nothing said to its rooms is written before the accept.
-        let flush = core.mailbox.push_control(&Packet::Accept(accept));
-        served.insert(socket);
-        served.adapter.add(socket.id(), Arc::clone(&core.mailbox));
-        core.mailbox.flush_in_turn(flush);
-        if lane.is_over() || socket.ended().is_some() {
-            // Its end may have come, and removed it, just before it was added.
-            lane.leave_rooms();
-        }
-    }
-    greet(&lane, auth).await
-}
-
-/// Client: runs the first hook, then shows the socket to whoever waits for it.
-async fn come_in(lane: Arc<Lane>, reception: Arc<Reception>) -> bool {
-    let is_in = lane.begin() && greet(&lane, Payload::empty()).await;
-    if is_in {
-        reception.join(&lane.socket);
-    }
-    is_in
-}
-
-/// The hook of a beginning. A socket whose hook fails ends, and none of its events is handled.
-async fn greet(lane: &Arc<Lane>, auth: Payload) -> bool {
-    let Some(hook) = lane.mounted.blueprint.hook(Hook::Connect) else { return true };
-    let greeted = lane.run_hook(Hook::Connect, hook, auth, Moment::Begin).await;
-    let Err(words) = greeted else { return true };
-    if lane.socket.end(DisconnectReason::HookFailed) {
-        if let Ok(served) = lane.socket.served() {
-            served.adapter.silence(lane.socket.id());
-        }
-        let words = words.unwrap_or_else(|| DisconnectReason::HookFailed.to_string());
-        lane.socket.session().mailbox.ask_to_leave(lane.socket.id(), &words);
-    }
-    false
-}
-
-/// A reason in words, for the peer.
-fn words(reason: &str) -> Payload {
-    Payload::encode(reason).unwrap_or_default()
-}
-
-fn refuse(core: &SessionCore, client: NamespaceNumber, payload: Payload) {
-    let fits = payload.len() <= core.event_bytes_max;
-    let payload = if fits { payload } else { Payload::empty() };
-    let flush = core.mailbox.push_control(&Packet::Refuse(Refuse { client, payload }));
-    core.mailbox.flush_in_turn(flush);
 }

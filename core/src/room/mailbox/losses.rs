@@ -1,0 +1,125 @@
+//! What becomes of events that are not delivered, and who is told.
+
+use super::{Loss, Mailbox, State};
+use crate::protocol::{
+    Credit, DisconnectReason, Encoded, EventRef, LossReason, NamespaceNumber, Outbound,
+};
+use crate::room::Fate;
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+impl Mailbox {
+    /// The session is over: whatever was not confirmed is accounted for and let go. The peer has
+    /// those that it has `answered`, whatever its last position said. Gives what is lost or in
+    /// doubt, as far as somebody wants to know.
+    pub fn end(&self, reason: &DisconnectReason, answered: &HashSet<EventRef>) -> Vec<Loss> {
+        self.shut(reason);
+        let mut state = self.lock();
+        self.account_for_waiting(&mut state);
+        let mut losses = Vec::new();
+        let (in_doubt, received) = state.lanes.end(answered, &*self.codec, &mut losses);
+        self.counters.in_doubt.add(in_doubt);
+        self.counters.received.add(received);
+        self.counters.volatile_dropped.add(state.lanes.drop_volatile());
+        self.report(&mut state, losses);
+        let losses = state.asides.take().map(|asides| asides.losses).unwrap_or_default();
+        let lanes = std::mem::take(&mut state.lanes);
+        let wire = std::mem::take(&mut state.wire);
+        drop(state);
+        // Closing a wire is a system call, and bodies may be many: not under the lock.
+        drop((lanes, wire));
+        losses
+    }
+
+    /// The driver is told of all events that are lost from now on, not only of those whose answers
+    /// are waited for.
+    pub fn report_losses(&self) {
+        self.lock().reports_losses = true;
+    }
+
+    /// Somebody waits until the peer has this event, which is about to be offered; or until it is
+    /// known that it never will.
+    #[must_use]
+    pub fn expect_receipt(&self, encoded: &Encoded) -> oneshot::Receiver<Fate> {
+        self.lock().lanes.receipts.expect(encoded)
+    }
+
+    /// Nobody waits for that any more. To be called while the event is still kept.
+    pub fn forget_receipt(&self, encoded: &Encoded) {
+        self.lock().lanes.receipts.forget(encoded);
+    }
+
+    /// Lets go of all events, written or not: sessions without a link keep too much.
+    pub(in crate::room) fn evict(&self) {
+        let mut state = self.lock();
+        let (mut removed, mut any) = (0, false);
+        while let Some(trimmed) = state.lanes.trim_oldest(LossReason::Overflow, &*self.codec) {
+            any = true;
+            if let Some(entry) = trimmed {
+                removed += 1;
+                self.report(&mut state, entry.loss(Fate::Lost(LossReason::Overflow)));
+            }
+        }
+        state.after_progress(&self.bounds);
+        self.counters.overflowed.add(removed);
+        if !any {
+            return;
+        }
+        self.counters.evicted.add(1);
+        tracing::warn!("sessions without a link keep too much: one has let go of its events");
+    }
+
+    /// A namespace was refused or left for good: of its events nothing more is written.
+    pub fn close_namespace(&self, namespace: NamespaceNumber) {
+        let mut state = self.lock();
+        let removed = state.lanes.trim_namespace(namespace, LossReason::Closed, &*self.codec);
+        self.counters.lost.add(removed.len() as u64);
+        let fate = Fate::Lost(LossReason::Closed);
+        self.report(&mut state, removed.iter().filter_map(|entry| entry.loss(fate)));
+        state.after_progress(&self.bounds);
+    }
+
+    pub(super) fn account_for_waiting(&self, state: &mut State) {
+        let lost = state.lanes.drop_waiting_events();
+        self.counters.lost.add(lost.len() as u64);
+        self.report(state, lost);
+    }
+
+    /// Has the driver tell who wants to know of events that are lost.
+    pub(super) fn report(&self, state: &mut State, losses: impl IntoIterator<Item = Loss>) {
+        let reports_all = state.reports_losses;
+        let mut losses = losses.into_iter().filter(|it| it.wants_ack || reports_all).peekable();
+        if losses.peek().is_none() {
+            return;
+        }
+        let told = &mut state.asides.get_or_insert_default().losses;
+        // Of more than that the driver is not told at once: counters tell the rest.
+        let room = (2 * self.bounds.log_packets_max).saturating_sub(told.len());
+        told.extend(losses.take(room));
+        state.wake_driver();
+    }
+
+    /// The peer is a new process: both directions are counted anew. What the old one had not
+    /// confirmed waits again, but for what it has answered, for answers to it, and for what was
+    /// said of its namespaces.
+    pub fn restart(&self, window: Credit, answered: &HashSet<EventRef>) {
+        let mut state = self.lock();
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        state.outbound = Outbound::new(window);
+        let mut lost = Vec::new();
+        let received = state.lanes.restart(answered, &*self.codec, &mut lost);
+        self.counters.received.add(received);
+        self.counters.lost.add(lost.len() as u64);
+        self.report(&mut state, lost);
+        state.freed = Credit::default();
+        state.notices.position = (0, self.window);
+    }
+
+    /// The first and the last number behind `position` of which this side has no replay, and why.
+    #[must_use]
+    pub fn trimmed(&self, position: u64) -> Option<(u64, u64, LossReason)> {
+        let state = self.lock();
+        state.lanes.trimmed(state.outbound.confirmed() + 1, position)
+    }
+}
