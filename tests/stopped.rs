@@ -78,9 +78,7 @@ struct Process {
 }
 
 impl Stage {
-    /// Unless there is no wire to other processes.
-    async fn new() -> Option<Self> {
-        let scheme = emitwire::schemes().find(|scheme| *scheme != "mem")?;
+    async fn new(scheme: &str) -> Self {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let hears = Arc::clone(&heard);
         let namespace = Namespace::new("/").on("n", move |Data(value): Data<u64>| {
@@ -89,7 +87,7 @@ impl Stage {
         });
         let server = Server::with_config(short_of_patience()).mount(namespace).unwrap();
         let listening = support::listen(&server, &format!("{scheme}://127.0.0.1:0")).await;
-        Some(Self { server, url: listening.endpoint().to_owned(), heard })
+        Self { server, url: listening.endpoint().to_owned(), heard }
     }
 
     fn start(&self, token: Option<&ResumeToken>) -> Process {
@@ -150,6 +148,11 @@ impl Drop for Process {
     }
 }
 
+/// The wires to other processes.
+fn wires() -> impl Iterator<Item = &'static str> {
+    emitwire::schemes().filter(|scheme| *scheme != "mem")
+}
+
 /// What stands behind this word.
 fn behind<'a>(lines: &'a [String], word: &str) -> Vec<&'a str> {
     lines.iter().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' ')).collect()
@@ -162,7 +165,13 @@ fn numbers(lines: &[String]) -> Vec<u64> {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_stopped_for_longer_than_anybody_waits_misses_nothing() {
-    let Some(stage) = Stage::new().await else { return };
+    for wire in wires() {
+        stop_twice(Stage::new(wire).await).await;
+    }
+}
+
+#[cfg(unix)]
+async fn stop_twice(stage: Stage) {
     let process = stage.start(None);
     let far = stage.socket().await;
     let mut next = 0;
@@ -200,7 +209,12 @@ fn nobody_can_stop_a_process_here() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_killed_and_started_again_goes_on_with_what_was_not_confirmed() {
-    let Some(stage) = Stage::new().await else { return };
+    for wire in wires() {
+        kill_and_start_again(Stage::new(wire).await).await;
+    }
+}
+
+async fn kill_and_start_again(stage: Stage) {
     let first = stage.start(None);
     let far = stage.socket().await;
     let mut next = 0;
