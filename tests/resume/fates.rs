@@ -4,7 +4,10 @@ use super::*;
 
 /// What was told of losses.
 #[derive(Clone, Default)]
-struct Losses(Arc<Mutex<Vec<(Option<u64>, Fate)>>>);
+struct Losses(Arc<Mutex<Vec<Told>>>);
+
+/// The number in the event, if there is one left of it, and its fate.
+type Told = (Option<u64>, Fate);
 
 impl Losses {
     fn hear(&self, namespace: Namespace) -> Namespace {
@@ -15,7 +18,7 @@ impl Losses {
         })
     }
 
-    fn take(&self) -> Vec<(Option<u64>, Fate)> {
+    fn take(&self) -> Vec<Told> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
