@@ -2,12 +2,12 @@
 
 use super::*;
 
+/// The number that an event had, and what became of it.
+type Told = (Option<u64>, Fate);
+
 /// What was told of losses.
 #[derive(Clone, Default)]
 struct Losses(Arc<Mutex<Vec<Told>>>);
-
-/// The number in the event, if there is one left of it, and its fate.
-type Told = (Option<u64>, Fate);
 
 impl Losses {
     fn hear(&self, namespace: Namespace) -> Namespace {

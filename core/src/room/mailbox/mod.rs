@@ -289,8 +289,8 @@ impl Mailbox {
         state.wake_all();
     }
 
-    /// Takes the peer's position: trims the log, opens the window. Says how many packets the link has
-    /// been given.
+    /// Takes the peer's position: trims the log, opens the window. Says how many packets the link
+    /// has been given.
     ///
     /// # Errors
     /// [`ProtocolError::Position`] when the peer claims what was never written.
