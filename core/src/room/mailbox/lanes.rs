@@ -223,6 +223,19 @@ impl Lanes {
         removed
     }
 
+    /// Bytes of the places in which entries wait or are kept, beside their bodies.
+    pub(super) fn places_bytes(&self) -> usize {
+        let places = self.control.capacity() + self.events.capacity() + self.log.capacity();
+        places * size_of::<Entry>()
+    }
+
+    /// Gives up places that are empty.
+    pub(super) fn shrink(&mut self) {
+        self.control.shrink_to_fit();
+        self.events.shrink_to_fit();
+        self.log.shrink();
+    }
+
     /// Forgets the volatile events; says how many.
     pub(super) fn drop_volatile(&mut self) -> u64 {
         self.volatile_bytes = 0;

@@ -260,8 +260,10 @@ impl Driver {
 
     /// Whether the session goes on without this link.
     pub(super) fn survives(&self, end: &End) -> bool {
-        use DisconnectReason::{HeartbeatTimeout, LinkLost, Slow};
-        let is_of_link = matches!(end.reason, LinkLost | HeartbeatTimeout | Slow);
+        use DisconnectReason::{HandshakeTimeout, HeartbeatTimeout, LinkLost, Slow};
+        // A client says that its handshake took too long when it never heard the welcome.
+        let is_of_link =
+            matches!(end.reason, LinkLost | HeartbeatTimeout | HandshakeTimeout | Slow);
         is_of_link
             && self.link.is_some()
             && self.is_resumable()
@@ -304,9 +306,11 @@ impl Driver {
         self.detached = Some(Detached { reason, until, place });
     }
 
-    /// The first packet on a link proves that the welcome on it was heard.
-    pub(super) fn hear_first_packet(&mut self) {
-        if let Some(link) = self.link.as_mut().filter(|link| !link.is_heard) {
+    /// The first packet on a link proves that the welcome on it was heard; but not a goodbye, which
+    /// may be for want of one.
+    pub(super) fn hear_first_packet(&mut self, packet: &Packet) {
+        let is_goodbye = matches!(packet, Packet::Close(_));
+        if let Some(link) = self.link.as_mut().filter(|link| !link.is_heard && !is_goodbye) {
             link.is_heard = true;
             self.dock.confirm();
         }
