@@ -20,9 +20,10 @@ enum Trouble {
     Close,
     Dismiss,
     Hop,
+    Restart,
 }
 
-const TROUBLES: [(u64, Trouble); 11] = [
+const TROUBLES: [(u64, Trouble); 12] = [
     (20, Trouble::Sever),
     (15, Trouble::ShortCut),
     (7, Trouble::LongCut),
@@ -33,7 +34,8 @@ const TROUBLES: [(u64, Trouble); 11] = [
     (5, Trouble::Stall),
     (6, Trouble::Close),
     (3, Trouble::Dismiss),
-    (8, Trouble::Hop),
+    (12, Trouble::Hop),
+    (8, Trouble::Restart),
 ];
 
 /// With one of these a client begins, so that each world has as many cuts as clients.
@@ -46,8 +48,15 @@ const MILD: [(u64, Trouble); 5] = [
     (2, Trouble::Weather),
     (2, Trouble::Slow),
     (2, Trouble::Stall),
-    (1, Trouble::Hop),
+    (2, Trouble::Hop),
 ];
+
+impl Trouble {
+    /// Whether the session of whom it comes to ends by it.
+    fn ends_sessions(self) -> bool {
+        matches!(self, Self::Close | Self::Dismiss | Self::Restart)
+    }
+}
 
 /// One client has trouble, again and again.
 pub(crate) async fn maker(world: Arc<World>, number: usize) {
@@ -55,12 +64,15 @@ pub(crate) async fn maker(world: Arc<World>, number: usize) {
     for round in 0..world.plan.troubles_each {
         tokio::time::sleep(chance.millis(500, 4_000)).await;
         let is_mild = world.plan.is_mild;
-        let trouble = match (round, is_mild) {
+        let mut trouble = match (round, is_mild) {
             (0, true) => Trouble::ShortCut,
             (0, false) => chance.weighted(&CUTS),
             (_, true) => chance.weighted(&MILD),
             (_, false) => chance.weighted(&TROUBLES),
         };
+        if world.plan.is_steady && trouble.ends_sessions() {
+            trouble = Trouble::Away;
+        }
         let lasts = chance.millis(100, if is_mild { 1_200 } else { 2_500 });
         match trouble {
             Trouble::Close => {
@@ -72,12 +84,16 @@ pub(crate) async fn maker(world: Arc<World>, number: usize) {
             }
             Trouble::Dismiss => dismiss(&world, number, lasts).await,
             Trouble::Hop => hop(&world, number).await,
+            Trouble::Restart => {
+                let is_noticed = chance.percent(50);
+                world.guests[number].restart(&world, lasts / 2, is_noticed).await;
+            }
             Trouble::Weather => {
                 let delay = chance.millis(2, 120);
                 let weather = Faults::new().delay(delay).jitter(chance.millis(0, 80));
                 world.trouble(number, &format!("{delay:?} of delay"));
                 world.cover("delay");
-                world.guests[number].cables.set_weather(weather);
+                world.guests[number].cables().set_weather(weather);
             }
             on_the_wire => {
                 let direction = [Direction::Both, Direction::In, Direction::Out][chance.below(3)];
@@ -96,7 +112,7 @@ async fn wire(
     lasts: Duration,
     (direction, bytes): (Direction, u64),
 ) {
-    let cables = &world.guests[number].cables;
+    let cables = world.guests[number].cables();
     let Some(cable) = cables.last() else { return };
     match trouble {
         Trouble::Sever => {
@@ -167,8 +183,9 @@ async fn dismiss(world: &World, number: usize, lasts: Duration) {
 async fn hop(world: &World, number: usize) {
     let guest = &world.guests[number];
     let Some(session) = guest.session.lock().unwrap().clone() else { return };
-    if let Some(words) = engine::hop(&session, guest.cables.clone()).await {
-        world.trouble(number, &format!("hops to another wire: {words}"));
+    let (words, has_hopped) = engine::hop(&session, guest.cables()).await;
+    world.trouble(number, &format!("hops to another wire: {words}"));
+    if has_hopped {
         world.cover("hop");
     }
 }

@@ -50,14 +50,28 @@ pub(super) fn nothing_left(view: &View<'_>) -> Vec<Breach> {
     breaches
 }
 
+/// Both ends state where they stand when nothing more is read on the link before, so what is
+/// replayed is what the peer does not have.
+pub(super) fn no_duplicates(view: &View<'_>) -> Vec<Breach> {
+    let counts = view.totals.iter().filter(|(_, totals)| totals.duplicates > 0);
+    counts
+        .map(|(side, totals)| breach(format!("{side}: {} duplicates", totals.duplicates), None))
+        .collect()
+}
+
 /// What is said when all trouble is over goes on without a rest: windows open when handlers have
 /// finished and a position was asked for, not when a heart beats.
 pub(super) fn in_calm_all_is_prompt(view: &View<'_>) -> Vec<Breach> {
     let is_calm = |entry: &Entry| entry.what == What::Calm;
     let Some(calm) = view.history.iter().position(is_calm) else { return Vec::new() };
+    let rest = view.history.iter().position(|entry| entry.what == What::AtRest);
     // Of each session and direction, in their order.
     let mut starts: BTreeMap<(Side, Side), Vec<Start>> = BTreeMap::new();
-    for (of, it) in view.reliable().filter(|(_, it)| it.accepted.place() > Some(calm)) {
+    for (of, it) in view.reliable() {
+        let is_of_it = |place| place > calm && rest.is_none_or(|rest| place < rest);
+        if !it.accepted.place().is_some_and(is_of_it) {
+            continue;
+        }
         for start in &it.starts {
             if let What::Started { at, .. } = view.history[*start].what {
                 starts.entry((it.from, at)).or_default().push((*start, of));
