@@ -112,7 +112,12 @@ impl Guest {
         let labels = sockets.iter().map(|socket| world.recorder.label(socket.id())).collect();
         world.recorder.note(What::Killed { client: self.number, sockets: labels });
         let token = self.token.lock().unwrap().take();
-        self.depart().await;
+        // One without a session, or whose session ends now, will not have another.
+        if sockets.is_empty() {
+            self.retire().await
+        } else {
+            self.depart().await
+        }
         *self.cables.lock().unwrap() = old.successor();
         tokio::time::sleep(after).await;
         self.connect(world, token).await;
@@ -128,6 +133,8 @@ impl Guest {
 
     /// Gives up a session that has ended and will not come back.
     pub(crate) async fn retire(&self) {
+        // Handlers may run on for a while.
+        tokio::time::sleep(Duration::from_secs(2)).await;
         let Some(session) = self.session.lock().unwrap().take() else { return };
         let totals = engine::totals(&session.stats());
         if let Ok(session) = Arc::try_unwrap(session) {
@@ -197,7 +204,11 @@ pub(crate) async fn announce(world: Arc<World>, number: u64, times: usize) {
             // Now and then far more than a narrow mailbox holds.
             let is_flood = world.plan.is_tiny && chance.percent(2);
             let times = if is_flood { chance.between(20, 60) } else { 1 };
-            for _ in 0..times {
+            for number in 0..times {
+                if number % 8 == 7 {
+                    // A driver is told of so many losses at once, and no more.
+                    tokio::task::yield_now().await;
+                }
                 let (world, chance) = (Arc::clone(&world), Chance::new(chance.draw(), 0));
                 others.spawn(async move { announce_to_many(&world, path, chance).await });
             }

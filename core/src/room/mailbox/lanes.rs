@@ -144,8 +144,15 @@ impl Lanes {
     }
 
     /// Nothing of it was written, for a peer that knows nothing of it: events and gaps wait again,
-    /// in their order, and everything else is void. Says how many events were answered before.
-    pub(super) fn restart(&mut self, answered: &HashSet<EventRef>, codec: &dyn Codec) -> u64 {
+    /// in their order, and everything else is void. Of events that were written and trimmed nobody
+    /// knows any more whether the old peer had them: adds those to `in_doubt`. Says how many events
+    /// were answered before.
+    pub(super) fn restart(
+        &mut self,
+        answered: &HashSet<EventRef>,
+        codec: &dyn Codec,
+        in_doubt: &mut Vec<Loss>,
+    ) -> u64 {
         let waiting = std::mem::take(&mut self.events);
         let old = Self {
             log: std::mem::take(&mut self.log),
@@ -155,7 +162,10 @@ impl Lanes {
         };
         (self.latest, self.receipts) = (old.latest, old.receipts);
         let mut received = 0;
-        for entry in old.log.into_entries().chain(waiting) {
+        for mut entry in old.log.into_entries().chain(waiting) {
+            if let Weight::Trimmed(run) = &mut entry.weight {
+                received += run.end(answered, in_doubt);
+            }
             if entry.is_event_among(answered, codec) {
                 self.receipts.tell(&entry, Fate::Received);
                 received += 1;

@@ -227,17 +227,13 @@ impl Log {
         losses: &mut Vec<Loss>,
     ) -> (u64, u64) {
         let (mut in_doubt, mut received) = (0, 0);
-        for entry in self.entries.drain(..) {
-            let loss = match entry.weight {
-                Weight::Trimmed(run) if run.is_lost => continue,
-                Weight::Trimmed(run) => {
-                    in_doubt += run.events.len() as u64;
-                    losses.extend(run.events.iter().map(|event| event.loss(Fate::InDoubt)));
-                    continue;
-                }
-                _ => entry.loss(Fate::InDoubt),
-            };
-            let Some(loss) = loss else { continue };
+        for mut entry in self.entries.drain(..) {
+            if let Weight::Trimmed(run) = &mut entry.weight {
+                let before = losses.len();
+                received += run.end(answered, losses);
+                in_doubt += (losses.len() - before) as u64;
+            }
+            let Some(loss) = entry.loss(Fate::InDoubt) else { continue };
             if entry.is_event_among(answered, codec) {
                 received += 1;
             } else {
@@ -257,6 +253,22 @@ impl Trimmed {
         let events = credits.fold(Credit::default(), Credit::plus);
         let to = from + self.events.len() as u64 - 1;
         Skip { from, to, events, reason: self.reason }
+    }
+
+    /// There will be no position for its events: adds those to `in_doubt` that are neither lost nor
+    /// `answered`, and says how many were answered.
+    pub(super) fn end(&mut self, answered: &HashSet<EventRef>, in_doubt: &mut Vec<Loss>) -> u64 {
+        let mut received = 0;
+        for event in self.events.iter_mut().filter(|_| !self.is_lost) {
+            if answered.contains(&event.event) {
+                event.tell(Fate::Received);
+                received += 1;
+            } else {
+                event.tell(Fate::InDoubt);
+                in_doubt.push(event.loss(Fate::InDoubt));
+            }
+        }
+        received
     }
 
     /// Its events are lost from now on; adds them to `lost` the first time.
