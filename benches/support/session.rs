@@ -82,7 +82,9 @@ impl Session {
 /// The first packet of a client.
 pub(crate) fn hello(session: &Session) -> Packet {
     let (producer, limits) = (ProducerId(0), session.limits());
-    Packet::Hello(Hello { resumes: false, nonce: 0, producer, limits })
+    let hello =
+        Hello { resumes: false, resumable: true, restarted: false, nonce: 0, producer, limits };
+    Packet::Hello(hello)
 }
 
 /// Asks for the namespace `/`.

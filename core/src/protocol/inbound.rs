@@ -84,6 +84,12 @@ impl Inbound {
         }
     }
 
+    /// What this side has announced.
+    #[must_use]
+    pub fn ours(&self) -> &Limits {
+        &self.ours
+    }
+
     /// All counted packets up to here have arrived.
     #[must_use]
     pub fn position(&self) -> u64 {

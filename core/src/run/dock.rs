@@ -2,10 +2,11 @@
 
 use super::link::{Link, OpenLink};
 use super::{Config, random};
-use crate::protocol::{Attach, DisconnectReason, Hello, Welcome};
+use crate::protocol::{Attach, DisconnectReason, Hello, SessionId, Welcome};
 use crate::socket::SessionCore;
 use crate::transport::Capabilities;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -69,7 +70,39 @@ struct Tokens {
     current: Option<u128>,
     previous: Option<u128>,
     /// The nonce of the hello that began the session, until the client has heard of it.
-    nonce: Option<u128>,
+    nonce: Option<Box<Nonce>>,
+}
+
+/// The sessions of a server whose clients have not heard of them yet, by the nonces of their
+/// hellos.
+#[derive(Default)]
+pub(crate) struct Nonces(Mutex<BTreeMap<u128, SessionId>>);
+
+/// A session's place among them, for as long as it lives.
+struct Nonce {
+    nonce: u128,
+    session: SessionId,
+    all: Arc<Nonces>,
+}
+
+impl Nonces {
+    pub(crate) fn session(&self, nonce: u128) -> Option<SessionId> {
+        self.lock().get(&nonce).copied()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u128, SessionId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Nonce {
+    fn drop(&mut self) {
+        let mut all = self.all.lock();
+        // Whoever chose the same nonce since has it now.
+        if all.get(&self.nonce) == Some(&self.session) {
+            all.remove(&self.nonce);
+        }
+    }
 }
 
 impl Dock {
@@ -89,10 +122,12 @@ impl Dock {
     }
 
     /// Server: the session can be resumed from now on, by a token, or by this nonce.
-    pub(crate) fn open(&self, nonce: u128) {
+    pub(crate) fn open(&self, nonce: u128, all: &Arc<Nonces>) {
+        let session = self.core.id;
+        all.lock().insert(nonce, session);
         let tokens = &mut self.lock().tokens;
         tokens.current = Some(random::bits());
-        tokens.nonce = Some(nonce);
+        tokens.nonce = Some(Box::new(Nonce { nonce, session, all: Arc::clone(all) }));
     }
 
     /// Whether what a client shows is this session's.
@@ -100,7 +135,10 @@ impl Dock {
         let state = self.lock();
         match &arrival.attach {
             Some(attach) => state.tokens.accept(&attach.token),
-            None => state.tokens.nonce == Some(arrival.hello.nonce),
+            None => {
+                let nonce = state.tokens.nonce.as_ref();
+                nonce.is_some_and(|own| own.nonce == arrival.hello.nonce)
+            }
         }
     }
 
@@ -123,7 +161,9 @@ impl Dock {
     /// The client has heard the last welcome: what it had shown before is of no more use.
     pub(crate) fn confirm(&self) {
         let tokens = &mut self.lock().tokens;
-        (tokens.previous, tokens.nonce) = (None, None);
+        tokens.previous = None;
+        let nonce = tokens.nonce.take();
+        drop(nonce);
     }
 
     /// Tells the driver; the call comes back when the session is over.

@@ -1,6 +1,6 @@
 //! The server: namespaces behind any number of listeners.
 
-use super::dock::{Arrival, Call, Dock, Knock};
+use super::dock::{Arrival, Call, Dock, Knock, Nonces};
 use super::driver::{Birth, Driver};
 use super::link::OpenLink;
 use super::mounts::Mounts;
@@ -64,31 +64,13 @@ struct Shared {
     counters: Arc<Counters>,
     producer: Arc<Producer>,
     mounts: Arc<Mounts>,
-    sessions: Mutex<Sessions>,
+    /// Those without a link among them.
+    sessions: Mutex<BTreeMap<SessionId, Arc<Dock>>>,
+    nonces: Arc<Nonces>,
     detached: Arc<Detached>,
     listeners: Mutex<Vec<Listening>>,
     draining: AtomicBool,
     session_ended: Notify,
-}
-
-/// The sessions of a server, those without a link among them.
-#[derive(Default)]
-struct Sessions {
-    docks: BTreeMap<SessionId, Arc<Dock>>,
-    /// By the nonces of their hellos: a client that never heard its welcome knows nothing else.
-    nonces: BTreeMap<u128, SessionId>,
-}
-
-impl Sessions {
-    /// The session that a client asks for, if it has shown what it has to.
-    fn find(&self, arrival: &Arrival) -> Option<Arc<Dock>> {
-        let id = match &arrival.attach {
-            Some(attach) => attach.session,
-            None => *self.nonces.get(&arrival.hello.nonce)?,
-        };
-        let dock = self.docks.get(&id)?;
-        dock.knows(arrival).then(|| Arc::clone(dock))
-    }
 }
 
 impl Default for Server {
@@ -117,6 +99,7 @@ impl Server {
             producer,
             mounts: Arc::new(Mounts::new(mounts.0, mounts.1, mounts.2)),
             sessions: Mutex::default(),
+            nonces: Arc::default(),
             detached,
             listeners: Mutex::default(),
             draining: AtomicBool::new(false),
@@ -270,14 +253,14 @@ impl Server {
 
     fn sessions(&self) -> Vec<Arc<SessionCore>> {
         let sessions = lock(&self.0.sessions);
-        sessions.docks.values().map(|dock| Arc::clone(dock.core())).collect()
+        sessions.values().map(|dock| Arc::clone(dock.core())).collect()
     }
 
     async fn all_ended(&self) {
         loop {
             let mut ended = pin!(self.0.session_ended.notified());
             ended.as_mut().enable();
-            if lock(&self.0.sessions).docks.is_empty() {
+            if lock(&self.0.sessions).is_empty() {
                 return;
             }
             ended.await;
@@ -354,7 +337,7 @@ impl Server {
 
     /// Gives the client its session back. It is returned if there is none that it may have.
     async fn resume(&self, arrival: Arrival) -> Option<Arrival> {
-        let Some(dock) = lock(&self.0.sessions).find(&arrival) else { return Some(arrival) };
+        let Some(dock) = self.find(&arrival) else { return Some(arrival) };
         if !dock.may_go_on(arrival.link.capabilities, &self.0.config) {
             return Some(arrival);
         }
@@ -364,6 +347,17 @@ impl Server {
             Err(Call::Knock(knock)) => Some(knock.arrival),
             Err(_) => None,
         }
+    }
+
+    /// The session that a client asks for, if it has shown what it has to.
+    fn find(&self, arrival: &Arrival) -> Option<Arc<Dock>> {
+        let id = match &arrival.attach {
+            Some(attach) => attach.session,
+            // A client that never heard its welcome knows nothing else.
+            None => self.0.nonces.session(arrival.hello.nonce)?,
+        };
+        let dock = lock(&self.0.sessions).get(&id).cloned()?;
+        dock.knows(arrival).then_some(dock)
     }
 
     /// Begins a session.
@@ -383,7 +377,7 @@ impl Server {
             peer: link.peer.clone(),
             capabilities: link.capabilities,
         };
-        let (nonce, peer) = (hello.nonce, link.peer.clone());
+        let peer = link.peer.clone();
         let mut driver = Driver::new(
             birth,
             Role::Server(Arc::clone(&shared.mounts)),
@@ -392,12 +386,12 @@ impl Server {
             Arc::clone(&shared.counters),
             Arc::clone(&shared.detached),
         );
-        if driver.begin_on(arrival).is_err() {
+        if driver.begin_on(arrival, &shared.nonces).is_err() {
             // A session without a past confirms nothing.
             return;
         }
         tracing::debug!(session = %driver.core().id, peer = peer.endpoint(), "session begins");
-        let registered = self.register(&driver, nonce);
+        let registered = self.register(&driver);
         tokio::spawn(async move {
             let ended = driver.run().await;
             tracing::debug!(reason = %ended.reason, "session ended");
@@ -405,22 +399,19 @@ impl Server {
         });
     }
 
-    fn register(&self, driver: &Driver, nonce: u128) -> Registered {
+    fn register(&self, driver: &Driver) -> Registered {
         let shared = &self.0;
         let dock = Arc::clone(driver.dock());
         let id = driver.core().id;
         let mut sessions = lock(&shared.sessions);
-        sessions.docks.insert(id, dock);
-        if driver.is_resumable() {
-            sessions.nonces.insert(nonce, id);
-        }
+        sessions.insert(id, dock);
         shared.counters.sessions.add(1);
         drop(sessions);
         // A drain meets the session in the table, or is met here.
         if shared.draining.load(Ordering::Acquire) {
             self.begin_drain(driver.core());
         }
-        Registered { server: self.clone(), id, nonce }
+        Registered { server: self.clone(), id }
     }
 }
 
@@ -435,20 +426,12 @@ struct Door {
 struct Registered {
     server: Server,
     id: SessionId,
-    nonce: u128,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         let shared = &self.server.0;
-        let ended = {
-            let mut sessions = lock(&shared.sessions);
-            // Whoever chose the same nonce since has it now.
-            if sessions.nonces.get(&self.nonce) == Some(&self.id) {
-                sessions.nonces.remove(&self.nonce);
-            }
-            sessions.docks.remove(&self.id)
-        };
+        let ended = lock(&shared.sessions).remove(&self.id);
         drop(ended);
         shared.counters.sessions.sub(1);
         shared.session_ended.notify_waiters();

@@ -7,13 +7,14 @@ use crate::protocol::{
     Packet, Payload, ProducerId, ProtocolError, SessionId, Welcome,
 };
 use crate::room::Outlet;
-use crate::run::dock::{Arrival, Knock};
+use crate::run::dock::{Arrival, Knock, Nonces};
 use crate::run::handshake::goodbye;
 use crate::run::link::{Link, OpenLink, Reader, part};
 use crate::socket::Moment;
 use crate::transport::{Capabilities, Peer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -77,9 +78,13 @@ impl Driver {
     }
 
     /// Server: the session's first link.
-    pub(crate) fn begin_on(&mut self, arrival: Arrival) -> Result<(), ProtocolError> {
+    pub(crate) fn begin_on(
+        &mut self,
+        arrival: Arrival,
+        nonces: &Arc<Nonces>,
+    ) -> Result<(), ProtocolError> {
         if self.is_resumable() {
-            self.dock.open(arrival.hello.nonce);
+            self.dock.open(arrival.hello.nonce, nonces);
         }
         let welcome = self.welcome(self.dock.token(), Outcome::New);
         self.take(arrival.link, Some(welcome), 0, Some(arrival.open))
@@ -106,13 +111,13 @@ impl Driver {
     /// Server: a client wants the session back. Its namespaces are asked first, so that who has
     /// nothing but a token puts nobody out.
     pub(super) fn ask_whether_it_may(&mut self, knock: Box<Knock>) {
-        if self.admissions.len() >= ADMISSIONS_MAX {
+        if self.admissions.as_ref().is_some_and(|asked| asked.len() >= ADMISSIONS_MAX) {
             return knock.turn_away();
         }
         let shown = knock.arrival.attach.as_ref().map(|attach| attach.namespaces.clone());
         let peer = knock.arrival.link.peer.clone();
         let (asked, decisions) = self.sockets.authorize_again(shown.unwrap_or_default(), &peer);
-        self.admissions.spawn(async move {
+        self.admissions.get_or_insert_default().spawn(async move {
             let mut refused = Vec::new();
             for decision in decisions {
                 refused.extend(decision.await);
@@ -121,8 +126,21 @@ impl Driver {
         });
     }
 
+    /// Server: puts those on their new link about whom all namespaces have said their word.
+    pub(super) fn poll_admissions(&mut self, cx: &mut Context<'_>) {
+        while let Some(asked) = &mut self.admissions {
+            match asked.poll_join_next(cx) {
+                Poll::Pending => return,
+                Poll::Ready(None) => self.admissions = None,
+                Poll::Ready(Some(Ok(admission))) => self.admit(admission),
+                // It panicked, and its link went with it.
+                Poll::Ready(Some(Err(_))) => {}
+            }
+        }
+    }
+
     /// Server: puts the client on its new link, unless it may not be there.
-    pub(super) fn admit(&mut self, admission: Admission) {
+    fn admit(&mut self, admission: Admission) {
         let Admission { knock, refused, asked } = admission;
         let is_over = self.core.mailbox.closed().is_some();
         let is_over = is_over || self.core.draining.load(Ordering::Acquire);
@@ -132,7 +150,7 @@ impl Driver {
         let speaks_it = codec == self.core.mailbox.codec().name();
         // A new process may take less than the one before.
         let event_bytes_max = knock.arrival.hello.limits.event_bytes_max;
-        let takes_it = event_bytes_max >= self.ours.event_bytes_max;
+        let takes_it = event_bytes_max >= self.inbound.ours().event_bytes_max;
         let is_refused = asked > 0 && refused.len() == asked;
         if is_over || !is_known || !speaks_it || !takes_it || is_refused {
             return knock.turn_away();
@@ -179,7 +197,7 @@ impl Driver {
     fn restart(&mut self, hello: &Hello, attach: &Attach) {
         let (delay, timeout) = (self.config.position_delay, self.config.liveness_timeout);
         let now = self.began.elapsed();
-        self.inbound = Inbound::new(self.ours, hello.limits, delay, timeout, now);
+        self.inbound = Inbound::new(*self.inbound.ours(), hello.limits, delay, timeout, now);
         let answered = std::mem::take(&mut self.answered).into_iter().collect();
         self.core.mailbox.restart(hello.limits.window, &answered);
         let asked: Vec<_> = attach.namespaces.iter().map(|(number, _)| *number).collect();
@@ -202,7 +220,7 @@ impl Driver {
     }
 
     /// Whether the session outlives its links.
-    pub(crate) fn is_resumable(&self) -> bool {
+    pub(super) fn is_resumable(&self) -> bool {
         !self.resume_window.is_zero()
     }
 
@@ -297,8 +315,8 @@ impl Driver {
         Welcome {
             session: self.core.id,
             token,
-            producer: self.own_producer,
-            limits: self.ours,
+            producer: self.core.producer.id,
+            limits: *self.inbound.ours(),
             resume_window: self.resume_window,
             outcome,
             position: self.inbound.position(),

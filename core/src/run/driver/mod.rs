@@ -21,8 +21,8 @@ use super::handshake::goodbye;
 use super::sockets::Sockets;
 use super::{Config, Role};
 use crate::protocol::{
-    Close, CloseCode, DisconnectReason, Drain, Due, EventName, EventRef, Inbound, Limits, Outbound,
-    Payload, Position, ProducerId,
+    Close, CloseCode, DisconnectReason, Drain, Due, EventName, EventRef, Inbound, Outbound,
+    Payload, Position,
 };
 use crate::room::{self, Counters, Mailbox, WireEnd, turn};
 use crate::socket::{Parts, Producer, SessionCore};
@@ -46,9 +46,7 @@ pub(crate) struct Driver {
     sockets: Sockets,
     core: Arc<SessionCore>,
     dock: Arc<Dock>,
-    ours: Limits,
     config: Arc<Config>,
-    own_producer: ProducerId,
     began: Instant,
     /// Wakes at or before the next thing that is due.
     timer: Pin<Box<Sleep>>,
@@ -63,7 +61,7 @@ pub(crate) struct Driver {
     /// When it was last detached because its peer was slow.
     slow_at: Option<Duration>,
     /// Clients that want the session back, and whose namespaces are being asked.
-    admissions: JoinSet<Admission>,
+    admissions: Option<Box<JoinSet<Admission>>>,
     /// Client: who is to care for a new link.
     standing: Option<watch::Sender<Standing>>,
     /// The peer said drain: a server to its client, a client in answer.
@@ -134,10 +132,8 @@ impl Driver {
             link: None,
             inbound: Inbound::new(ours, theirs, delay, timeout, Duration::ZERO),
             sockets,
-            own_producer: core.producer.id,
             dock: Arc::new(Dock::new(Arc::clone(&core), birth.capabilities.encrypted)),
             core,
-            ours,
             timer: Box::pin(tokio::time::sleep(config.heartbeat_interval)),
             config,
             began: Instant::now(),
@@ -146,7 +142,7 @@ impl Driver {
             all_detached: detached,
             answered: Vec::new(),
             slow_at: None,
-            admissions: JoinSet::new(),
+            admissions: None,
             standing: None,
             peer_drains: false,
             drained_at: None,
@@ -185,7 +181,8 @@ impl Driver {
     async fn finish(mut self: Box<Self>, end: End) -> Ended {
         self.dock.close();
         self.leave_detached();
-        self.admissions.abort_all();
+        // Whoever waits for them is let go of with its link.
+        self.admissions = None;
         self.core.mailbox.shut(&end.reason);
         self.core.acks.close();
         if !end.said_goodbye {
@@ -253,10 +250,7 @@ impl Driver {
                 return Poll::Ready(end);
             }
         }
-        while let Poll::Ready(Some(admission)) = self.admissions.poll_join_next(cx) {
-            // One that panicked was an application's, and is turned away with its link.
-            let _ = admission.map(|admission| self.admit(admission));
-        }
+        self.poll_admissions(cx);
         self.poll_drain(cx);
         if news.is_closed {
             let gave_up = now >= *self.give_up.get_or_insert(now + self.config.close_timeout);

@@ -32,14 +32,14 @@ impl Driver {
                 self.sockets.handle_event(event, true)
             }
             Packet::Ack(ack) => {
-                let id = ack.event.resolve(self.own_producer);
+                let id = ack.event.resolve(self.core.producer.id);
                 self.note_answered(ack.event);
                 self.sockets.handle_answer(id, Ok(ack.payload));
                 Ok(())
             }
             Packet::Nak(nak) => {
                 counters.refused_by_peer.add(1);
-                let id = nak.event.resolve(self.own_producer);
+                let id = nak.event.resolve(self.core.producer.id);
                 self.note_answered(nak.event);
                 self.sockets.handle_answer(id, Err(NoAnswer::Nak(nak.nak)));
                 Ok(())
@@ -95,7 +95,7 @@ impl Driver {
     /// The peer has the event, whatever its last position said.
     fn note_answered(&mut self, event: EventRef) {
         // No more of them are in the log.
-        if self.answered.len() < self.ours.log_packets_max as usize {
+        if self.answered.len() < self.inbound.ours().log_packets_max as usize {
             self.answered.push(event);
         }
     }

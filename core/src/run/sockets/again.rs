@@ -97,23 +97,27 @@ impl Sockets {
             if joined.lane.mounted.blueprint.hook(which).is_none() {
                 continue;
             }
-            if self.waiting_hooks.len() >= self.config.link_hooks_max {
+            let hooks = self.hooks.get_or_insert_default();
+            if hooks.waiting.len() >= self.config.link_hooks_max {
                 tracing::warn!(
                     hook = which.name(),
                     "the hooks of links are too slow: one is missed"
                 );
                 continue;
             }
-            self.waiting_hooks.push_back((Arc::clone(&joined.lane), which, moment.clone()));
+            hooks.waiting.push_back((Arc::clone(&joined.lane), which, moment.clone()));
         }
     }
 
     /// Runs the hooks of links, one after another.
     pub(crate) fn poll_hooks(&mut self, cx: &mut Context<'_>) {
-        while self.hook.poll_join_next(cx).is_ready() {
-            if self.hook.is_empty() {
-                let Some((lane, which, moment)) = self.waiting_hooks.pop_front() else { return };
-                self.hook.spawn(lane.tell(which, moment));
+        while let Some(hooks) = &mut self.hooks {
+            if hooks.running.poll_join_next(cx).is_pending() {
+                return;
+            }
+            match hooks.waiting.pop_front() {
+                Some((lane, which, moment)) => drop(hooks.running.spawn(lane.tell(which, moment))),
+                None => self.hooks = None,
             }
         }
     }

@@ -49,8 +49,14 @@ pub(crate) struct Sockets {
     /// Sockets that have left and whose handlers and hooks may still run.
     ending: JoinSet<()>,
     /// Hooks of links that came and went, to be run one after another, and the one that runs.
-    waiting_hooks: VecDeque<(Arc<Lane>, Hook, Moment)>,
-    hook: JoinSet<()>,
+    hooks: Option<Box<Hooks>>,
+}
+
+/// What is told of links, in order.
+#[derive(Default)]
+struct Hooks {
+    waiting: VecDeque<(Arc<Lane>, Hook, Moment)>,
+    running: JoinSet<()>,
 }
 
 struct Joined {
@@ -77,8 +83,7 @@ impl Sockets {
             asked: 0,
             some_ended: false,
             ending: JoinSet::new(),
-            waiting_hooks: VecDeque::new(),
-            hook: JoinSet::new(),
+            hooks: None,
         }
     }
 
@@ -307,8 +312,7 @@ impl Sockets {
     pub(crate) fn are_idle(&mut self, cx: &mut Context<'_>) -> bool {
         while let Poll::Ready(Some(_)) = self.ending.poll_join_next(cx) {}
         self.ending.is_empty()
-            && self.hook.is_empty()
-            && self.waiting_hooks.is_empty()
+            && self.hooks.is_none()
             && self.joined.iter().all(|joined| joined.lane.is_idle())
     }
 
@@ -317,7 +321,7 @@ impl Sockets {
         if let Role::Client(reception) = &self.role {
             reception.set_all(&Standing::Ended(Some(reason.clone())));
         }
-        self.waiting_hooks.clear();
+        self.hooks = None;
         for joined in std::mem::take(&mut self.joined) {
             self.end_one(joined.lane, reason.clone());
         }
