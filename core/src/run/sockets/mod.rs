@@ -42,6 +42,9 @@ pub(crate) struct Sockets {
     config: Arc<Config>,
     peer_producer: ProducerId,
     joined: Vec<Joined>,
+    /// Sockets that have ended and whose namespaces want to know of losses: the fate of what was
+    /// written to them may still be open. Each namespace is asked for once, so they are few.
+    left: Vec<Arc<Lane>>,
     /// Server: the number that the client has to use next. Client: how many it has asked for.
     asked: u32,
     /// A namespace was refused or left: events for it may still be on their way.
@@ -80,6 +83,7 @@ impl Sockets {
             config,
             peer_producer,
             joined: Vec::new(),
+            left: Vec::new(),
             asked: 0,
             some_ended: false,
             ending: JoinSet::new(),
@@ -353,7 +357,11 @@ impl Sockets {
     fn take(&mut self, client: NamespaceNumber) -> Option<Arc<Lane>> {
         let place = self.joined.iter().position(|joined| joined.client == client)?;
         self.some_ended = true;
-        Some(self.joined.swap_remove(place).lane)
+        let lane = self.joined.swap_remove(place).lane;
+        if lane.mounted.blueprint.hears_losses() {
+            self.left.push(Arc::clone(&lane));
+        }
+        Some(lane)
     }
 
     /// Whether events under this number may still be on their way to an ended socket. A client
