@@ -230,7 +230,8 @@ pub(crate) async fn last_words(world: &Arc<World>) {
                     let (recorder, socket) = (Arc::clone(&world.recorder), socket.clone());
                     let ack_by = (number % 2 == 0).then_some(LAST_ACK_BY);
                     // Small ones leave room in the window, but not enough for the next large one.
-                    let manner = Manner::plain(ack_by, chance.below(1_500));
+                    let receipt_by = (number % 4 == 1).then_some(LAST_ACK_BY);
+                    let manner = Manner::plain(ack_by, receipt_by, chance.below(1_500));
                     all.spawn(async move { speech::say(&recorder, from, &socket, manner).await });
                 }
             }

@@ -43,8 +43,12 @@ pub(crate) struct Manner {
 
 impl Manner {
     /// Something that nothing holds up.
-    pub(crate) fn plain(ack_by: Option<Duration>, bytes: usize) -> Self {
-        let (kind, receipt_by, patience) = (Kind::Say, None, None);
+    pub(crate) fn plain(
+        ack_by: Option<Duration>,
+        receipt_by: Option<Duration>,
+        bytes: usize,
+    ) -> Self {
+        let (kind, patience) = (Kind::Say, None);
         let (room, is_to_be_passed_on) = (0, false);
         Self { kind, ack_by, receipt_by, patience, room, is_to_be_passed_on, bytes }
     }

@@ -30,7 +30,8 @@ pub(super) fn are_true(view: &View<'_>) -> Vec<Breach> {
                 }
                 Answer::NotAccepted => !matches!(it.accepted, Accepted::At(_)),
                 Answer::Lost => it.starts.is_empty(),
-                Answer::Timeout | Answer::Closed => true,
+                Answer::Timeout => !view.is_of_calm(it),
+                Answer::Closed => true,
                 Answer::Unreadable => false,
             };
             if !is_true {
@@ -54,7 +55,7 @@ pub(super) fn receipts_are_true(view: &View<'_>) -> Vec<Breach> {
             [Receipt::Lost] => is_accepted && it.starts.is_empty(),
             [Receipt::InDoubt] => is_accepted && !it.fates.contains(&Fate::Lost),
             [Receipt::NotAccepted] => !is_accepted,
-            [Receipt::Timeout] => true,
+            [Receipt::Timeout] => !view.is_of_calm(it),
             _ => false,
         };
         if !is_true {

@@ -53,14 +53,20 @@ pub(super) struct View<'a> {
     pub(super) is_steady: bool,
     pub(super) totals: BTreeMap<Side, Totals>,
     pub(super) came_to_rest: bool,
+    /// Where in the history all trouble was over, and where nothing moved any more.
+    pub(super) calm: Option<usize>,
+    pub(super) rest: Option<usize>,
     /// So many events of a side's broadcasts were accepted.
     pub(super) accepted_by_many: u64,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(history: &'a [Entry]) -> Self {
+        let place_of = |what| history.iter().position(|entry| entry.what == what);
         let mut view = Self {
             history,
+            calm: place_of(What::Calm),
+            rest: place_of(What::AtRest),
             deliveries: BTreeMap::new(),
             strays: Vec::new(),
             ended: BTreeSet::new(),
@@ -163,6 +169,13 @@ impl<'a> View<'a> {
     /// How many processes of its client the socket may have seen, after the first.
     pub(super) fn killed(&self, socket: Label) -> usize {
         self.killed.get(&socket).copied().unwrap_or_default()
+    }
+
+    /// Whether it was accepted when nothing held anything up.
+    pub(super) fn is_of_calm(&self, it: &Delivery) -> bool {
+        let place = it.accepted.place();
+        self.calm.is_some_and(|calm| place > Some(calm))
+            && (self.rest.is_none() || place < self.rest)
     }
 
     /// The totals of the server, and the sum of the clients'.
