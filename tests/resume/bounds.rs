@@ -130,20 +130,7 @@ async fn without_a_window_a_slow_member_is_let_go() {
 async fn all_who_are_away_keep_no_more_than_the_bound_together_and_the_longest_goes_first() {
     let mut config = Config::default();
     config.detached_bytes_max = 100_000;
-    let namespace = Namespace::new("/").slow_policy(SlowPolicy::Detach);
-    let server = Server::with_config(config).mount(namespace).unwrap();
-    let name = fresh_name();
-    server.listen(Memory::new(&*name)).await.unwrap();
-    let mut away = Vec::new();
-    for number in 0..10 {
-        let wire = emitwire::Chaos::new(Memory::new(&*name), number);
-        let session = Client::new(wire.clone()).mount(Namespace::new("/")).connect().await.unwrap();
-        let far = server.socket("/", session.of("/").unwrap().id()).unwrap();
-        wire.sever();
-        wire.cut(emitwire::Direction::Both);
-        becomes(|| far.is_attached(), false).await;
-        away.push((session, far));
-    }
+    let (server, away) = all_away(config, 10).await;
     // Shared bodies count once: a hundred thousand bytes in ten mailboxes are no million.
     for _ in 0..9 {
         server.of("/").emit("news", &"x".repeat(10_000)).await.unwrap();
@@ -158,4 +145,58 @@ async fn all_who_are_away_keep_no_more_than_the_bound_together_and_the_longest_g
     assert!(server.stats().evicted > 0);
     assert!(waiting(0) < 100, "the first to leave has let go: {}", waiting(0));
     assert!(waiting(9) > 9_000, "the last has not: {}", waiting(9));
+}
+
+/// A server whose clients are away, each with its socket there.
+async fn all_away(config: Config, clients: u64) -> (Server, Vec<(emitwire::Session, Socket)>) {
+    let namespace = Namespace::new("/").slow_policy(SlowPolicy::Detach);
+    let server = Server::with_config(config).mount(namespace).unwrap();
+    let name = fresh_name();
+    server.listen(Memory::new(&*name)).await.unwrap();
+    let mut away = Vec::new();
+    for number in 0..clients {
+        let wire = emitwire::Chaos::new(Memory::new(&*name), number);
+        let session = Client::new(wire.clone()).mount(Namespace::new("/")).connect().await.unwrap();
+        let far = server.socket("/", session.of("/").unwrap().id()).unwrap();
+        wire.sever();
+        wire.cut(emitwire::Direction::Both);
+        becomes(|| far.is_attached(), false).await;
+        away.push((session, far));
+    }
+    (server, away)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_let_go_once_is_asked_again_when_it_keeps_something_again() {
+    let mut config = Config::default();
+    config.detached_bytes_max = 50_000;
+    let (server, away) = all_away(config, 4).await;
+    for round in 0..10 {
+        for (_, far) in &away {
+            far.emit("yours", &"y".repeat(9_000)).await.unwrap();
+            settle().await;
+            let waiting = server.stats().waiting_bytes;
+            assert!(waiting < 60_000, "{waiting} in round {round}");
+        }
+    }
+    assert!(server.stats().evicted > 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_is_woken_when_a_session_that_is_away_has_let_go() {
+    let mut config = Config::default();
+    config.detached_bytes_max = 10_000;
+    config.unwritten_packets_max = 4;
+    let (server, away) = all_away(config, 2).await;
+    for _ in 0..4 {
+        away[0].1.emit("yours", &"y".repeat(1_000)).await.unwrap();
+    }
+    let far = away[0].1.clone();
+    let waiting = tokio::spawn(async move { far.emit("yours", &()).await });
+    settle().await;
+    assert!(!waiting.is_finished());
+    away[1].1.emit("yours", &"y".repeat(9_000)).await.unwrap();
+    settle().await;
+    assert!(waiting.is_finished(), "{:?}", server.stats());
+    waiting.await.unwrap().unwrap();
 }

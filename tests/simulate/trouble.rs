@@ -86,7 +86,9 @@ pub(crate) async fn maker(world: Arc<World>, number: usize) {
             Trouble::Hop => hop(&world, number).await,
             Trouble::Restart => {
                 let is_noticed = chance.percent(50);
-                world.guests[number].restart(&world, lasts / 2, is_noticed).await;
+                // Now and then what the one before has asked for is still being answered.
+                let after = if chance.percent(50) { Duration::from_millis(5) } else { lasts / 2 };
+                world.guests[number].restart(&world, after, is_noticed).await;
             }
             Trouble::Weather => {
                 let delay = chance.millis(2, 120);

@@ -2,7 +2,7 @@
 
 use super::Mailbox;
 use crate::protocol::{DisconnectReason, Encoded};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -20,6 +20,8 @@ pub struct Detached {
 struct Order {
     /// In the order in which they lost their links.
     mailboxes: BTreeMap<u64, Weak<Mailbox>>,
+    /// The places of those that may have something to let go of.
+    full: BTreeSet<u64>,
     last: u64,
 }
 
@@ -51,7 +53,11 @@ impl Detached {
         let place = order.last;
         let is_full = order.mailboxes.len() >= self.count_max;
         let longest = if is_full { order.mailboxes.pop_first() } else { None };
+        if let Some((longest, _)) = &longest {
+            order.full.remove(longest);
+        }
         order.mailboxes.insert(place, Arc::downgrade(mailbox));
+        order.full.insert(place);
         drop(order);
         if let Some(longest) = longest.and_then(|(_, mailbox)| mailbox.upgrade()) {
             longest.shut(&DisconnectReason::LinkLost);
@@ -61,16 +67,29 @@ impl Detached {
 
     /// The mailbox there has a link again, or is over.
     pub fn leave(&self, place: u64) {
-        self.lock().mailboxes.remove(&place);
+        let mut order = self.lock();
+        order.mailboxes.remove(&place);
+        order.full.remove(&place);
+    }
+
+    /// The mailbox there may keep something again.
+    pub fn touch(&self, place: u64) {
+        let mut order = self.lock();
+        if order.mailboxes.contains_key(&place) {
+            order.full.insert(place);
+        }
     }
 
     /// Has those that have been without a link for longest let go of their events, until all of
     /// them are within their bound.
     pub fn relieve(&self) {
         while self.is_over() {
-            let longest = self.lock().mailboxes.pop_first();
-            let Some((_, mailbox)) = longest else { return };
-            if let Some(mailbox) = mailbox.upgrade() {
+            let longest = {
+                let mut order = self.lock();
+                let Some(place) = order.full.pop_first() else { return };
+                order.mailboxes.get(&place).and_then(Weak::upgrade)
+            };
+            if let Some(mailbox) = longest {
                 mailbox.evict();
             }
         }

@@ -62,6 +62,8 @@ impl Mailbox {
         }
         self.counters.overflowed.add(removed);
         self.counters.evicted.add(1);
+        state.is_evicted = true;
+        state.after_progress(&self.bounds);
         tracing::warn!("sessions without a link keep too much: one has let go of its events");
     }
 

@@ -89,6 +89,8 @@ struct State {
     drained_once: bool,
     /// Somebody wants to know of each event that is lost.
     reports_losses: bool,
+    /// It has let go of all its events, and has taken none since.
+    is_evicted: bool,
     /// It was detached for slowness more than once, and has not caught up since.
     is_lagging: bool,
     /// What hardly any session has; without memory until it does.
@@ -147,6 +149,7 @@ impl Mailbox {
             peer_waits: false,
             drained_once: false,
             reports_losses: false,
+            is_evicted: false,
             is_lagging: false,
             asides: None,
         };

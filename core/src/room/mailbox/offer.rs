@@ -192,7 +192,7 @@ impl Mailbox {
         state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
         if !state.wire.is_attached() && self.bounds.is_resumable {
             self.detached.charge(parcel.encoded);
-            if self.detached.is_over() {
+            if std::mem::take(&mut state.is_evicted) || self.detached.is_over() {
                 // The driver sees to it, who holds no lock.
                 state.wake_driver();
             }

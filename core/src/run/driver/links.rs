@@ -49,7 +49,7 @@ pub(super) struct Detached {
     /// When the session ends for want of one. A client's is ended by who looks for one.
     pub(super) until: Option<Duration>,
     /// Its place among those that have none.
-    place: u64,
+    pub(super) place: u64,
 }
 
 /// How the session of a client stands, for who looks for links.

@@ -236,7 +236,8 @@ impl Driver {
             self.inbound.handle_rode();
         }
         let now = self.began.elapsed();
-        if self.detached.is_some() {
+        if let Some(detached) = &self.detached {
+            self.all_detached.touch(detached.place);
             self.all_detached.relieve();
         }
         self.inbound.handle_finished(news.freed, now);
