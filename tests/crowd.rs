@@ -317,7 +317,7 @@ async fn run(size: Size) {
     for session in sessions {
         within(session.close()).await;
     }
-    becomes(|| server.stats().links, 0).await;
+    becomes(|| server.stats().sessions, 0).await;
     assert_eq!((rooms(&server.of("/crowd")), sockets(&server.of("/crowd"))), (vec![], vec![]));
     println!("over after {:?}", began.elapsed());
 }

@@ -71,6 +71,6 @@ async fn a_python_client_speaks_the_protocol_over_a_stock_websocket() {
     ];
     assert_eq!(lines, expected);
     assert_eq!(within(ended.recv()).await, Some(DisconnectReason::DismissedByPeer("bye".into())));
-    becomes(|| server.stats().links, 0).await;
+    becomes(|| server.stats().sessions, 0).await;
     assert_eq!(server.stats().protocol_errors, 0);
 }

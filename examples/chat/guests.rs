@@ -16,7 +16,7 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Takes a place in the table, and gives back the one that this guest had before, if any:
-    /// under the same socket, or under one of those `before` it, whose end nobody has noticed yet.
+    /// under the same socket, or under one of those `before` it, for which the server still waits.
     pub(crate) fn take_place(self, before: &[String]) -> Result<Option<Self>, Refusal> {
         for word in [&self.name, &self.room] {
             let fits = (1..=20).contains(&word.chars().count());

@@ -4,7 +4,8 @@ use crate::me::Me;
 use crate::typed::typed;
 use crate::{CHAT, show};
 use emitwire::{
-    AckError, Args, BoxError, Client, Data, DisconnectReason, Endpoint, Nak, Namespace, Socket,
+    AckError, Args, BoxError, Client, Data, DisconnectReason, Endpoint, Nak, Namespace, Outcome,
+    Socket,
 };
 use std::future::ready;
 use tokio::sync::mpsc;
@@ -20,6 +21,10 @@ pub(crate) async fn join(url: &str, name: &str) -> Result<(), BoxError> {
         })
         .on("notice", |Data(news): Data<String>| async move { show(&format!("* {news}")) })
         .on_connect(move |socket: Socket| ready(begins.send(socket).is_ok()))
+        .on_detach(|reason: DisconnectReason| async move {
+            show(&format!("* the server cannot be reached ({reason}), trying again"));
+        })
+        .on_attach(back)
         .on_disconnect(gone);
     let session = Client::new(Endpoint::new(url)?).mount(chat).connect().await?;
     let mut me = Me::new(name, session.of(CHAT)?);
@@ -45,7 +50,18 @@ pub(crate) async fn join(url: &str, name: &str) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The client comes back by itself; `on_connect` then gets another socket.
+/// The same socket on another link: what was said meanwhile comes now, in its order.
+async fn back(outcome: Outcome) {
+    match outcome {
+        Outcome::ResumedWithGap { from, to, reason } => {
+            show(&format!("* back, but {} things were missed: {reason}", to - from + 1));
+        }
+        _ => show("* back, and nothing was missed"),
+    }
+}
+
+/// The server knows nothing of us any more. The client begins again by itself, and `on_connect`
+/// gets another socket.
 async fn gone(reason: DisconnectReason) {
     if reason != DisconnectReason::Closed {
         show(&format!("* the server is gone ({reason}), trying again"));
@@ -57,6 +73,7 @@ pub(crate) fn fate(error: AckError) -> String {
     match error {
         AckError::Refused(Nak::Rejected(why)) => why.decode().unwrap_or_default(),
         AckError::Emit(error) => format!("not sent, {error}"),
+        AckError::Lost { reason } => format!("not heard, {reason}"),
         error => format!("perhaps not heard, {error}"),
     }
 }

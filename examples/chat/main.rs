@@ -43,7 +43,7 @@ const LOBBY: &str = "lobby";
 struct Card {
     name: String,
     room: String,
-    /// The sockets that it had since its last answer: the server may not know that they ended.
+    /// The sockets that it had since its last answer: the server may still wait for them.
     before: Vec<String>,
 }
 

@@ -24,7 +24,7 @@ impl Me {
         Self { name: name.to_owned(), room: LOBBY.to_owned(), socket, before: Vec::new() }
     }
 
-    /// Says who it is on a connection that has begun: the first, or the next after a loss. Fails
+    /// Says who it is in a session that has begun: the first, or the next after a loss. Fails
     /// when it is refused, as when somebody has taken the name meanwhile.
     pub(crate) async fn begin(&mut self, socket: Socket) -> Result<(), BoxError> {
         let last = replace(&mut self.socket, socket).id();
@@ -53,7 +53,7 @@ impl Me {
         Ok(format!("you are in {}, with {others}", self.room))
     }
 
-    /// Nothing is kept for later: a line that cannot be sent now is shown as not sent.
+    /// While the server cannot be reached a line waits; one that nobody will hear is shown as such.
     pub(crate) async fn type_in(&mut self, line: &str) {
         match self.answer(line).await {
             Ok(answer) => answer.lines().for_each(show),

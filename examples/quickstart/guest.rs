@@ -3,20 +3,17 @@
 use crate::kitchen::{Card, KITCHEN, Line};
 use crate::ledger::Ledger;
 use emitwire::{
-    BoxError, Client, Config, Data, DisconnectReason, Endpoint, Namespace, NamespaceError, Session,
-    Socket,
+    BoxError, Client, Config, Data, DisconnectReason, Endpoint, Namespace, NamespaceError, Outcome,
+    Session, Socket,
 };
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// No wait of this program is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
-
-/// What guests say when they come back.
-pub(crate) const RETURN: &str = "Me again.";
 
 /// The default limits, but for the waits.
 pub(crate) fn config() -> Config {
@@ -62,21 +59,16 @@ impl Guest {
         for event in events {
             namespace = with_listener(namespace, name, event, books);
         }
-        let was_here = AtomicBool::new(false);
-        let card = move || {
-            let greeting = if was_here.swap(true, Ordering::Relaxed) { RETURN } else { hello };
-            ready(Ok::<_, BoxError>(Card::new(name, "please", greeting)))
-        };
         let session = Client::new(Endpoint::new(&url)?)
             .config(config())
-            .auth_with(card) // asked at each connect
+            .auth(&Card::new(name, "please", hello)) // shown at each connect, also to come back
             .mount(namespace.clone())
             .connect()
             .await?;
         Ok(Self { name, wire, session, namespace, books: books.clone() })
     }
 
-    /// The guest's current socket; after a reconnect it is another one.
+    /// The guest's socket. It stays the same over all links of the session.
     pub(crate) fn socket(&self) -> Result<Socket, NamespaceError> {
         self.session.of(KITCHEN)
     }
@@ -107,10 +99,20 @@ impl Guest {
     }
 }
 
-/// Hooks of the client's own: they run whenever its socket begins, and when it has ended.
+/// Hooks of the client's own: they run when its socket begins, when it has ended, and when its link
+/// goes or another one comes in between.
 fn with_hooks(namespace: Namespace, name: &'static str, books: &Books) -> Namespace {
     let (connects, disconnects) = (Arc::clone(&books.hooks), Arc::clone(&books.hooks));
+    let (attaches, detaches) = (Arc::clone(&books.hooks), Arc::clone(&books.hooks));
     namespace
+        .on_detach(move |reason: DisconnectReason| {
+            detaches.receive(name, "on_detach", "", &reason.to_string());
+            ready(())
+        })
+        .on_attach(move |outcome: Outcome| {
+            attaches.receive(name, "on_attach", "", &format!("{outcome:?}"));
+            ready(())
+        })
         .on_connect(move || {
             connects.receive(name, "on_connect", "", "");
             ready(())

@@ -75,8 +75,8 @@ async fn check_card(request: ConnectRequest) -> Result<(), Refusal> {
     }
 }
 
-/// Runs before any event of the socket, at every connect: so a guest who returns is back in the
-/// room without having to ask.
+/// Runs once, before any event of the socket. A guest who comes back within the resume window is
+/// still in the room: it is the same socket.
 async fn welcome(socket: Socket, Data(card): Data<Card>) -> Result<(), EmitError> {
     socket.join(TABLE).await?;
     let line = Line { from: card.name, text: card.greeting };

@@ -71,7 +71,7 @@ async fn tell(out: &Transcript) -> Result<(), BoxError> {
     story::steam_may_be_missed(&house).await?;
     out.plain("");
     story::dee_leaves_the_room(&house).await?;
-    story::cy_is_cut_off_and_returns(&house).await?;
+    story::cy_is_cut_off_and_misses_nothing(&house).await?;
     out.plain("");
     let round_trips = story::each_wire_is_timed(&house).await?;
     let rows = house.rows(&round_trips);

@@ -4,12 +4,12 @@ use emitwire::transport::{Connection, ReadHalf, Transport, WriteHalf};
 use emitwire::{BoxError, Endpoint};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 pub(crate) struct Relay {
     endpoint: String,
-    scissors: Arc<Notify>,
+    /// Whether it carries anything.
+    whole: watch::Sender<bool>,
 }
 
 impl Relay {
@@ -17,31 +17,38 @@ impl Relay {
     pub(crate) async fn start(url: &str, target: &str) -> Result<Self, BoxError> {
         let target = Endpoint::new(target)?;
         let mut listener = Endpoint::new(url)?.bind().await?;
-        let (endpoint, scissors) = (listener.endpoint(), Arc::new(Notify::new()));
-        let cut = Arc::clone(&scissors);
+        let (whole, mut is_whole) = watch::channel(true);
+        let endpoint = listener.endpoint();
         tokio::spawn(async move {
             while let Ok(incoming) = listener.accept().await {
                 let Ok(client) = incoming.handshake().await else { continue };
+                if is_whole.wait_for(|whole| *whole).await.is_err() {
+                    return; // the story is over
+                }
                 let Ok(server) = target.connect().await else { continue };
-                let cut = Arc::clone(&cut);
+                let mut cut = is_whole.clone();
                 tokio::spawn(async move {
                     tokio::select! {
                         () = join(client, server) => {}
-                        () = cut.notified() => {} // both connections are dropped here
+                        _ = cut.wait_for(|whole| !*whole) => {} // both connections are dropped here
                     }
                 });
             }
         });
-        Ok(Self { endpoint, scissors })
+        Ok(Self { endpoint, whole })
     }
 
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Cuts the links that there are now, without a word to either end.
+    /// Cuts the links that there are, without a word to either end. Whoever comes has to wait.
     pub(crate) fn cut(&self) {
-        self.scissors.notify_waiters();
+        self.whole.send_replace(false);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.whole.send_replace(true);
     }
 }
 

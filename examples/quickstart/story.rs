@@ -1,7 +1,7 @@
 //! The steps of the story, in order. Each says something, waits for what comes of it, and prints
 //! what really came.
 
-use crate::guest::{Guest, Invitation, PATIENCE, RETURN, config};
+use crate::guest::{Guest, Invitation, PATIENCE, config};
 use crate::house::{House, in_time};
 use crate::kitchen::{Card, KITCHEN, Order, Promise, TABLE};
 use crate::transcript::{quoted, said, thousands};
@@ -189,26 +189,34 @@ pub(crate) async fn dee_leaves_the_room(house: &House<'_>) -> Result<(), BoxErro
     Ok(())
 }
 
-/// After a lost link the client comes back by itself, and `on_connect` joins the room again.
-pub(crate) async fn cy_is_cut_off_and_returns(house: &House<'_>) -> Result<(), BoxError> {
+/// A session outlives its link: what both sides say meanwhile waits, and nothing is missed.
+pub(crate) async fn cy_is_cut_off_and_misses_nothing(house: &House<'_>) -> Result<(), BoxError> {
     let (bo, cy) = (house.guest("Bo"), house.guest("Cy"));
-    let why = "the link was lost";
-    let again = cy.line(RETURN);
-    house.books.hooks.expect("Cy", "on_disconnect", "", why);
-    house.books.hooks.expect("Cy", "on_connect", "", "");
-    house.expect(&house.all_but(&["Dee"]), "came", &again);
+    let (socket, why) = (cy.socket()?, "the link was lost");
+    house.books.hooks.expect("Cy", "on_detach", "", why);
     house.relay.cut();
     house.books.hooks.settled(PATIENCE).await?;
-    house.out.line("Cy", "on_disconnect", format!("{why}: somebody cut the cable"));
-    house.out.line("Cy", "on_connect", "the client found its way back by itself");
-    let heard = house.heard("came", &again).await?;
-    house.out.line("Cy", "join", format!("{}, heard by {heard}", quoted(&again.text)));
-    let line = bo.line("Welcome back, Cy. We kept you a bowl.");
-    house.expect(&house.all_but(&["Bo", "Dee"]), "say", &line);
-    bo.socket()?.emit("say", &line).await?;
-    house.out.line("Bo", "emit", said("say", &line.text));
-    let heard = house.heard("say", &line).await?;
-    house.out.line("server", "broadcast", format!("heard by {heard}"));
+    house.out.line("Cy", "on_detach", format!("{why}: somebody cut the cable"));
+    let asked = bo.line("Cy? We kept you a bowl.");
+    house.expect(&house.all_but(&["Bo", "Dee"]), "say", &asked);
+    let hearers: usize = bo.socket()?.emit("say", &asked).ack().await?;
+    house.out.line("Bo", "emit", format!("{}, for {hearers}", said("say", &asked.text)));
+    let answer = cy.line("It's dark in here. Save me some bread.");
+    house.expect(&house.all_but(&["Cy", "Dee"]), "say", &answer);
+    socket.emit("say", &answer).await?;
+    house.out.line("Cy", "emit", format!("{}, which waits", said("say", &answer.text)));
+
+    house.books.hooks.expect("Cy", "on_attach", "", "Resumed");
+    house.relay.mend();
+    house.books.hooks.settled(PATIENCE).await?;
+    house.out.line("Cy", "on_attach", "resumed, by itself: the same socket in the same room");
+    let heard = house.heard("say", &asked).await?;
+    house.out.line("server", "broadcast", format!("what Bo said, heard by {heard}"));
+    let heard = house.heard("say", &answer).await?;
+    house.out.line("server", "broadcast", format!("what Cy said, heard by {heard}"));
+    if cy.socket()?.id() != socket.id() || !socket.recovered() {
+        return Err("Cy came back as somebody else".into());
+    }
     Ok(())
 }
 

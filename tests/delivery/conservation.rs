@@ -68,7 +68,7 @@ async fn what_one_side_sent_the_other_got_and_every_event_has_one_fate() {
     becomes(clients, [4000, 4000, 1000, 3000, 3000]).await;
     becomes(server_side, [4000, 4000, 3000, 3000, 1000]).await;
     within(all(sessions.into_iter().map(Session::close))).await;
-    becomes(|| server.stats().links, 0).await;
+    becomes(|| server.stats().sessions, 0).await;
     let stats = server.stats();
     assert_eq!((stats.lost, stats.withdrawn, stats.parked, stats.cancelled), (0, 0, 0, 0));
 }
@@ -87,7 +87,7 @@ async fn an_event_that_was_answered_is_in_no_doubt_when_its_session_ends() {
         within(socket.emit("fine", &()).ack::<()>()).await.unwrap();
     }
     within(session.close()).await;
-    becomes(|| server.stats().links, 0).await;
+    becomes(|| server.stats().sessions, 0).await;
     let stats = server.stats();
     assert_eq!((stats.events_out, stats.lost), (10, 0));
     assert_eq!(stats.in_doubt, 0, "each event has one fate: these were handled");
@@ -133,7 +133,7 @@ async fn when_the_link_is_cut_every_event_is_handled_lost_or_in_doubt() {
         within(proxied).await.unwrap();
         within(emitting).await.unwrap();
         assert_eq!(within(session.ended()).await, DisconnectReason::LinkLost);
-        becomes(|| server.stats().links, 0).await;
+        becomes(|| server.stats().sessions, 0).await;
         let (here, there) = (session.stats(), server.stats());
         assert_eq!(there.events_in, there.handled + there.refused + there.cancelled);
         let certain = here.events_out - here.lost - here.in_doubt;

@@ -337,7 +337,7 @@ async fn a_client_comes_back_when_its_server_is_back_on_the_same_port() {
     }
     assert!(session.is_connected());
     within(session.close()).await;
-    becomes(|| server.stats().links, 0).await;
+    becomes(|| server.stats().sessions, 0).await;
 }
 
 #[tokio::test]
@@ -363,7 +363,7 @@ async fn the_end_of_a_session_is_seen_once_by_both_ends_and_says_why() {
         Err(AckError::Emit(EmitError::Closed { reason: DisconnectReason::Closed })) => {}
         other => panic!("{other:?}"),
     }
-    becomes(|| server.stats().links, 0).await;
+    becomes(|| server.stats().sessions, 0).await;
     assert!(ended.try_recv().is_err(), "each hook ran once");
 }
 

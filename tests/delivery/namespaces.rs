@@ -58,7 +58,7 @@ async fn a_client_that_is_refused_everywhere_has_no_session() {
             other => panic!("{other:?}"),
         }
     }
-    becomes(|| server.stats().links, 0).await;
+    becomes(|| server.stats().sessions, 0).await;
     let client = Client::new(endpoint(&url)).mount(Namespace::new("/guarded")).auth(&"ann");
     assert!(within(client.connect()).await.unwrap().of("/guarded").is_ok());
 }

@@ -65,7 +65,7 @@ async fn both_ways(wires: &[(&str, usize)], events: u64) {
     assert_eq!((stats.events_in, stats.events_out, stats.handled), (total, total, total));
     assert_eq!((stats.refused, stats.refused_by_peer, stats.lost, stats.in_doubt), (0, 0, 0, 0));
     within(all(sessions.into_iter().map(Session::close))).await;
-    becomes(|| server.stats().links, 0).await;
+    becomes(|| server.stats().sessions, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -178,16 +178,17 @@ async fn a_server_that_never_answers_is_a_timeout_of_the_right_length() {
 
 #[tokio::test]
 async fn a_server_that_breaks_the_rules_behind_its_welcome_is_told_which() {
-    let accept = |client, server| {
+    let accept_as = |client, server, socket| {
         let (client, server) = (NamespaceNumber(client), NamespaceNumber(server));
-        Packet::Accept(Accept { client, server, socket: SocketId(9) })
+        Packet::Accept(Accept { client, server, socket: SocketId(socket) })
     };
+    let accept = |client, server| accept_as(client, server, 9);
     let event = super::support::raw::event(1, "said", super::support::raw::text("a"));
     let table: [(Vec<Packet>, &str); 6] = [
         (vec![accept(0, 0)], "the link begins at 0, 1 was expected"),
         (vec![Packet::From(1), accept(1, 0)], "namespace number 1 is not the next one, or unknown"),
         (
-            vec![Packet::From(1), accept(0, 0), accept(0, 0)],
+            vec![Packet::From(1), accept(0, 0), accept_as(0, 0, 10)],
             "namespace number 0 is not the next one, or unknown",
         ),
         (vec![Packet::From(1), event], "event for a namespace never asked for: 0"),

@@ -7,10 +7,14 @@
 
 mod answers;
 mod api;
+mod attach;
+mod attach_auth;
+mod attach_client;
 mod bounds;
 mod client_side;
 mod crowds;
 mod deadline;
+mod fragments;
 mod garbage;
 mod handshake;
 mod hooks;

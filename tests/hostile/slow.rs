@@ -164,7 +164,7 @@ async fn a_drain_does_not_wait_for_a_peer_that_does_not_read() {
     while within(socket.emit("news", &large).timeout(patience)).await.is_ok() {}
     let began = Instant::now();
     within(server.run_until(async {})).await;
-    becomes(|| server.stats().links, 0).await;
+    becomes(|| server.stats().sessions, 0).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     let stats = server.stats();
     assert!(stats.lost > 0, "what was never written has a fate");

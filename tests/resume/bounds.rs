@@ -147,6 +147,67 @@ async fn all_who_are_away_keep_no_more_than_the_bound_together_and_the_longest_g
     assert!(waiting(9) > 9_000, "the last has not: {}", waiting(9));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_slow_again_and_again_gets_the_newest_until_it_has_caught_up() {
+    let gaps = Gaps::default();
+    let mut config = tight();
+    config.log_packets_max = 500;
+    let stage = Stage::with_namespaces(config, |it| gaps.hear(it), |it| it).await;
+    let mut said = 0..;
+    let mut say = async |events: usize| {
+        for value in said.by_ref().take(events) {
+            stage.server.of("/").emit("n", &value).await.unwrap();
+        }
+    };
+    for round in 1..=2 {
+        say(1).await;
+        settle().await;
+        stage.wire.stall();
+        say(100).await;
+        becomes(|| stage.server.stats().slow_peers, round).await;
+        stage.wire.resume();
+        if round == 1 {
+            stage.attached().await;
+            becomes(|| stage.server.stats().waiting, 0).await;
+        }
+    }
+    // The second time within a minute: it is detached no more.
+    stage.wire.stall();
+    becomes(|| stage.server.stats().detached, 0).await;
+    say(300).await;
+    settle().await;
+    let stats = stage.server.stats();
+    assert_eq!(stats.slow_peers, 2, "{stats:?}");
+    stage.wire.resume();
+    becomes(|| stage.server.stats().waiting, 0).await;
+    settle().await;
+    let heard = stage.here.split().0;
+    assert!(heard.windows(2).all(|pair| pair[0] < pair[1]));
+    assert_eq!(heard.len() as u64 + gaps.sum(), 502);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_session_without_a_link_too_many_ends_the_one_that_has_waited_longest() {
+    let mut config = Config::default();
+    config.detached_max = 3;
+    let server = Server::with_config(config).mount(Namespace::new("/")).unwrap();
+    let name = fresh_name();
+    server.listen(Memory::new(&*name)).await.unwrap();
+    let mut away = Vec::new();
+    for number in 0..5 {
+        let wire = emitwire::Chaos::new(Memory::new(&*name), number);
+        let session = Client::new(wire.clone()).mount(Namespace::new("/")).connect().await.unwrap();
+        let far = server.socket("/", session.of("/").unwrap().id()).unwrap();
+        wire.sever();
+        wire.cut(emitwire::Direction::Both);
+        becomes(|| far.is_attached(), false).await;
+        away.push((session, far));
+    }
+    settle().await;
+    let ended: Vec<_> = away.iter().map(|(_, far)| far.ended().is_some()).collect();
+    assert_eq!(ended, [true, true, false, false, false]);
+}
+
 /// A server whose clients are away, each with its socket there.
 async fn all_away(config: Config, clients: u64) -> (Server, Vec<(emitwire::Session, Socket)>) {
     let namespace = Namespace::new("/").slow_policy(SlowPolicy::Detach);

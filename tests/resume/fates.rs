@@ -4,7 +4,9 @@ use super::*;
 
 /// What was told of losses.
 #[derive(Clone, Default)]
-struct Losses(Arc<Mutex<Vec<(Option<u64>, Fate)>>>);
+struct Losses(Arc<Mutex<Vec<ToldLoss>>>);
+
+type ToldLoss = (Option<u64>, Fate);
 
 impl Losses {
     fn hear(&self, namespace: Namespace) -> Namespace {
@@ -15,7 +17,7 @@ impl Losses {
         })
     }
 
-    fn take(&self) -> Vec<(Option<u64>, Fate)> {
+    fn take(&self) -> Vec<ToldLoss> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }

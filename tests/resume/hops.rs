@@ -2,7 +2,7 @@
 
 use super::*;
 use emitwire::testing::within;
-use emitwire::{Session, Transport};
+use emitwire::{ConnectError, Session, Transport};
 
 async fn house(config: &Config, there: &Diary) -> (Server, Vec<String>) {
     let server = Server::with_config(config.clone()).mount(there.keep("/")).unwrap();
@@ -86,17 +86,74 @@ async fn a_session_that_began_in_secret_goes_on_in_the_clear_only_if_both_ends_a
         let (_server, endpoints) = house(&far, &there).await;
         let session = come_in(Endpoint::new(&endpoints[0]).unwrap(), &near, &here).await;
         let tcp = Endpoint::new(&endpoints[1]).unwrap();
-        let outcome = within(session.move_to(tcp)).await.unwrap();
-        let wanted = if client_allows && server_allows { Outcome::Resumed } else { Outcome::New };
-        assert_eq!(outcome, wanted, "client {client_allows}, server {server_allows}");
+        let near = session.of("/").unwrap();
+        let moved = within(session.move_to(tcp)).await;
+        match (client_allows, server_allows) {
+            (true, true) => assert_eq!(moved.unwrap(), Outcome::Resumed),
+            (false, _) => assert!(matches!(moved, Err(ConnectError::PlainWire)), "{moved:?}"),
+            (true, false) => assert!(matches!(moved, Err(ConnectError::NotResumable)), "{moved:?}"),
+        }
+        // It goes on all the same, with nothing missed.
+        let doubled = within(near.emit("n", &7_u64).ack::<u64>()).await.unwrap();
+        assert_eq!((doubled, near.ended()), (14, None));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_event_that_waited_comes_with_the_welcome() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&heard);
+    let near = |namespace: Namespace| {
+        namespace.on("news", move |Data(text): Data<String>| {
+            noted.lock().unwrap().push(text.len());
+            async {}
+        })
+    };
+    let stage = Stage::with_namespaces(Config::default(), near, |namespace| namespace).await;
+    stage.cut().await;
+    // Larger than anything that may come in a handshake.
+    stage.far().emit("news", &"x".repeat(500_000)).await.unwrap();
+    stage.attached().await;
+    assert_eq!(*heard.lock().unwrap(), [500_000]);
+    assert_eq!(stage.session.outcome(), Outcome::Resumed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_to_move_does_not_wait_for_a_wire_that_does_not_answer() {
+    let stage = Stage::new().await;
+    stage.cut().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let began = tokio::time::Instant::now();
+    let moved = stage.session.move_to(Memory::new(&*stage.name)).await;
+    assert_eq!(moved.unwrap(), Outcome::Resumed);
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attach_in_pieces_and_events_in_pieces_do_not_get_mixed_up() {
+    let token = "t".repeat(2_000);
+    let server = Server::new().mount(Diary::default().keep("/")).unwrap();
+    let echo = Namespace::new("/echo").on("echo", |Data(text): Data<String>| async move { text });
+    let server = server.mount(echo).unwrap();
+    let (wide, narrow) = (fresh_name(), fresh_name());
+    server.listen(Memory::new(&*wide)).await.unwrap();
+    server.listen(Memory::new(&*narrow).frame_bytes_max(300)).await.unwrap();
+    let client = Client::new(Memory::new(&*wide)).auth(&token).mount(Namespace::new("/echo"));
+    let session = client.connect().await.unwrap();
+    let socket = session.of("/echo").unwrap();
+    for _ in 0..3 {
+        assert_eq!(session.move_to(Memory::new(&*narrow)).await.unwrap(), Outcome::Resumed);
+        let text = "emitwire".repeat(1000);
+        assert_eq!(socket.emit("echo", &text).ack::<String>().await.unwrap(), text);
+    }
+    assert_eq!(server.stats().protocol_errors, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wire_that_cannot_be_reached_leaves_everything_as_it_is() {
     let stage = Stage::new().await;
     let moved = stage.session.move_to(Memory::new("nobody listens here")).await;
-    assert!(matches!(moved, Err(emitwire::ConnectError::Unreachable { .. })), "{moved:?}");
+    assert!(matches!(moved, Err(ConnectError::Unreachable { .. })), "{moved:?}");
     assert!(stage.session.is_attached());
     assert_eq!(stage.near().emit("n", &3_u64).ack::<u64>().await.unwrap(), 6);
     assert!(stage.here.take().is_empty(), "no hook has run");
@@ -108,5 +165,5 @@ async fn a_session_that_ends_with_its_link_cannot_be_moved() {
     config.resume_window = Duration::ZERO;
     let stage = Stage::with(config).await;
     let moved = stage.session.move_to(Memory::new("anywhere")).await;
-    assert!(matches!(moved, Err(emitwire::ConnectError::NotResumable)), "{moved:?}");
+    assert!(matches!(moved, Err(ConnectError::NotResumable)), "{moved:?}");
 }

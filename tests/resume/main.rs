@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod bounds;
+mod doors;
 mod fates;
 mod flow;
 mod hops;

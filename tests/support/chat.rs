@@ -176,6 +176,8 @@ impl Chat {
             within(session.close()).await;
         }
         becomes(|| self.server.stats().links, 0).await;
+        // A session outlives its link for as long as its hooks run.
+        becomes(|| self.server.stats().sessions, 0).await;
         assert_eq!(rooms(&self.server.of("/chat")), [], "a room without members does not exist");
         stats
     }

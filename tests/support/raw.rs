@@ -5,10 +5,11 @@ use super::within;
 use bytes::{Buf, Bytes, BytesMut};
 use emitwire::Payload;
 use emitwire::protocol::{
-    Accept, Close, Codec, Connect, Credit, Decoder, EventName, EventPacket, EventRef, Frame, Hello,
-    Limits, NamespaceNumber, Native, Packet, ProducerId, Welcome,
+    Accept, Attach, Close, CloseCode, Codec, Connect, Credit, Decoder, EventName, EventPacket,
+    EventRef, Frame, Hello, Limits, NamespaceNumber, Native, Packet, ProducerId, Welcome,
 };
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -45,6 +46,52 @@ impl RawPeer {
     /// In the namespace, as its number 0. The server's `From` and `Accept` are read.
     pub(crate) async fn joined(address: SocketAddr, path: &str) -> Self {
         Self::connect(address).await.join(hello(), path).await
+    }
+
+    /// In namespaces by these paths, as its numbers 0, 1 and so on, in a session that outlives its
+    /// link; and what it has to show to get it back.
+    pub(crate) async fn resumable(
+        address: SocketAddr,
+        paths: &[&str],
+        auth: &Payload,
+    ) -> (Self, Attach) {
+        let hello = Hello { resumable: true, nonce: fresh_nonce(), ..hello() };
+        let (mut peer, welcome) = Self::connect(address).await.greet(hello).await;
+        peer.send(&Packet::From(1)).await;
+        assert_eq!(peer.next().await, Some(Packet::From(1)));
+        let mut namespaces = Vec::new();
+        for (number, path) in paths.iter().enumerate() {
+            let number = NamespaceNumber(number as u32);
+            let connect = Connect { number, path: (*path).into(), auth: auth.clone() };
+            peer.send(&Packet::Connect(connect)).await;
+            peer.accepted().await;
+            namespaces.push((number, auth.clone()));
+        }
+        let (session, token) = (welcome.session, welcome.token);
+        let position = namespaces.len() as u64;
+        (peer, Attach { session, token, position, trimmed: 0, namespaces })
+    }
+
+    /// Wants a session back.
+    pub(crate) async fn attach(address: SocketAddr, attach: &Attach) -> Self {
+        let mut peer = Self::connect(address).await;
+        for packet in attaching(attach) {
+            peer.send(&packet).await;
+        }
+        peer
+    }
+
+    pub(crate) async fn welcomed(&mut self) -> Welcome {
+        match self.next().await {
+            Some(Packet::Welcome(welcome)) => welcome,
+            other => panic!("{other:?} instead of a welcome"),
+        }
+    }
+
+    /// Ends its session in order.
+    pub(crate) async fn bye(mut self) {
+        self.send(&Packet::Close(Close { code: CloseCode::Normal, detail: "".into() })).await;
+        self.end().await;
     }
 
     pub(crate) async fn greet(mut self, hello: Hello) -> (Self, Welcome) {
@@ -178,6 +225,17 @@ pub(crate) fn hello() -> Hello {
         producer: ProducerId(0xda),
         limits: LIMITS,
     }
+}
+
+/// The first packets of whoever wants a session back.
+pub(crate) fn attaching(attach: &Attach) -> [Packet; 2] {
+    let hello = Hello { resumes: true, resumable: true, nonce: fresh_nonce(), ..hello() };
+    [Packet::Hello(hello), Packet::Attach(attach.clone())]
+}
+
+fn fresh_nonce() -> u128 {
+    static NEXT: AtomicU64 = AtomicU64::new(1000);
+    NEXT.fetch_add(1, Ordering::Relaxed).into()
 }
 
 pub(crate) fn connect(number: u32, path: &str) -> Packet {

@@ -164,27 +164,32 @@ impl Inbound {
     /// arrived and others not; [`ProtocolError::Window`] when they hold more events than were
     /// granted, or more than there are numbers.
     pub fn handle_skip(&mut self, skip: &Skip) -> Result<bool, ProtocolError> {
-        let expected = self.next.unwrap_or(self.position + 1);
+        let expected = self.next.unwrap_or(self.position.saturating_add(1));
         let is_known = skip.to <= self.position;
         let is_next = self.next == Some(skip.from) && skip.from <= skip.to;
         if !is_next || (!is_known && skip.from <= self.position) {
             return Err(ProtocolError::From { from: skip.from, expected });
         }
+        if !is_known {
+            // Only events are skipped, so what the peer was granted bounds how far it may go.
+            let count = (skip.to - skip.from).saturating_add(1);
+            let received = self.received.plus(skip.events);
+            let granted = self.announced.plus(self.ours.window);
+            let bytes_max = count.saturating_mul(u64::from(self.ours.event_bytes_max));
+            if skip.events.events != count
+                || skip.events.bytes > bytes_max
+                || received.events > granted.events
+                || skip.to == u64::MAX
+            {
+                return Err(ProtocolError::Window { events: granted.events, bytes: granted.bytes });
+            }
+            self.position = skip.to;
+            self.received = received;
+            self.finished = self.finished.plus(skip.events);
+        }
         self.next = Some(skip.to.saturating_add(1));
         if is_known {
             return Ok(false);
-        }
-        let count = skip.to - self.position;
-        self.position = skip.to;
-        self.received = self.received.plus(skip.events);
-        self.finished = self.finished.plus(skip.events);
-        let granted = self.announced.plus(self.ours.window);
-        let bytes_max = skip.events.events.saturating_mul(u64::from(self.ours.event_bytes_max));
-        if skip.events.events > count
-            || skip.events.bytes > bytes_max
-            || self.received.events > granted.events
-        {
-            return Err(ProtocolError::Window { events: granted.events, bytes: granted.bytes });
         }
         self.position_due = true;
         Ok(true)
@@ -436,20 +441,24 @@ mod tests {
     #[test]
     fn a_skip_moves_the_count_and_gives_its_part_of_the_window_back() {
         let mut inbound = inbound();
-        let events = Credit { events: 2, bytes: 20 };
+        let events = Credit { events: 3, bytes: 20 };
         let reason = crate::protocol::LossReason::Overflow;
         let skip = Skip { from: 1, to: 3, events, reason };
         assert_eq!(inbound.handle_skip(&skip), Ok(true));
-        assert_eq!((inbound.position(), inbound.finished.events), (3, 2));
+        assert_eq!((inbound.position(), inbound.finished.events), (3, 3));
         assert_eq!(inbound.handle_heartbeat(3), Ok(()));
         inbound.handle_attach(Duration::ZERO);
         inbound.handle_from(1).unwrap();
         assert_eq!(inbound.handle_skip(&skip), Ok(false), "known");
-        assert_eq!(inbound.finished.events, 2);
+        assert_eq!(inbound.finished.events, 3);
         assert!(inbound.handle_skip(&Skip { from: 5, to: 6, ..skip }).is_err(), "a hole");
         let many = Credit { events: 9, bytes: 0 };
         let skip = Skip { from: 4, to: 4, events: many, reason };
         assert!(inbound.handle_skip(&skip).is_err(), "more events than numbers");
+        let far = Skip { from: 4, to: u64::MAX, events: Credit::default(), reason };
+        assert!(inbound.handle_skip(&far).is_err(), "fewer events than numbers");
+        let all = Credit { events: u64::MAX - 3, bytes: 0 };
+        assert!(inbound.handle_skip(&Skip { events: all, ..far }).is_err(), "beyond the window");
     }
 
     #[test]

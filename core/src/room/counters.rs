@@ -130,9 +130,9 @@ counters! {
     handshakes_failed,
     /// Sessions closed because the peer broke the protocol.
     protocol_errors,
-    /// Sessions closed because the peer fell silent.
+    /// Links given up because the peer fell silent.
     silent_peers,
-    /// Sessions closed because the peer read too slowly.
+    /// Links given up because the peer read too slowly.
     slow_peers,
     /// Reliable events that arrived.
     events_in,

@@ -2,7 +2,7 @@
 
 use super::Mailbox;
 use crate::protocol::{DisconnectReason, Encoded};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -13,6 +13,8 @@ pub struct Detached {
     count_max: usize,
     bytes_max: usize,
     bytes: Arc<AtomicUsize>,
+    /// All of them have let go, and it was not enough: below this nobody is asked again.
+    hopeless_below: AtomicUsize,
     order: Mutex<Order>,
 }
 
@@ -20,8 +22,6 @@ pub struct Detached {
 struct Order {
     /// In the order in which they lost their links.
     mailboxes: BTreeMap<u64, Weak<Mailbox>>,
-    /// The places of those that may have something to let go of.
-    full: BTreeSet<u64>,
     last: u64,
 }
 
@@ -53,11 +53,7 @@ impl Detached {
         let place = order.last;
         let is_full = order.mailboxes.len() >= self.count_max;
         let longest = if is_full { order.mailboxes.pop_first() } else { None };
-        if let Some((longest, _)) = &longest {
-            order.full.remove(longest);
-        }
         order.mailboxes.insert(place, Arc::downgrade(mailbox));
-        order.full.insert(place);
         drop(order);
         if let Some(longest) = longest.and_then(|(_, mailbox)| mailbox.upgrade()) {
             longest.shut(&DisconnectReason::LinkLost);
@@ -67,29 +63,31 @@ impl Detached {
 
     /// The mailbox there has a link again, or is over.
     pub fn leave(&self, place: u64) {
-        let mut order = self.lock();
-        order.mailboxes.remove(&place);
-        order.full.remove(&place);
-    }
-
-    /// The mailbox there may keep something again.
-    pub fn touch(&self, place: u64) {
-        let mut order = self.lock();
-        if order.mailboxes.contains_key(&place) {
-            order.full.insert(place);
-        }
+        self.lock().mailboxes.remove(&place);
     }
 
     /// Has those that have been without a link for longest let go of their events, until all of
-    /// them are within their bound.
+    /// them are within their bound. What others keep too does not go by that: then they are asked
+    /// again when there is more.
     pub fn relieve(&self) {
+        if !self.is_over() {
+            self.hopeless_below.store(0, Ordering::Relaxed);
+            return;
+        }
+        if self.bytes() < self.hopeless_below.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut place = 0;
         while self.is_over() {
-            let longest = {
-                let mut order = self.lock();
-                let Some(place) = order.full.pop_first() else { return };
-                order.mailboxes.get(&place).and_then(Weak::upgrade)
+            let next =
+                self.lock().mailboxes.range(place..).next().map(|(at, it)| (*at, it.clone()));
+            let Some((at, mailbox)) = next else {
+                let more = self.bytes() / 16 + 1;
+                self.hopeless_below.store(self.bytes().saturating_add(more), Ordering::Relaxed);
+                return;
             };
-            if let Some(mailbox) = longest {
+            place = at + 1;
+            if let Some(mailbox) = mailbox.upgrade() {
                 mailbox.evict();
             }
         }

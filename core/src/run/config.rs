@@ -93,7 +93,7 @@ pub struct Config {
     /// two minutes. Default 30 s.
     pub resume_window: Duration,
     /// Whether a session that began on an encrypted wire may go on on one that is not. Both ends
-    /// have to allow it. By default they do not.
+    /// have to allow it. Default false.
     pub resume_on_plain: bool,
     /// A member that is detached for slowness twice within this time is treated by
     /// `SlowPolicy::DropOldest` until it has caught up. Default 60 s.

@@ -9,8 +9,8 @@ use super::sockets::Role;
 use super::{Config, ResumeToken, handshake};
 use crate::handler::BoxError;
 use crate::protocol::{
-    Attach, DisconnectReason, Encoded, Hello, NamespaceNumber, Outcome, Packet, Payload, SessionId,
-    Welcome,
+    Attach, DisconnectReason, Hello, NamespaceNumber, Outcome, Packet, Payload, ProtocolError,
+    SessionId, Welcome,
 };
 use crate::room::{Counters, Detached, FRAME_BYTES_MIN, shielded};
 use crate::socket::Producer;
@@ -106,18 +106,26 @@ impl Dialer {
         let wire = connection.capabilities();
         if !dock.may_go_on(wire, &self.config) {
             // The token of a session that began in secret is not to be seen.
-            return self.open(connection, auth, None, false).await;
+            return Err(ConnectError::PlainWire);
+        }
+        let asked = self.reception.asked();
+        let mut attach = Attach {
+            session: ticket.session,
+            token: ticket.token.clone(),
+            position: u64::MAX,
+            trimmed: u64::MAX,
+            namespaces: asked.into_iter().map(|number| (number, auth.clone())).collect(),
+        };
+        let bytes = connection.codec().encode(&Packet::Attach(attach.clone())).len();
+        let max = self.config.handshake_bytes_max;
+        if bytes > max {
+            // No server takes more before a session has begun.
+            return Err(ConnectError::AuthTooLarge { bytes, max });
         }
         leave().await;
         let mailbox = &dock.core().mailbox;
-        let asked = self.reception.asked();
-        let attach = Attach {
-            session: ticket.session,
-            token: ticket.token.clone(),
-            position: mailbox.position(),
-            trimmed: mailbox.trimmed(0).map_or(0, |(_, to, _)| to),
-            namespaces: asked.into_iter().map(|number| (number, auth.clone())).collect(),
-        };
+        attach.position = mailbox.position();
+        attach.trimmed = mailbox.trimmed(0).map_or(0, |(_, to, _)| to);
         self.open(connection, auth, Some(attach), false).await
     }
 
@@ -243,12 +251,6 @@ impl Dialer {
         restarted: bool,
     ) -> Result<Welcomed, ConnectError> {
         let is_encrypted = connection.capabilities().encrypted;
-        // Larger than what servers take before a session has begun, and it would never be taken.
-        let bytes_max = self.config.handshake_bytes_max;
-        let attach = attach.filter(|attach| {
-            let packet = Packet::Attach(attach.clone());
-            Encoded::len(&connection.codec().encode(&packet)) <= bytes_max
-        });
         let hello = Hello {
             resumes: attach.is_some(),
             resumable: self.is_resumable(),
@@ -257,8 +259,13 @@ impl Dialer {
             producer: self.producer.id,
             limits: self.config.limits(),
         };
+        let may_be_old = attach.is_some();
         let opened = handshake::open(connection, &self.config, hello, attach).await;
         let (link, welcome) = opened.map_err(|reason| ConnectError::Ended { reason })?;
+        if !may_be_old && welcome.outcome != Outcome::New {
+            let error = ProtocolError::Unexpected { packet: "welcome" };
+            return Err(ConnectError::Ended { reason: DisconnectReason::Protocol(error) });
+        }
         let is_old = restarted && welcome.outcome != Outcome::New;
         let old = lock(&self.resume_with).as_ref().is_some_and(|token| token.began_encrypted);
         let began_encrypted = if is_old { old } else { is_encrypted };

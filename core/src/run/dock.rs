@@ -166,11 +166,18 @@ impl Dock {
         drop(nonce);
     }
 
-    /// Tells the driver; the call comes back when the session is over.
-    pub(crate) fn call(&self, call: Call) -> Result<(), Call> {
+    /// Tells the driver.
+    ///
+    /// # Errors
+    /// With the call when the session is over; without when too many call at once: a client tries
+    /// again.
+    pub(crate) fn call(&self, call: Call) -> Result<(), Option<Call>> {
         let mut state = self.lock();
-        if state.is_over || state.calls.len() >= KNOCKS_MAX {
-            return Err(call);
+        if state.is_over {
+            return Err(Some(call));
+        }
+        if state.calls.len() >= KNOCKS_MAX {
+            return Err(None);
         }
         state.calls.push(call);
         drop(state);

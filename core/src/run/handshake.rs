@@ -52,6 +52,9 @@ pub(crate) async fn open(
     if let Some(attach) = attach {
         link.say(&Packet::Attach(attach), config.handshake_timeout).await?;
     }
+    // What is replayed may come with the welcome, in one read.
+    let bytes_max = link.codec.frame_bytes_max(config.event_bytes_max);
+    link.reader.take_packets_of(bytes_max.max(config.handshake_bytes_max));
     let heard = timeout(config.handshake_timeout, hear_welcome(&mut link)).await;
     match heard.unwrap_or(Err(DisconnectReason::HandshakeTimeout)) {
         Ok(welcome) => Ok((link, welcome)),

@@ -20,7 +20,7 @@ pub(crate) struct Link {
     pub(crate) peer: Peer,
     pub(crate) capabilities: Capabilities,
     /// Packets that were written in pieces.
-    fragmented: u64,
+    pub(crate) fragmented: u64,
 }
 
 impl Link {

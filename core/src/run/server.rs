@@ -336,15 +336,21 @@ impl Server {
     }
 
     /// Gives the client its session back. It is returned if there is none that it may have.
-    async fn resume(&self, arrival: Arrival) -> Option<Arrival> {
-        let Some(dock) = self.find(&arrival) else { return Some(arrival) };
+    async fn resume(&self, mut arrival: Arrival) -> Option<Arrival> {
+        let found = self.find(&arrival).or_else(|| {
+            // The session that it knows is not there, but it may have begun another meanwhile, of
+            // which it never heard.
+            arrival.attach = None;
+            self.find(&arrival)
+        });
+        let Some(dock) = found else { return Some(arrival) };
         if !dock.may_go_on(arrival.link.capabilities, &self.0.config) {
             return Some(arrival);
         }
         let (back, turned_away) = oneshot::channel();
         match dock.call(Call::Knock(Box::new(Knock { arrival, back }))) {
             Ok(()) => turned_away.await.ok(),
-            Err(Call::Knock(knock)) => Some(knock.arrival),
+            Err(Some(Call::Knock(knock))) => Some(knock.arrival),
             Err(_) => None,
         }
     }

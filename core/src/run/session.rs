@@ -139,7 +139,8 @@ impl Session {
 
     /// Goes over to another wire to the same server, in the middle of whatever is under way:
     /// nothing is lost, doubled or out of order. From then on that is where the session comes back
-    /// to. If the wire cannot be reached, everything stays as it is.
+    /// to. If the wire cannot be reached, everything stays as it is; if the session cannot go on
+    /// there for another reason, it comes back to where it was.
     ///
     /// ```no_run
     /// # use emitwire_core::run::Session;
@@ -151,8 +152,9 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError`]: the wire cannot be reached, or the session cannot be resumed at all:
-    /// `NotResumable`.
+    /// [`ConnectError`]: the wire cannot be reached; `NotResumable` when the session ends with its
+    /// link, or the server does not let it go on there; `PlainWire` when it began on an encrypted
+    /// wire.
     ///
     /// # Cancel safety
     /// A move that has begun goes on when the future is dropped.

@@ -4,6 +4,7 @@
 use super::dialer::{Dialer, Fresh, Ticket, Welcomed};
 use super::dock::{Call, Dock};
 use super::driver::{Ended, Standing};
+use super::handshake::goodbye;
 use super::random;
 use super::session::{Move, Supervised};
 use crate::protocol::{Backoff, DecodeError, DisconnectReason, Outcome, ProtocolError};
@@ -93,8 +94,9 @@ async fn keep(
     let dock = Arc::clone(driver.dock());
     dialer.counters.sessions.add(1);
     let mut run = Box::pin(driver.run());
-    let keeper = Keeper { dialer, dock, standing, ticket, moves, backoff: Backoff::default() };
-    let mut keep = Some(Box::pin(keeper.keep()));
+    let (backoff, attached) = (Backoff::default(), Instant::now());
+    let keeper = Keeper { dialer, dock, standing, ticket, backoff, attached };
+    let mut keep = Some(Box::pin(keeper.keep(moves)));
     let mut next = None;
     let ended = poll_fn(|cx| {
         if let Some(Poll::Ready(welcomed)) = keep.as_mut().map(|keep| keep.as_mut().poll(cx)) {
@@ -113,8 +115,9 @@ struct Keeper<'a> {
     dock: Arc<Dock>,
     standing: watch::Receiver<Standing>,
     ticket: Option<Ticket>,
-    moves: &'a mut mpsc::Receiver<Move>,
     backoff: Backoff,
+    /// When its link came.
+    attached: Instant,
 }
 
 /// What an attempt to get a session back came to.
@@ -128,37 +131,32 @@ enum Attempt {
 
 impl Keeper<'_> {
     /// Ready when the session has been told to end; with the link of the next, if there is one.
-    async fn keep(mut self) -> Option<Welcomed> {
+    async fn keep(mut self, moves: &mut mpsc::Receiver<Move>) -> Option<Welcomed> {
         if self.ticket.is_none() {
             // It ends with its link, by itself.
-            return self.refuse_moves().await;
+            return refuse_moves(moves).await;
         }
-        let mut attached = Instant::now();
         loop {
-            let attempt = match self.next_task().await {
-                Task::Resume(lost) => {
-                    if attached.elapsed() >= GOOD_LINK {
-                        self.backoff.reset();
-                    }
-                    self.resume(lost).await
-                }
-                Task::Move(Move { transport, answer }) => {
-                    let (attempt, moved) = self.follow(transport).await;
-                    // Who asked may have lost interest.
-                    let _ = answer.send(moved);
-                    match attempt {
-                        Some(attempt) => attempt,
-                        None => continue,
-                    }
-                }
+            let next = {
+                let mut restored = pin!(self.restore());
+                // A wish to go elsewhere does not wait for a wire that does not answer.
+                poll_fn(|cx| match moves.poll_recv(cx) {
+                    Poll::Ready(Some(asked)) => Poll::Ready(Err(asked)),
+                    _ => restored.as_mut().poll(cx).map(Ok),
+                })
+                .await
             };
-            match attempt {
-                Attempt::Resumed(_) => attached = Instant::now(),
-                Attempt::New(welcomed) => {
+            match next {
+                Err(Move { transport, answer }) => {
+                    // Who asked may have lost interest.
+                    let _ = answer.send(self.follow(transport).await);
+                }
+                Ok(Attempt::Resumed(_)) => self.attached = Instant::now(),
+                Ok(Attempt::New(welcomed)) => {
                     self.end(DisconnectReason::LinkLost);
                     return Some(*welcomed);
                 }
-                Attempt::Over(reason) => {
+                Ok(Attempt::Over(reason)) => {
                     self.end(reason);
                     return None;
                 }
@@ -166,30 +164,22 @@ impl Keeper<'_> {
         }
     }
 
-    /// A session that cannot be resumed cannot be moved.
-    async fn refuse_moves(self) -> Option<Welcomed> {
-        while let Some(Move { answer, .. }) = self.moves.recv().await {
-            let _ = answer.send(Err(ConnectError::NotResumable));
+    /// Waits until there is no link, and then for what becomes of the session.
+    async fn restore(&mut self) -> Attempt {
+        let lost = self.lost().await;
+        if self.attached.elapsed() >= GOOD_LINK {
+            self.backoff.reset();
         }
-        pending().await
+        self.resume(lost).await
     }
 
-    /// What is to be done next.
-    async fn next_task(&mut self) -> Task {
-        let Self { standing, moves, .. } = self;
-        let mut lost = pin!(standing.wait_for(|standing| standing.detached.is_some()));
-        let lost = poll_fn(|cx| {
-            if let Poll::Ready(Some(asked)) = moves.poll_recv(cx) {
-                return Poll::Ready(Ok(Task::Move(asked)));
-            }
-            let lost = lost.as_mut().poll(cx);
-            lost.map(|lost| Err(lost.ok().and_then(|standing| standing.detached.clone())))
-        });
-        match lost.await {
-            Ok(task) => task,
-            Err(Some(reason)) => Task::Resume(reason),
+    /// Waits until there is no link; says why.
+    async fn lost(&mut self) -> DisconnectReason {
+        let lost = self.standing.wait_for(|standing| standing.detached.is_some()).await;
+        match lost.ok().and_then(|standing| standing.detached.clone()) {
+            Some(reason) => reason,
             // The driver has ended, and this with it.
-            Err(None) => pending().await,
+            None => pending().await,
         }
     }
 
@@ -223,23 +213,23 @@ impl Keeper<'_> {
         }
     }
 
-    /// Goes over to another wire, which is where it comes back to from then on.
-    async fn follow(
-        &mut self,
-        transport: Arc<dyn Transport>,
-    ) -> (Option<Attempt>, Result<Outcome, ConnectError>) {
+    /// Goes over to another wire, which is where it comes back to from then on. If the session
+    /// cannot go on there, it does where it was.
+    async fn follow(&mut self, transport: Arc<dyn Transport>) -> Result<Outcome, ConnectError> {
         let after = self.dialer.config.connect_timeout;
-        match self.attempt(&*transport, after).await {
-            Ok(attempt) => {
-                let moved = match &attempt {
-                    Attempt::Resumed(outcome) => Ok(*outcome),
-                    Attempt::New(_) => Ok(Outcome::New),
-                    Attempt::Over(reason) => Err(ConnectError::Ended { reason: reason.clone() }),
-                };
+        match self.attempt(&*transport, after).await? {
+            Attempt::Resumed(outcome) => {
                 self.dialer.set_transport(transport);
-                (Some(attempt), moved)
+                Ok(outcome)
             }
-            Err(error) => (None, Err(error)),
+            Attempt::New(welcomed) => {
+                // It is not the one that is wanted.
+                let patience = self.dialer.config.close_timeout;
+                let close = goodbye(&DisconnectReason::Closed);
+                tokio::spawn(welcomed.link.refuse(close, patience));
+                Err(ConnectError::NotResumable)
+            }
+            Attempt::Over(reason) => Err(ConnectError::Ended { reason }),
         }
     }
 
@@ -279,10 +269,12 @@ impl Keeper<'_> {
     }
 }
 
-/// What a keeper does next.
-enum Task {
-    Resume(DisconnectReason),
-    Move(Move),
+/// A session that cannot be resumed cannot be moved.
+async fn refuse_moves(moves: &mut mpsc::Receiver<Move>) -> Option<Welcomed> {
+    while let Some(Move { answer, .. }) = moves.recv().await {
+        let _ = answer.send(Err(ConnectError::NotResumable));
+    }
+    pending().await
 }
 
 /// Whoever waits for the end of the session is told, also when its task ends in a panic.

@@ -88,6 +88,10 @@ pub enum ConnectError {
     /// The session ends with its link, so it cannot go on on another.
     #[error("the session ends with its link")]
     NotResumable,
+    /// The session began on an encrypted wire and may not go on on this one, which is not: see
+    /// `Config::resume_on_plain`.
+    #[error("the session began on an encrypted wire, and this one is not")]
+    PlainWire,
     /// There are no credentials: they cannot be encoded, or who was asked for them failed.
     #[error("there are no credentials to show")]
     Auth {

@@ -6,6 +6,7 @@ use emitwire_core::protocol::DisconnectReason;
 use emitwire_core::run::{Client, Config, Server};
 use emitwire_core::transport::{Chaos, ConnectError, Direction, Faults, Transport};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 fn mobile() -> Faults {
@@ -60,7 +61,10 @@ async fn a_long_cut_ends_a_session_at_both_ends_and_the_client_comes_back_when_i
                 async {}
             })
     };
-    let server = Server::new().mount(namespace("server")).unwrap();
+    // What is tested is the end: with a window the session would wait for its client.
+    let mut config = Config::default();
+    config.resume_window = Duration::ZERO;
+    let server = Server::with_config(config).mount(namespace("server")).unwrap();
     server.listen(chaos.clone()).await.unwrap();
     let client = Client::new(memory("long cut")).mount(namespace("client"));
     let session = client.connect().await.unwrap();

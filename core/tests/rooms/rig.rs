@@ -236,7 +236,7 @@ impl Rig {
     pub(super) fn confirm(&self, received: u64, finished: u64) -> Result<(), ProtocolError> {
         let granted = self.window.plus(Credit { events: finished, bytes: finished });
         let position = Position { received, granted, ..Position::default() };
-        let _: Flush = self.mailbox.handle_position(&position)?;
+        let _: (Flush, u64) = self.mailbox.handle_position(&position)?;
         self.mailbox.flush();
         Ok(())
     }

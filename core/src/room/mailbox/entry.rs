@@ -1,7 +1,9 @@
 //! One counted packet on its way through a mailbox.
 
 use super::receipts::{Receipt, Receipts};
-use crate::protocol::{Codec, Credit, Encoded, EventRef, Gap, LossReason, NamespaceNumber, Packet};
+use crate::protocol::{
+    Codec, Credit, Encoded, EventRef, Gap, LossReason, NamespaceNumber, Packet, Skip,
+};
 use crate::room::{Fate, Loss, Remains};
 use std::collections::{HashSet, VecDeque};
 
@@ -30,10 +32,12 @@ pub(super) struct Entry {
 /// Consecutive events that were written, are not confirmed, and cannot be replayed.
 #[derive(Debug)]
 pub(super) struct Trimmed {
+    /// Those whose fate is open.
     pub(super) events: VecDeque<TrimmedEvent>,
+    /// Those that a link was told to skip: its end does not have them, and never will. A run has
+    /// either these or those.
+    pub(super) lost: Credit,
     pub(super) reason: LossReason,
-    /// A link was told to skip them: its end does not have them, and never will.
-    pub(super) is_lost: bool,
 }
 
 /// What is left of an event without its body.
@@ -82,7 +86,7 @@ impl Entry {
 
     /// How many numbers it stands for.
     pub(super) fn numbers(&self) -> u64 {
-        self.as_trimmed().map_or(1, |run| run.events.len() as u64)
+        self.as_trimmed().map_or(1, Trimmed::count)
     }
 
     pub(super) fn as_trimmed(&self) -> Option<&Trimmed> {
@@ -127,7 +131,64 @@ impl Entry {
 
 impl Trimmed {
     pub(super) fn new(event: TrimmedEvent, reason: LossReason) -> Self {
-        Self { events: VecDeque::from([event]), reason, is_lost: false }
+        Self { events: VecDeque::from([event]), lost: Credit::default(), reason }
+    }
+
+    /// How many events it stands for.
+    pub(super) fn count(&self) -> u64 {
+        self.lost.events + self.events.len() as u64
+    }
+
+    /// Whether its events are lost for good.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.events > 0
+    }
+
+    /// What a link is told instead of its packets.
+    pub(super) fn skip(&self, from: u64) -> Skip {
+        let open = self.events.iter().map(|event| Credit::one(event.bytes as usize));
+        let events = open.fold(self.lost, Credit::plus);
+        Skip { from, to: from + self.count() - 1, events, reason: self.reason }
+    }
+
+    /// Its events are lost from now on; adds them to `lost` the first time.
+    pub(super) fn lose(&mut self, lost: &mut Vec<Loss>) {
+        let fate = Fate::Lost(self.reason);
+        for mut event in std::mem::take(&mut self.events) {
+            event.tell(fate);
+            lost.push(event.loss(fate));
+            self.lost = self.lost.plus(Credit::one(event.bytes as usize));
+        }
+    }
+
+    /// There will be no position for its events: adds those to `in_doubt` that the peer has not
+    /// `answered`, and says how many it has. Those are no part of the run any more.
+    pub(super) fn end(&mut self, answered: &HashSet<EventRef>, in_doubt: &mut Vec<Loss>) -> u64 {
+        let mut received = 0;
+        for mut event in std::mem::take(&mut self.events) {
+            if answered.contains(&event.event) {
+                event.tell(Fate::Received);
+                received += 1;
+            } else {
+                event.tell(Fate::InDoubt);
+                in_doubt.push(event.loss(Fate::InDoubt));
+                self.lost = self.lost.plus(Credit::one(event.bytes as usize));
+            }
+        }
+        received
+    }
+
+    /// The peer has as many as `count` of the first ones; says how many that are, and tells whoever
+    /// waits for them.
+    pub(super) fn confirm(&mut self, count: u64) -> u64 {
+        // A peer that is told to skip them has all of them, or none.
+        let lost = self.lost.events.min(count);
+        self.lost.events -= lost;
+        let part = self.events.len().min((count - lost) as usize);
+        for mut event in self.events.drain(..part) {
+            event.tell(Fate::Received);
+        }
+        lost + part as u64
     }
 }
 

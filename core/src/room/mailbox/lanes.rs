@@ -163,17 +163,20 @@ impl Lanes {
         (self.latest, self.receipts) = (old.latest, old.receipts);
         let mut received = 0;
         for mut entry in old.log.into_entries().chain(waiting) {
-            if let Weight::Trimmed(run) = &mut entry.weight {
-                received += run.end(answered, in_doubt);
-            }
             if entry.is_event_among(answered, codec) {
                 self.receipts.tell(&entry, Fate::Received);
                 received += 1;
                 continue;
             }
-            let entry = match &entry.weight {
+            let entry = match &mut entry.weight {
                 Weight::Event { .. } | Weight::Gap { .. } => entry,
-                Weight::Trimmed(run) => Entry::gap(run.events.len() as u32, run.reason, codec),
+                Weight::Trimmed(run) => {
+                    received += run.end(answered, in_doubt);
+                    if run.count() == 0 {
+                        continue;
+                    }
+                    Entry::gap(run.count() as u32, run.reason, codec)
+                }
                 Weight::Answer { .. } | Weight::Control => continue,
             };
             self.push_event(entry);
@@ -182,8 +185,13 @@ impl Lanes {
     }
 
     /// See [`Log::trimmed`].
-    pub(super) fn trimmed(&self, first: u64) -> Option<(u64, u64, LossReason)> {
-        self.log.trimmed(first)
+    pub(super) fn trimmed(&self, first: u64, position: u64) -> Option<(u64, u64, LossReason)> {
+        self.log.trimmed(first, position)
+    }
+
+    /// See [`Log::open_trimmed`].
+    pub(super) fn open_trimmed(&self) -> usize {
+        self.log.open_trimmed()
     }
 
     /// Lets go of the oldest event, written or not; says whether there was one. Its entry comes
@@ -371,7 +379,7 @@ impl Lanes {
         codec: &dyn Codec,
         losses: &mut Vec<Loss>,
     ) -> (u64, u64) {
-        self.log.end(answered, codec, losses)
+        self.log.end(answered, &mut self.receipts, codec, losses)
     }
 
     /// Whether somebody waits until the peer has something that was written.

@@ -3,9 +3,7 @@
 use super::batch::Batch;
 use super::entry::{Entry, Trimmed, TrimmedEvent, Weight};
 use super::receipts::Receipts;
-use crate::protocol::{
-    Codec, Credit, EventRef, LossReason, NamespaceNumber, Outbound, Packet, Skip,
-};
+use crate::protocol::{Codec, Credit, EventRef, LossReason, NamespaceNumber, Outbound, Packet};
 use crate::room::{Fate, Loss};
 use std::collections::{HashSet, VecDeque};
 
@@ -18,6 +16,8 @@ pub(super) struct Log {
     unreplayed: usize,
     /// So many of the first entries are no events that could be trimmed.
     untrimmable: usize,
+    /// Events without their bodies whose fate is open.
+    trimmed: usize,
 }
 
 /// What a position has confirmed.
@@ -59,20 +59,26 @@ impl Log {
         self.bytes
     }
 
+    /// Events without their bodies whose fate is open.
+    pub(super) fn open_trimmed(&self) -> usize {
+        self.trimmed
+    }
+
     /// The peer has the oldest `count` packets.
     pub(super) fn confirm(&mut self, mut count: u64, receipts: &mut Receipts) -> Confirmed {
         let mut confirmed = Confirmed::default();
         while count > 0 {
             let Some(first) = self.entries.front_mut() else { break };
             if let Weight::Trimmed(run) = &mut first.weight {
-                let part = run.events.len().min(count as usize);
-                for mut event in run.events.drain(..part) {
-                    event.tell(Fate::Received);
-                }
-                count -= part as u64;
+                let is_lost = run.is_lost();
+                let part = run.confirm(count);
+                count -= part;
                 // Of those that were skipped the receiver has only the number.
-                confirmed.events += if run.is_lost { 0 } else { part as u64 };
-                if !run.events.is_empty() {
+                if !is_lost {
+                    confirmed.events += part;
+                    self.trimmed -= part as usize;
+                }
+                if run.count() > 0 {
                     break;
                 }
             } else {
@@ -128,9 +134,9 @@ impl Log {
             let place = self.entries.len() - self.unreplayed;
             let entry = &mut self.entries[place];
             if let Weight::Trimmed(run) = &mut entry.weight {
-                let count = run.events.len() as u64;
-                let from = outbound.replay(count);
+                let from = outbound.replay(run.count());
                 batch.packet(&Packet::Skip(run.skip(from)));
+                self.trimmed -= run.events.len();
                 run.lose(lost);
             } else {
                 outbound.replay(1);
@@ -142,14 +148,16 @@ impl Log {
         replayed
     }
 
-    /// The first and the last number of which there is no replay, and why, if there are any.
-    pub(super) fn trimmed(&self, first: u64) -> Option<(u64, u64, LossReason)> {
+    /// The first and the last number behind `position` of which there is no replay, and why, if
+    /// there are any. `first` is the number of the first entry.
+    pub(super) fn trimmed(&self, first: u64, position: u64) -> Option<(u64, u64, LossReason)> {
         let mut number = first;
         let mut trimmed: Option<(u64, u64, LossReason)> = None;
         for entry in &self.entries {
             let numbers = entry.numbers();
-            if let Some(run) = entry.as_trimmed() {
-                let last = number + numbers - 1;
+            let last = number + numbers - 1;
+            if let Some(run) = entry.as_trimmed().filter(|_| last > position) {
+                let number = number.max(position + 1);
                 let (from, reason) =
                     trimmed.map_or((number, run.reason), |(from, _, why)| (from, why));
                 trimmed = Some((from, last, reason));
@@ -203,12 +211,13 @@ impl Log {
         let entry = &mut self.entries[place];
         let Some(trimmed) = TrimmedEvent::of(entry, receipts, codec) else { return };
         self.bytes -= entry.encoded.len();
+        self.trimmed += 1;
         let first_unreplayed = self.entries.len() - self.unreplayed;
         // A run that the link was told to skip does not grow.
         let joins = place > 0 && place != first_unreplayed;
         let before = joins.then(|| &mut self.entries[place - 1].weight);
         match before {
-            Some(Weight::Trimmed(run)) if run.reason == reason && !run.is_lost => {
+            Some(Weight::Trimmed(run)) if run.reason == reason && !run.is_lost() => {
                 run.events.push_back(trimmed);
                 self.entries.remove(place);
                 self.unreplayed -= usize::from(place >= first_unreplayed);
@@ -223,6 +232,7 @@ impl Log {
     pub(super) fn end(
         &mut self,
         answered: &HashSet<EventRef>,
+        receipts: &mut Receipts,
         codec: &dyn Codec,
         losses: &mut Vec<Loss>,
     ) -> (u64, u64) {
@@ -235,6 +245,7 @@ impl Log {
             }
             let Some(loss) = entry.loss(Fate::InDoubt) else { continue };
             if entry.is_event_among(answered, codec) {
+                receipts.tell(&entry, Fate::Received);
                 received += 1;
             } else {
                 in_doubt += 1;
@@ -243,40 +254,5 @@ impl Log {
         }
         *self = Self::default();
         (in_doubt, received)
-    }
-}
-
-impl Trimmed {
-    /// What a link is told instead of the packets of this run.
-    fn skip(&self, from: u64) -> Skip {
-        let credits = self.events.iter().map(|event| Credit::one(event.bytes as usize));
-        let events = credits.fold(Credit::default(), Credit::plus);
-        let to = from + self.events.len() as u64 - 1;
-        Skip { from, to, events, reason: self.reason }
-    }
-
-    /// There will be no position for its events: adds those to `in_doubt` that are neither lost nor
-    /// `answered`, and says how many were answered.
-    pub(super) fn end(&mut self, answered: &HashSet<EventRef>, in_doubt: &mut Vec<Loss>) -> u64 {
-        let mut received = 0;
-        for event in self.events.iter_mut().filter(|_| !self.is_lost) {
-            if answered.contains(&event.event) {
-                event.tell(Fate::Received);
-                received += 1;
-            } else {
-                event.tell(Fate::InDoubt);
-                in_doubt.push(event.loss(Fate::InDoubt));
-            }
-        }
-        received
-    }
-
-    /// Its events are lost from now on; adds them to `lost` the first time.
-    fn lose(&mut self, lost: &mut Vec<Loss>) {
-        if !std::mem::replace(&mut self.is_lost, true) {
-            let fate = Fate::Lost(self.reason);
-            lost.extend(self.events.iter().map(|event| event.loss(fate)));
-            self.events.iter_mut().for_each(|event| event.tell(fate));
-        }
     }
 }

@@ -53,17 +53,20 @@ impl Mailbox {
     /// Lets go of all events, written or not: sessions without a link keep too much.
     pub(in crate::room) fn evict(&self) {
         let mut state = self.lock();
-        let mut removed = 0;
+        let (mut removed, mut any) = (0, false);
         while let Some(trimmed) = state.lanes.trim_oldest(LossReason::Overflow, &*self.codec) {
+            any = true;
             if let Some(entry) = trimmed {
                 removed += 1;
                 self.report(&mut state, entry.loss(Fate::Lost(LossReason::Overflow)));
             }
         }
-        self.counters.overflowed.add(removed);
-        self.counters.evicted.add(1);
-        state.is_evicted = true;
         state.after_progress(&self.bounds);
+        self.counters.overflowed.add(removed);
+        if !any {
+            return;
+        }
+        self.counters.evicted.add(1);
         tracing::warn!("sessions without a link keep too much: one has let go of its events");
     }
 
@@ -117,7 +120,6 @@ impl Mailbox {
     #[must_use]
     pub fn trimmed(&self, position: u64) -> Option<(u64, u64, LossReason)> {
         let state = self.lock();
-        let (from, to, reason) = state.lanes.trimmed(state.outbound.confirmed() + 1)?;
-        (to > position).then(|| (from.max(position + 1), to, reason))
+        state.lanes.trimmed(state.outbound.confirmed() + 1, position)
     }
 }

@@ -89,8 +89,6 @@ struct State {
     drained_once: bool,
     /// Somebody wants to know of each event that is lost.
     reports_losses: bool,
-    /// It has let go of all its events, and has taken none since.
-    is_evicted: bool,
     /// It was detached for slowness more than once, and has not caught up since.
     is_lagging: bool,
     /// What hardly any session has; without memory until it does.
@@ -106,6 +104,14 @@ struct Asides {
     losses: Vec<Loss>,
     /// Who waits until nothing waits.
     drain_waiters: Waiters,
+}
+
+/// Where a packet goes that is no event.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    behind_events: bool,
+    /// To whom alone it is to be said.
+    epoch: Option<u32>,
 }
 
 /// The way out of one session.
@@ -149,7 +155,6 @@ impl Mailbox {
             peer_waits: false,
             drained_once: false,
             reports_losses: false,
-            is_evicted: false,
             is_lagging: false,
             asides: None,
         };
@@ -165,12 +170,12 @@ impl Mailbox {
 
     /// Appends a counted packet that is no event: it overtakes waiting events.
     pub fn push_control(&self, packet: &Packet) -> Flush {
-        self.push(packet, Weight::Control, false)
+        self.push(packet, Weight::Control, Place::default())
     }
 
     /// Appends a counted packet that must stay behind the events before it.
     pub fn push_behind_events(&self, packet: &Packet) -> Flush {
-        self.push(packet, Weight::Control, true)
+        self.push(packet, Weight::Control, Place { behind_events: true, epoch: None })
     }
 
     /// Which client process this is for: a new one has nothing of what the one before was told, and
@@ -183,23 +188,21 @@ impl Mailbox {
     /// Appends an ack or nak to somebody of this epoch. The answered event's part of the window is
     /// free again when the peer has confirmed the answer.
     pub fn push_answer(&self, packet: &Packet, credit: Credit, epoch: u32) -> Flush {
-        if epoch != self.epoch() {
-            return Flush::Pending;
-        }
         let weight = match credit.events {
             // The slot was given back before, when the event was parked.
             0 => Weight::Control,
             _ => Weight::Answer { event_bytes: credit.bytes as u32 },
         };
-        self.push(packet, weight, false)
+        self.push(packet, weight, Place { behind_events: false, epoch: Some(epoch) })
     }
 
     /// An event of this epoch has finished without an answer: its part of the window is free again.
     pub fn finish(&self, credit: Credit, epoch: u32) {
+        let mut state = self.lock();
+        // Under the lock, under which it changes.
         if epoch != self.epoch() {
             return;
         }
-        let mut state = self.lock();
         state.freed = state.freed.plus(credit);
         state.wake_driver();
     }
@@ -283,11 +286,12 @@ impl Mailbox {
         state.wake_all();
     }
 
-    /// Takes the peer's position: trims the log, opens the window.
+    /// Takes the peer's position: trims the log, opens the window. Says how many packets the link has
+    /// been given.
     ///
     /// # Errors
     /// [`ProtocolError::Position`] when the peer claims what was never written.
-    pub fn handle_position(&self, position: &Position) -> Result<Flush, ProtocolError> {
+    pub fn handle_position(&self, position: &Position) -> Result<(Flush, u64), ProtocolError> {
         let mut state = self.lock();
         let confirmed = state.outbound.handle_position(position)?;
         self.confirm(&mut state, confirmed);
@@ -296,7 +300,8 @@ impl Mailbox {
         state.told_stuck &= state.is_stuck(&self.bounds);
         state.peer_waits |= position.asks;
         state.after_progress(&self.bounds);
-        Ok(state.appended(self))
+        let sent = state.outbound.sent();
+        Ok((state.appended(self), sent))
     }
 
     /// The peer has so many packets more.
@@ -332,10 +337,11 @@ impl Mailbox {
         state.lanes.is_empty() && state.outbound.confirmed() == state.outbound.written()
     }
 
-    fn push(&self, packet: &Packet, weight: Weight, behind_events: bool) -> Flush {
+    fn push(&self, packet: &Packet, weight: Weight, place: Place) -> Flush {
         let entry = Entry { encoded: self.codec.encode(packet), weight };
         let mut state = self.lock();
-        if state.is_over() {
+        let is_stale = place.epoch.is_some_and(|epoch| epoch != self.epoch());
+        if is_stale || state.is_over() {
             return Flush::Pending;
         }
         let (packets_max, bytes_max) = (self.bounds.log_packets_max, self.bounds.log_bytes_max);
@@ -345,7 +351,7 @@ impl Mailbox {
             state.wake_all();
             return Flush::Pending;
         }
-        if behind_events {
+        if place.behind_events {
             state.lanes.push_event(entry);
         } else {
             state.lanes.push_control(entry);
@@ -384,6 +390,7 @@ impl State {
     /// After an append: who flushes?
     fn appended(&mut self, mailbox: &Mailbox) -> Flush {
         if self.lanes.waiting_bytes() >= BATCH_BYTES_MAX && self.wire.is_idle() {
+            self.ask_if_stuck(mailbox);
             return Flush::Now;
         }
         let thread = this_thread();

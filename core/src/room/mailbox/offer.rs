@@ -98,7 +98,9 @@ impl Mailbox {
                 }
                 self.trim_for(&mut state, parcel)
             }
-            SlowPolicy::DropOldest if state.drained_once => self.make_way(&mut state, parcel),
+            SlowPolicy::DropOldest if state.first_bound_holds() => {
+                self.make_way(&mut state, parcel)
+            }
             SlowPolicy::DropOldest => self.trim_for(&mut state, parcel),
             SlowPolicy::DropNewest => Err(self.drop_newest(&mut state)),
         }
@@ -109,6 +111,12 @@ impl Mailbox {
         let (packets_max, bytes_max) = (self.bounds.log_packets_max, self.bounds.log_bytes_max);
         let mut removed = 0;
         while state.lanes.exceeds(packets_max, bytes_max) {
+            if state.lanes.open_trimmed() >= packets_max {
+                // A peer that reads and reads, and never says what it has.
+                state.phase = Phase::Closed(DisconnectReason::Slow);
+                state.wake_all();
+                return Err(NotAccepted::Closed(DisconnectReason::Slow));
+            }
             match state.lanes.trim_oldest(LossReason::Overflow, &*self.codec) {
                 // Its fate is open until the peer's next position.
                 Some(None) => {}
@@ -192,7 +200,7 @@ impl Mailbox {
         state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
         if !state.wire.is_attached() && self.bounds.is_resumable {
             self.detached.charge(parcel.encoded);
-            if std::mem::take(&mut state.is_evicted) || self.detached.is_over() {
+            if self.detached.is_over() {
                 // The driver sees to it, who holds no lock.
                 state.wake_driver();
             }
@@ -227,9 +235,15 @@ impl State {
         })
     }
 
+    /// Whether what waits has a bound of its own: at a member that has drained once since its
+    /// attach, and at one that has been slow too often.
+    fn first_bound_holds(&self) -> bool {
+        self.drained_once || (self.is_lagging && self.wire.is_attached())
+    }
+
     /// Whether a broadcast has to make way, or go: what waits has reached its bound.
     fn is_slow(&self, mailbox: &Mailbox) -> bool {
-        if self.drained_once {
+        if self.first_bound_holds() {
             return !self.has_room(&mailbox.bounds);
         }
         // A member that has just come may first take in what its rooms say.

@@ -36,6 +36,7 @@ pub enum WireEnd {
 pub struct Outlet {
     half: Box<dyn WriteHalf>,
     frame_bytes_max: usize,
+    fragmented: u64,
     first: Option<Encoded>,
 }
 
@@ -43,13 +44,20 @@ impl Outlet {
     /// A link whose frames may be of any size.
     #[must_use]
     pub fn new(half: Box<dyn WriteHalf>) -> Self {
-        Self { half, frame_bytes_max: usize::MAX, first: None }
+        Self { half, frame_bytes_max: usize::MAX, fragmented: 0, first: None }
     }
 
     /// Packets larger than this many bytes travel in pieces.
     #[must_use]
     pub fn frame_bytes_max(mut self, bytes: usize) -> Self {
         self.frame_bytes_max = bytes;
+        self
+    }
+
+    /// So many packets have travelled in pieces on it, in its handshake.
+    #[must_use]
+    pub fn fragmented(mut self, packets: u64) -> Self {
+        self.fragmented = packets;
         self
     }
 
@@ -165,10 +173,11 @@ impl Mailbox {
         self.confirm(&mut state, confirmed);
         let is_first = state.wire.generation == 0;
         let before = self.leave_link(&mut state);
-        let Outlet { half, frame_bytes_max, first } = outlet;
+        let Outlet { half, frame_bytes_max, fragmented, first } = outlet;
         let generation = state.wire.generation + 1;
         let (half, claim) = (Some(half), Claim::Idle);
-        state.wire = Wire { half, claim, generation, frame_bytes_max, ..Wire::default() };
+        state.wire =
+            Wire { half, claim, generation, frame_bytes_max, fragmented, ..Wire::default() };
         state.notices.first = first;
         state.notices.from = Some(position + 1);
         // The peer may have missed the last one of this side.

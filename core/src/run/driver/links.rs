@@ -3,8 +3,8 @@
 use super::{Driver, End};
 use crate::handler::Hook;
 use crate::protocol::{
-    Attach, Codec, DisconnectReason, Hello, Inbound, Limits, LossReason, NamespaceNumber, Outcome,
-    Packet, Payload, ProducerId, ProtocolError, SessionId, Welcome,
+    Codec, DisconnectReason, Hello, Inbound, Limits, LossReason, NamespaceNumber, Outcome, Packet,
+    Payload, ProducerId, ProtocolError, SessionId, Welcome,
 };
 use crate::room::Outlet;
 use crate::run::dock::{Arrival, Knock, Nonces};
@@ -49,7 +49,7 @@ pub(super) struct Detached {
     /// When the session ends for want of one. A client's is ended by who looks for one.
     pub(super) until: Option<Duration>,
     /// Its place among those that have none.
-    pub(super) place: u64,
+    place: u64,
 }
 
 /// How the session of a client stands, for who looks for links.
@@ -63,6 +63,8 @@ pub(crate) struct Standing {
 
 /// What a session's namespaces say of a client that wants it back.
 pub(super) struct Admission {
+    /// Of several the newest wins.
+    number: u64,
     knock: Box<Knock>,
     /// Which of them refuse it, each with its words.
     refused: Vec<(NamespaceNumber, Payload)>,
@@ -112,8 +114,11 @@ impl Driver {
     /// nothing but a token puts nobody out.
     pub(super) fn ask_whether_it_may(&mut self, knock: Box<Knock>) {
         if self.admissions.as_ref().is_some_and(|asked| asked.len() >= ADMISSIONS_MAX) {
-            return knock.turn_away();
+            // Its link goes, and it tries again.
+            return;
         }
+        self.knocks += 1;
+        let number = self.knocks;
         let shown = knock.arrival.attach.as_ref().map(|attach| attach.namespaces.clone());
         let peer = knock.arrival.link.peer.clone();
         let (asked, decisions) = self.sockets.authorize_again(shown.unwrap_or_default(), &peer);
@@ -122,7 +127,7 @@ impl Driver {
             for decision in decisions {
                 refused.extend(decision.await);
             }
-            Admission { knock, refused, asked }
+            Admission { number, knock, refused, asked }
         });
     }
 
@@ -141,7 +146,11 @@ impl Driver {
 
     /// Server: puts the client on its new link, unless it may not be there.
     fn admit(&mut self, admission: Admission) {
-        let Admission { knock, refused, asked } = admission;
+        let Admission { number, knock, refused, asked } = admission;
+        if number < self.admitted {
+            // Its client has given this link up for another.
+            return;
+        }
         let is_over = self.core.mailbox.closed().is_some();
         let is_over = is_over || self.core.draining.load(Ordering::Acquire);
         // Something else may have been attached while they were asked.
@@ -152,14 +161,24 @@ impl Driver {
         let event_bytes_max = knock.arrival.hello.limits.event_bytes_max;
         let takes_it = event_bytes_max >= self.inbound.ours().event_bytes_max;
         let is_refused = asked > 0 && refused.len() == asked;
-        if is_over || !is_known || !speaks_it || !takes_it || is_refused {
+        // A new process does not know what has been decided about it before.
+        let is_odd = knock.arrival.hello.restarted
+            && !knock.arrival.attach.as_ref().is_some_and(|it| self.sockets.know(it));
+        if is_over || !is_known || !speaks_it || !takes_it || is_refused || is_odd {
             return knock.turn_away();
         }
         let Arrival { link, hello, attach, open } = knock.arrival;
         let restarted = hello.restarted && attach.is_some();
         let position = attach.as_ref().map_or(0, |attach| attach.position);
-        let checked = self.core.mailbox.check_attach(position);
-        if let Some(error) = checked.err().filter(|_| !restarted) {
+        let checked = match position {
+            // A new process has nothing.
+            position if restarted && position > 0 => {
+                Err(ProtocolError::Position { position, written: 0 })
+            }
+            _ if restarted => Ok(()),
+            position => self.core.mailbox.check_attach(position),
+        };
+        if let Err(error) = checked {
             let close = goodbye(&DisconnectReason::Protocol(error));
             self.core.counters.handshakes_failed.add(1);
             let patience = self.config.close_timeout;
@@ -169,10 +188,14 @@ impl Driver {
             });
             return;
         }
+        self.admitted = number;
         self.fence();
+        if restarted {
+            self.restart(&hello);
+        }
         self.sockets.refuse_joined(refused);
         if let Some(attach) = attach.as_ref().filter(|_| restarted) {
-            self.restart(&hello, attach);
+            self.sockets.tell_again(attach);
         }
         let missed = attach.as_ref().map_or(0, |attach| attach.trimmed);
         let (token, theirs, ours) = match &attach {
@@ -184,8 +207,11 @@ impl Driver {
         };
         let welcome = self.welcome(token, theirs);
         let (peer, capabilities) = (link.peer.clone(), link.capabilities);
-        let taken = self.take(link, Some(welcome), position, Some(open));
-        debug_assert!(taken.is_ok(), "it was checked");
+        if let Err(error) = self.take(link, Some(welcome), position, Some(open)) {
+            // It was checked, and nothing has confirmed anything since.
+            tracing::error!(%error, "a link was not taken");
+            return;
+        }
         self.core.attach(peer, capabilities, ours);
         self.count_attach(ours);
         if attach.is_some() {
@@ -194,14 +220,13 @@ impl Driver {
     }
 
     /// The client is a new process: both directions are counted anew.
-    fn restart(&mut self, hello: &Hello, attach: &Attach) {
+    fn restart(&mut self, hello: &Hello) {
         let (delay, timeout) = (self.config.position_delay, self.config.liveness_timeout);
         let now = self.began.elapsed();
         self.inbound = Inbound::new(*self.inbound.ours(), hello.limits, delay, timeout, now);
-        let answered = std::mem::take(&mut self.answered).into_iter().collect();
+        let answered = self.answered.take();
         self.core.mailbox.restart(hello.limits.window, &answered);
-        let asked: Vec<_> = attach.namespaces.iter().map(|(number, _)| *number).collect();
-        self.sockets.restart(hello.producer, &asked);
+        self.sockets.restart(hello.producer);
     }
 
     /// Whatever is read on the link before is not heard any more.
@@ -215,7 +240,7 @@ impl Driver {
     /// Client: gives its link up, to go on on another.
     pub(super) fn leave_link(&mut self) {
         if self.link.is_some() {
-            self.detach(End { reason: DisconnectReason::Replaced, said_goodbye: true });
+            self.detach(End { reason: DisconnectReason::LinkLost, said_goodbye: true });
         }
     }
 
@@ -242,7 +267,11 @@ impl Driver {
         let parting = self.core.mailbox.detach();
         if let (Some(close), Some(parting), false) = (goodbye(&reason), parting, said_goodbye) {
             let (codec, patience) = (self.core.mailbox.codec().clone(), self.config.close_timeout);
-            tokio::spawn(part(link.reader, parting, close, codec, patience));
+            let Current { reader, _open, .. } = link;
+            tokio::spawn(async move {
+                part(reader, parting, close, codec, patience).await;
+                drop(_open);
+            });
         }
         self.core.mailbox.set_position(self.inbound.position());
         let now = self.began.elapsed();
@@ -281,16 +310,18 @@ impl Driver {
         position: u64,
         open: Option<OpenLink>,
     ) -> Result<(), ProtocolError> {
-        let Link { mut reader, write, codec, capabilities, .. } = link;
+        let Link { mut reader, write, codec, capabilities, fragmented, .. } = link;
         reader.take_packets_of(codec.frame_bytes_max(self.core.event_bytes_max));
         let mut outlet = Outlet::new(write).frame_bytes_max(capabilities.frame_bytes_max);
+        outlet = outlet.fragmented(fragmented);
         if let Some(welcome) = welcome {
             outlet = outlet.first(codec.encode(&Packet::Welcome(welcome)));
         }
-        self.core.mailbox.attach(outlet, position)?;
+        // Before it is attached, or it might be ended as one that is not.
         if self.leave_detached() {
             self.inbound.handle_attach(self.began.elapsed());
         }
+        self.core.mailbox.attach(outlet, position)?;
         self.link = Some(Current { reader, is_heard: false, _open: open });
         if let Some(standing) = &self.standing {
             standing.send_modify(|standing| {

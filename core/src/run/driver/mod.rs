@@ -9,20 +9,22 @@
 //! | `mod.rs` | [`Driver`]: the loop, and the clock |
 //! | `links.rs` | how a link comes and goes |
 //! | `packets.rs` | what each packet does |
+//! | `answered.rs` | [`Answered`]: events that the peer has, whatever its last position said |
 
+mod answered;
 mod links;
 mod packets;
 
 pub(crate) use links::{Birth, Standing};
 
+use self::answered::Answered;
 use self::links::{Admission, Current, Detached};
 use super::dock::{Call, Dock};
 use super::handshake::goodbye;
 use super::sockets::Sockets;
 use super::{Config, Role};
 use crate::protocol::{
-    Close, CloseCode, DisconnectReason, Drain, Due, EventName, EventRef, Inbound, Outbound,
-    Payload, Position,
+    Close, CloseCode, DisconnectReason, Drain, Due, EventName, Inbound, Outbound, Payload, Position,
 };
 use crate::room::{self, Counters, Mailbox, WireEnd, turn};
 use crate::socket::{Parts, Producer, SessionCore};
@@ -56,10 +58,12 @@ pub(crate) struct Driver {
     detached: Option<Detached>,
     /// The sessions beside this one that have no link.
     all_detached: Arc<room::Detached>,
-    /// Events that were answered since the peer's last position: it has them, whatever that said.
-    answered: Vec<EventRef>,
+    answered: Answered,
     /// When it was last detached because its peer was slow.
     slow_at: Option<Duration>,
+    /// Who has knocked so far, and the last of them that was let in.
+    knocks: u64,
+    admitted: u64,
     /// Clients that want the session back, and whose namespaces are being asked.
     admissions: Option<Box<JoinSet<Admission>>>,
     /// Client: who is to care for a new link.
@@ -140,8 +144,10 @@ impl Driver {
             resume_window,
             detached: None,
             all_detached: detached,
-            answered: Vec::new(),
+            answered: Answered::default(),
             slow_at: None,
+            knocks: 0,
+            admitted: 0,
             admissions: None,
             standing: None,
             peer_drains: false,
@@ -192,7 +198,7 @@ impl Driver {
         let patience = self.config.close_timeout;
         let _ = tokio::time::timeout(patience, self.say_goodbye(&end)).await;
         self.link = None;
-        let answered = std::mem::take(&mut self.answered).into_iter().collect();
+        let answered = self.answered.take();
         self.sockets.handle_losses(self.core.end(&end.reason, &answered));
         self.sockets.end(&end.reason).await;
         Ended { reason: end.reason, told_to_wait: self.told_to_wait }
@@ -236,8 +242,7 @@ impl Driver {
             self.inbound.handle_rode();
         }
         let now = self.began.elapsed();
-        if let Some(detached) = &self.detached {
-            self.all_detached.touch(detached.place);
+        if self.detached.is_some() {
             self.all_detached.relieve();
         }
         self.inbound.handle_finished(news.freed, now);
@@ -264,7 +269,7 @@ impl Driver {
         if self.drained_by.is_some_and(|by| now >= by) {
             return Poll::Ready(DisconnectReason::Moved.into());
         }
-        self.poll_clock(cx).map(End::from)
+        self.poll_clock(cx)
     }
 
     /// What somebody wants of it; says whether that ends the session.
@@ -279,6 +284,8 @@ impl Driver {
                 }
                 Call::Leave => self.leave_link(),
                 Call::End(reason) => {
+                    // Also if there is a link: who looks for links has gone.
+                    self.core.mailbox.shut(&reason);
                     return Some(End { reason, said_goodbye: true });
                 }
             }
@@ -322,12 +329,14 @@ impl Driver {
     }
 
     /// Does what is due and sets the timer for what will be.
-    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectReason> {
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let now = self.began.elapsed();
             let until = match &self.detached {
+                // Somebody is at the door, and hears soon whether it may come in.
+                Some(_) if self.admissions.is_some() => None,
                 Some(Detached { until: Some(until), reason, .. }) if now >= *until => {
-                    return Poll::Ready(reason.clone());
+                    return Poll::Ready(End { reason: reason.clone(), said_goodbye: true });
                 }
                 Some(detached) => detached.until,
                 None => match self.inbound.poll(now) {
@@ -340,7 +349,7 @@ impl Driver {
                         let _ = self.core.mailbox.post_heartbeat();
                         continue;
                     }
-                    Due::Silent => return Poll::Ready(DisconnectReason::HeartbeatTimeout),
+                    Due::Silent => return Poll::Ready(DisconnectReason::HeartbeatTimeout.into()),
                     Due::Wait(until) => {
                         if let Some(position) = self.inbound.position_to_ride() {
                             self.core.mailbox.let_ride(&position);

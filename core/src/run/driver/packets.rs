@@ -1,14 +1,11 @@
 //! What each packet does.
 
 use super::{Driver, End};
-use crate::protocol::{DisconnectReason, Drain, EventRef, Packet, Position, ProtocolError};
+use crate::protocol::{DisconnectReason, Drain, Packet, Position, ProtocolError};
 use crate::room::NoAnswer;
 use crate::run::handshake::unexpected;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// Places for answered events that an idle session keeps.
-const ANSWERED_SPARE_MAX: usize = 16;
 
 impl Driver {
     pub(super) fn handle_packet(&mut self, packet: Packet, frame_bytes: usize) -> Result<(), End> {
@@ -25,6 +22,8 @@ impl Driver {
             }
         }
         let counters = Arc::clone(&self.core.counters);
+        // No more of them are in the log.
+        let answered_max = self.inbound.ours().log_packets_max as usize;
         let handled = match packet {
             Packet::Event(event) => self.sockets.handle_event(event, false),
             Packet::Volatile(event) => {
@@ -33,14 +32,14 @@ impl Driver {
             }
             Packet::Ack(ack) => {
                 let id = ack.event.resolve(self.core.producer.id);
-                self.note_answered(ack.event);
+                self.answered.note(ack.event, answered_max);
                 self.sockets.handle_answer(id, Ok(ack.payload));
                 Ok(())
             }
             Packet::Nak(nak) => {
                 counters.refused_by_peer.add(1);
                 let id = nak.event.resolve(self.core.producer.id);
-                self.note_answered(nak.event);
+                self.answered.note(nak.event, answered_max);
                 self.sockets.handle_answer(id, Err(NoAnswer::Nak(nak.nak)));
                 Ok(())
             }
@@ -92,14 +91,6 @@ impl Driver {
         Ok(())
     }
 
-    /// The peer has the event, whatever its last position said.
-    fn note_answered(&mut self, event: EventRef) {
-        // No more of them are in the log.
-        if self.answered.len() < self.inbound.ours().log_packets_max as usize {
-            self.answered.push(event);
-        }
-    }
-
     fn handle_position(&mut self, position: &Position) -> Result<(), ProtocolError> {
         if position.asks {
             // A position that went out before answers an older ask, not this one.
@@ -108,11 +99,8 @@ impl Driver {
             }
             self.inbound.handle_ask(self.began.elapsed());
         }
-        let flush = self.core.mailbox.handle_position(position)?;
-        self.answered.clear();
-        if self.answered.capacity() > ANSWERED_SPARE_MAX {
-            self.answered = Vec::new();
-        }
+        let (flush, sent) = self.core.mailbox.handle_position(position)?;
+        self.answered.handle_position(position.received, sent);
         self.core.mailbox.flush_in_turn(flush);
         Ok(())
     }

@@ -4,7 +4,8 @@ use super::opening::refuse;
 use super::{Role, Sockets};
 use crate::handler::{ConnectRequest, Hook};
 use crate::protocol::{
-    Accept, DisconnectReason, EventName, Leave, NamespaceNumber, Packet, Payload, ProducerId,
+    Accept, Attach, DisconnectReason, EventName, Leave, NamespaceNumber, Packet, Payload,
+    ProducerId,
 };
 use crate::run::lane::Lane;
 use crate::run::reception::Standing;
@@ -50,24 +51,34 @@ impl Sockets {
         }
     }
 
-    /// Server: the client is a new process, whose events are another producer's. It is told of its
-    /// sockets again, and which of these namespaces it is not in any more.
-    pub(crate) fn restart(&mut self, producer: ProducerId, asked: &[NamespaceNumber]) {
+    /// Server: the client is a new process, whose events are another producer's.
+    pub(crate) fn restart(&mut self, producer: ProducerId) {
         self.peer_producer = producer;
-        for joined in self.joined.iter().filter(|joined| joined.lane.has_begun()) {
-            let (client, socket) = (joined.client, joined.lane.socket.id());
-            if let Ok(served) = joined.lane.socket.served() {
-                let accept = Accept { client, server: served.number, socket };
-                let flush = self.core.mailbox.push_control(&Packet::Accept(accept));
-                self.core.mailbox.flush_in_turn(flush);
-            }
-        }
-        for client in asked.iter().filter(|number| number.0 < self.asked).copied() {
-            if !self.joined.iter().any(|joined| joined.client == client) {
-                let leave = Leave { client, words: EventName::from_static("") };
-                let flush = self.core.mailbox.push_control(&Packet::Leave(leave));
-                self.core.mailbox.flush_in_turn(flush);
-            }
+    }
+
+    /// Server: whether all that a new process may hear of the namespaces that the old one had asked
+    /// for is that it is in them, or not any more.
+    pub(crate) fn know(&self, attach: &Attach) -> bool {
+        attach.namespaces.iter().all(|(client, _)| {
+            client.0 < self.asked && !self.find(*client).is_some_and(|lane| lane.was_refused())
+        })
+    }
+
+    /// Server: tells a new process of its sockets, and of those that have ended.
+    pub(crate) fn tell_again(&self, attach: &Attach) {
+        for client in attach.namespaces.iter().map(|(client, _)| *client) {
+            let packet = match self.find(client) {
+                // It is about to hear of that, if it is let in.
+                Some(lane) if !lane.has_begun() => continue,
+                Some(lane) => {
+                    let Ok(served) = lane.socket.served() else { continue };
+                    let (server, socket) = (served.number, lane.socket.id());
+                    Packet::Accept(Accept { client, server, socket })
+                }
+                None => Packet::Leave(Leave { client, words: EventName::from_static("") }),
+            };
+            let flush = self.core.mailbox.push_control(&packet);
+            self.core.mailbox.flush_in_turn(flush);
         }
     }
 

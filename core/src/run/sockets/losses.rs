@@ -26,8 +26,8 @@ impl Sockets {
             if let (true, Fate::Lost(reason)) = (wants_ack, fate) {
                 self.handle_answer(id, Err(NoAnswer::Lost(reason)));
             }
-            let lanes = self.joined.iter().map(|joined| &joined.lane).chain(&self.left);
-            if let Some(lane) = lanes.into_iter().find(|lane| lane.socket.number() == namespace) {
+            let lanes = self.joined.iter().map(|Joined { lane, .. }| lane).chain(&self.forgotten);
+            if let Some(lane) = lanes.into_iter().find(|it| it.socket.number() == namespace) {
                 lane.mounted.blueprint.tell_lost(|| {
                     let socket = lane.socket.clone();
                     Lost { socket, id, event: event.as_ref().map(Event::detached), fate }

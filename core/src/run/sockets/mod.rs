@@ -42,9 +42,6 @@ pub(crate) struct Sockets {
     config: Arc<Config>,
     peer_producer: ProducerId,
     joined: Vec<Joined>,
-    /// Sockets that have ended and whose namespaces want to know of losses: the fate of what was
-    /// written to them may still be open. Each namespace is asked for once, so they are few.
-    left: Vec<Arc<Lane>>,
     /// Server: the number that the client has to use next. Client: how many it has asked for.
     asked: u32,
     /// A namespace was refused or left: events for it may still be on their way.
@@ -53,6 +50,9 @@ pub(crate) struct Sockets {
     ending: JoinSet<()>,
     /// Hooks of links that came and went, to be run one after another, and the one that runs.
     hooks: Option<Box<Hooks>>,
+    /// Sockets that have left, of namespaces that want to know of losses: the fate of what was
+    /// written to them may still be open.
+    forgotten: Vec<Arc<Lane>>,
 }
 
 /// What is told of links, in order.
@@ -83,11 +83,11 @@ impl Sockets {
             config,
             peer_producer,
             joined: Vec::new(),
-            left: Vec::new(),
             asked: 0,
             some_ended: false,
             ending: JoinSet::new(),
             hooks: None,
+            forgotten: Vec::new(),
         }
     }
 
@@ -358,8 +358,10 @@ impl Sockets {
         let place = self.joined.iter().position(|joined| joined.client == client)?;
         self.some_ended = true;
         let lane = self.joined.swap_remove(place).lane;
-        if lane.mounted.blueprint.hears_losses() {
-            self.left.push(Arc::clone(&lane));
+        // The fate of what was written to it may be known later.
+        let hears = lane.mounted.blueprint.hears_losses();
+        if hears && self.forgotten.len() < self.config.namespaces_per_session_max {
+            self.forgotten.push(Arc::clone(&lane));
         }
         Some(lane)
     }
