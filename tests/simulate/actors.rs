@@ -204,14 +204,7 @@ pub(crate) async fn announce(world: Arc<World>, number: u64, times: usize) {
             // Now and then far more than a narrow mailbox holds.
             let is_flood = world.plan.is_tiny && chance.percent(2);
             let times = if is_flood { chance.between(20, 60) } else { 1 };
-            for number in 0..times {
-                if number % 8 == 7 {
-                    // A driver is told of so many losses at once, and no more.
-                    tokio::task::yield_now().await;
-                }
-                let (world, chance) = (Arc::clone(&world), Chance::new(chance.draw(), 0));
-                others.spawn(async move { announce_to_many(&world, path, chance).await });
-            }
+            flood(&world, path, &mut chance, times, &mut others).await;
         }
     }
     while others.join_next().await.is_some() {}
@@ -243,6 +236,24 @@ pub(crate) async fn last_words(world: &Arc<World>) {
 const LAST_WORDS: u32 = 12;
 
 const LAST_ACK_BY: Duration = Duration::from_secs(4);
+
+/// So many broadcasts, one right behind the other.
+pub(crate) async fn flood(
+    world: &Arc<World>,
+    path: &'static str,
+    chance: &mut Chance,
+    times: u64,
+    others: &mut JoinSet<()>,
+) {
+    for number in 0..times {
+        if number % 8 == 7 {
+            // A driver is told of so many losses at once, and no more.
+            tokio::task::yield_now().await;
+        }
+        let (world, chance) = (Arc::clone(world), Chance::new(chance.draw(), 0));
+        others.spawn(async move { announce_to_many(&world, path, chance).await });
+    }
+}
 
 async fn announce_to_many(world: &World, path: &str, mut chance: Chance) {
     let mut room = || speech::room(chance.below(ROOMS.into()) as u8);

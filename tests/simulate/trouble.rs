@@ -1,10 +1,12 @@
 //! What goes wrong with a client's wire, and with the client.
 
-use super::engine;
+use super::chance::Chance;
 use super::world::World;
+use super::{actors, engine};
 use emitwire::{Direction, Faults};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Kinds of trouble, with how often each comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,21 @@ pub(crate) async fn maker(world: Arc<World>, number: usize) {
             on_the_wire => {
                 let direction = [Direction::Both, Direction::In, Direction::Out][chance.below(3)];
                 let bytes = chance.between(500, 20_000);
+                let path = world.guests[number].paths[0];
+                let mut others = JoinSet::new();
+                let is_silent = matches!(on_the_wire, Trouble::LongCut | Trouble::TakeOver);
+                if world.plan.is_tiny && is_silent && chance.percent(30) {
+                    // More than is kept for somebody who reads none of it.
+                    let (world, mut chance) = (Arc::clone(&world), Chance::new(chance.draw(), 0));
+                    others.spawn(async move {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        let mut others = JoinSet::new();
+                        actors::flood(&world, path, &mut chance, 40, &mut others).await;
+                        while others.join_next().await.is_some() {}
+                    });
+                }
                 wire(&world, number, on_the_wire, lasts, (direction, bytes)).await;
+                while others.join_next().await.is_some() {}
             }
         }
     }
