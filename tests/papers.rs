@@ -131,7 +131,7 @@ fn every_test_that_a_paper_names_is_there() {
 #[test]
 fn every_promise_names_a_test() {
     let text = read("docs/GUARANTEES.md");
-    for header in ["wire", "level", "when"] {
+    for header in ["wire", "what happens", "fate", "when", "hole"] {
         for row in table(&text, header) {
             // By wire each column is a promise; elsewhere the last one holds the tests.
             let promises = if header == "wire" { &row[1..] } else { &row[row.len() - 1..] };
@@ -139,6 +139,28 @@ fn every_promise_names_a_test() {
                 assert!(!named_tests(promise).is_empty(), "{}: `{promise}` is a claim", row[0]);
             }
         }
+    }
+}
+
+#[test]
+fn the_guarantees_speak_of_every_wire_of_every_fate_and_of_every_counter_of_the_law() {
+    let text = read("docs/GUARANTEES.md");
+    let wires: BTreeSet<_> =
+        table(&text, "wire").iter().map(|row| in_code(&row[0]).to_owned()).collect();
+    if cfg!(feature = "full") {
+        assert_eq!(wires, schemes().map(String::from).collect());
+    }
+    let fates = table(&text, "fate");
+    let source = read("core/src/room/fate.rs");
+    for row in table(&source.replace("/// ", ""), "fate") {
+        let (fate, name) = (format!("`{}", in_code(&row[0])), in_code(&row[0]));
+        assert!(fates.iter().any(|row| row[0].contains(&fate)), "{name} is not told");
+    }
+    let law = text.lines().find(|line| line.starts_with("events_out == ")).unwrap();
+    let counters = emitwire::Stats::default();
+    let counters = format!("{counters:?}");
+    for counter in law.split([' ', '+', '=']).filter(|word| !word.is_empty()) {
+        assert!(counters.contains(&format!(" {counter}: ")), "there is no counter `{counter}`");
     }
 }
 

@@ -316,3 +316,21 @@ async fn a_hello_that_is_repeated_finds_its_session_until_its_welcome_was_heard(
     third.bye().await;
     assert_eq!(chat.end().await.attaches, 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_process_that_claims_to_have_something_is_refused_and_the_session_stays() {
+    let chat = chat().await;
+    let attach = away(&chat, 2).await;
+    for position in [1, 2, u64::MAX] {
+        let shown = Attach { position, ..attach.clone() };
+        let [first, second] = attaching(&shown);
+        let Packet::Hello(hello) = first else { panic!("{first:?}") };
+        let mut peer = RawPeer::connect(chat.address).await;
+        peer.send(&Packet::Hello(Hello { restarted: true, ..hello })).await;
+        peer.send(&second).await;
+        assert_eq!(peer.close().await.code, CloseCode::Protocol);
+        becomes(|| chat.stats().detached, 1).await;
+    }
+    comes_back(&chat, &attach, 2).await;
+    chat.end().await;
+}

@@ -162,3 +162,16 @@ async fn a_link_that_is_slow_or_silent_is_resumed_again_and_again() {
     assert!(stage.session.is_connected());
     assert!(stage.session.of("/chat").unwrap().ended().is_none());
 }
+
+#[tokio::test]
+async fn a_server_that_resumes_what_nobody_asked_for_breaks_the_rules() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let client = Client::new(endpoint(&url)).mount(Namespace::new("/chat")).reconnect(false);
+    let connecting = tokio::spawn(client.connect());
+    let mut peer = next_link(&listener).await;
+    assert!(matches!(peer.next().await, Some(Packet::Hello(_))));
+    peer.send(&Packet::Welcome(welcome(Outcome::Resumed, 0))).await;
+    assert_eq!(peer.close().await.code, CloseCode::Protocol);
+    assert!(within(connecting).await.unwrap().is_err());
+}

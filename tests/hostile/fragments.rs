@@ -175,3 +175,21 @@ async fn a_skip_that_is_not_of_the_next_numbers_or_holds_too_much_is_a_violation
     }
     chat.end().await;
 }
+
+/// Only events are skipped, so a skip of more numbers than events is a lie, and one that reaches to
+/// the end of all numbers leaves none for what comes behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_skip_of_more_numbers_than_events_is_a_violation() {
+    let chat = chat().await;
+    let attacks = [skip(2, u64::MAX, 1, 1), skip(2, u64::MAX, 1, 1), skip(2, u64::MAX - 1, 0, 0)];
+    for (errors, attack) in attacks.iter().enumerate() {
+        let mut peer = RawPeer::joined(chat.address, "/target").await;
+        peer.send(attack).await;
+        peer.send(&event(1, "text", text("behind"))).await;
+        peer.send(&event(2, "text", text("behind"))).await;
+        let close = peer.close().await;
+        assert_eq!(close.code, CloseCode::Protocol, "{attack:?}");
+        becomes(|| chat.stats().protocol_errors, errors as u64 + 1).await;
+    }
+    chat.end().await;
+}

@@ -1,6 +1,7 @@
 //! What is kept for who is away has bounds, and what they cost is told at both ends.
 
 use super::*;
+use emitwire::{Chaos, Direction, Session};
 
 /// Gaps that were told.
 #[derive(Clone, Default)]
@@ -57,7 +58,7 @@ async fn what_was_written_and_trimmed_is_skipped_and_told_at_both_ends() {
     let far = |namespace: Namespace| namespace.on_lost(move |_: &Lost| *told.lock().unwrap() += 1);
     let stage = Stage::with_namespaces(tight(), |it| gaps.hear(it), far).await;
     // Written, and never read.
-    stage.wire.cut(emitwire::Direction::Both);
+    stage.wire.cut(Direction::Both);
     for value in 0..200_u64 {
         stage.server.of("/").emit("n", &value).await.unwrap();
     }
@@ -85,7 +86,7 @@ async fn ones_own_emits_wait_for_room_while_there_is_no_link_and_then_say_so() {
     }
     let full = near.emit("n", &32_u64).timeout(Duration::from_secs(1)).await;
     assert!(matches!(full, Err(EmitError::Full { .. })), "{full:?}");
-    stage.wire.heal(emitwire::Direction::Both);
+    stage.wire.heal(Direction::Both);
     near.emit("n", &32_u64).timeout(Duration::from_secs(25)).await.unwrap();
     settle().await;
     assert!(stage.there.split().0.into_iter().eq(0..33));
@@ -126,25 +127,71 @@ async fn without_a_window_a_slow_member_is_let_go() {
     becomes(|| far.ended(), Some(DisconnectReason::Slow)).await;
 }
 
+/// Sessions whose links are lost, one after another.
+async fn away(config: Config, count: u64) -> (Server, Vec<(Session, Chaos<Memory>, Socket)>) {
+    let namespace = Namespace::new("/").slow_policy(SlowPolicy::Detach);
+    let server = Server::with_config(config).mount(namespace).unwrap();
+    let name = fresh_name();
+    server.listen(Memory::new(&*name)).await.unwrap();
+    let mut away = Vec::new();
+    for number in 0..count {
+        let wire = Chaos::new(Memory::new(&*name), number);
+        let session = Client::new(wire.clone()).mount(Namespace::new("/")).connect().await.unwrap();
+        let far = server.socket("/", session.of("/").unwrap().id()).unwrap();
+        wire.sever();
+        wire.cut(Direction::Both);
+        becomes(|| far.is_attached(), false).await;
+        away.push((session, wire, far));
+    }
+    (server, away)
+}
+
+/// Ten of them, that may keep so much together.
+async fn ten_away(detached_bytes_max: usize) -> (Server, Vec<(Session, Chaos<Memory>, Socket)>) {
+    let mut config = Config::default();
+    config.detached_bytes_max = detached_bytes_max;
+    away(config, 10).await
+}
+
 #[tokio::test(start_paused = true)]
 async fn all_who_are_away_keep_no_more_than_the_bound_together_and_the_longest_goes_first() {
-    let mut config = Config::default();
-    config.detached_bytes_max = 100_000;
-    let (server, away) = all_away(config, 10).await;
+    let (server, away) = ten_away(110_000).await;
     // Shared bodies count once: a hundred thousand bytes in ten mailboxes are no million.
     for _ in 0..9 {
         server.of("/").emit("news", &"x".repeat(10_000)).await.unwrap();
     }
     settle().await;
     assert_eq!(server.stats().evicted, 0);
-    for (_, far) in &away {
+    for (_, _, far) in &away {
         far.emit("yours", &"y".repeat(9_000)).await.unwrap();
     }
     settle().await;
-    let waiting = |place: usize| away[place].1.stats().queue.waiting_bytes;
+    let waiting = |place: usize| away[place].2.stats().queue.waiting_bytes;
     assert!(server.stats().evicted > 0);
     assert!(waiting(0) < 100, "the first to leave has let go: {}", waiting(0));
     assert!(waiting(9) > 9_000, "the last has not: {}", waiting(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_away_and_has_let_go_of_everything_once_does_so_again() {
+    let (server, away) = ten_away(100_000).await;
+    for round in 0..50 {
+        for (_, _, far) in &away {
+            far.emit("yours", &"y".repeat(9_000)).await.unwrap();
+        }
+        settle().await;
+        let kept = server.stats().waiting_bytes;
+        assert!(kept <= 100_000 + 10 * 100, "{kept} bytes in round {round}");
+    }
+    for (_, wire, _) in &away {
+        wire.heal(Direction::Both);
+    }
+    becomes(|| server.stats().detached, 0).await;
+    becomes(|| server.stats().waiting, 0).await;
+    settle().await;
+    let missed = away.iter().map(|(session, ..)| session.stats().missed).sum::<u64>();
+    let stats = server.stats();
+    assert_eq!((stats.events_out, stats.overflowed), (500, missed));
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,11 +242,11 @@ async fn one_session_without_a_link_too_many_ends_the_one_that_has_waited_longes
     server.listen(Memory::new(&*name)).await.unwrap();
     let mut away = Vec::new();
     for number in 0..5 {
-        let wire = emitwire::Chaos::new(Memory::new(&*name), number);
+        let wire = Chaos::new(Memory::new(&*name), number);
         let session = Client::new(wire.clone()).mount(Namespace::new("/")).connect().await.unwrap();
         let far = server.socket("/", session.of("/").unwrap().id()).unwrap();
         wire.sever();
-        wire.cut(emitwire::Direction::Both);
+        wire.cut(Direction::Both);
         becomes(|| far.is_attached(), false).await;
         away.push((session, far));
     }
@@ -208,32 +255,13 @@ async fn one_session_without_a_link_too_many_ends_the_one_that_has_waited_longes
     assert_eq!(ended, [true, true, false, false, false]);
 }
 
-/// A server whose clients are away, each with its socket there.
-async fn all_away(config: Config, clients: u64) -> (Server, Vec<(emitwire::Session, Socket)>) {
-    let namespace = Namespace::new("/").slow_policy(SlowPolicy::Detach);
-    let server = Server::with_config(config).mount(namespace).unwrap();
-    let name = fresh_name();
-    server.listen(Memory::new(&*name)).await.unwrap();
-    let mut away = Vec::new();
-    for number in 0..clients {
-        let wire = emitwire::Chaos::new(Memory::new(&*name), number);
-        let session = Client::new(wire.clone()).mount(Namespace::new("/")).connect().await.unwrap();
-        let far = server.socket("/", session.of("/").unwrap().id()).unwrap();
-        wire.sever();
-        wire.cut(emitwire::Direction::Both);
-        becomes(|| far.is_attached(), false).await;
-        away.push((session, far));
-    }
-    (server, away)
-}
-
 #[tokio::test(start_paused = true)]
 async fn who_has_let_go_once_is_asked_again_when_it_keeps_something_again() {
     let mut config = Config::default();
     config.detached_bytes_max = 50_000;
-    let (server, away) = all_away(config, 4).await;
+    let (server, away) = self::away(config, 4).await;
     for round in 0..10 {
-        for (_, far) in &away {
+        for (_, _, far) in &away {
             far.emit("yours", &"y".repeat(9_000)).await.unwrap();
             settle().await;
             let waiting = server.stats().waiting_bytes;
@@ -248,15 +276,15 @@ async fn who_waits_for_room_is_woken_when_a_session_that_is_away_has_let_go() {
     let mut config = Config::default();
     config.detached_bytes_max = 10_000;
     config.unwritten_packets_max = 4;
-    let (server, away) = all_away(config, 2).await;
+    let (server, away) = self::away(config, 2).await;
     for _ in 0..4 {
-        away[0].1.emit("yours", &"y".repeat(1_000)).await.unwrap();
+        away[0].2.emit("yours", &"y".repeat(1_000)).await.unwrap();
     }
-    let far = away[0].1.clone();
+    let far = away[0].2.clone();
     let waiting = tokio::spawn(async move { far.emit("yours", &()).await });
     settle().await;
     assert!(!waiting.is_finished());
-    away[1].1.emit("yours", &"y".repeat(9_000)).await.unwrap();
+    away[1].2.emit("yours", &"y".repeat(9_000)).await.unwrap();
     settle().await;
     assert!(waiting.is_finished(), "{:?}", server.stats());
     waiting.await.unwrap().unwrap();

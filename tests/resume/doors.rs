@@ -18,10 +18,12 @@ fn slow_door(namespace: Namespace, gate: &Arc<Semaphore>) -> Namespace {
 #[tokio::test(start_paused = true)]
 async fn of_two_attempts_of_one_client_the_newer_wins_whoever_is_answered_first() {
     let gate = Arc::new(Semaphore::new(1));
-    let stage = Stage::with_namespaces(Config::default(), |it| it, |it| slow_door(it, &gate)).await;
+    let mut config = Config::default();
+    config.connect_timeout = Duration::from_secs(2);
+    let stage = Stage::with_namespaces(config, |it| it, |it| slow_door(it, &gate)).await;
     stage.cut().await;
     stage.wire.heal(emitwire::Direction::Both);
-    // The first attempt gives up after two seconds.
+    // The first attempt has given up, and the second stands at the door.
     tokio::time::sleep(Duration::from_millis(3_500)).await;
     assert!(!stage.session.is_attached());
     gate.add_permits(10);

@@ -2,11 +2,12 @@
 
 use super::*;
 
+/// The number that an event had, and what became of it.
+type Told = (Option<u64>, Fate);
+
 /// What was told of losses.
 #[derive(Clone, Default)]
-struct Losses(Arc<Mutex<Vec<ToldLoss>>>);
-
-type ToldLoss = (Option<u64>, Fate);
+struct Losses(Arc<Mutex<Vec<Told>>>);
 
 impl Losses {
     fn hear(&self, namespace: Namespace) -> Namespace {
@@ -17,7 +18,7 @@ impl Losses {
         })
     }
 
-    fn take(&self) -> Vec<ToldLoss> {
+    fn take(&self) -> Vec<Told> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }

@@ -8,10 +8,15 @@ mod bounds;
 mod doors;
 mod fates;
 mod flow;
+mod holes;
 mod hops;
+mod house;
 mod links;
 mod restart;
 mod stage;
+#[path = "../support/mod.rs"]
+mod support;
+mod takeover;
 
 use emitwire::{
     AckError, Client, Config, Data, DisconnectReason, EmitError, Endpoint, Fate, LossReason, Lost,

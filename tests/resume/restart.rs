@@ -1,50 +1,9 @@
 //! A client process is started again, and goes on with the session of the one before.
 
 use super::*;
+use emitwire::ResumeToken;
 use emitwire::testing::within;
-use emitwire::{ResumeToken, Session};
-
-/// A server, and where clients leave their newest token.
-struct House {
-    server: Server,
-    name: String,
-    there: Diary,
-    token: Arc<Mutex<Option<ResumeToken>>>,
-}
-
-impl House {
-    async fn new(far: impl FnOnce(Namespace) -> Namespace) -> Self {
-        let (there, name) = (Diary::default(), fresh_name());
-        let server = Server::new().mount(far(there.keep("/"))).unwrap();
-        let server = server.mount(Namespace::new("/other")).unwrap();
-        server.listen(Memory::new(&*name)).await.unwrap();
-        Self { server, name, there, token: Arc::default() }
-    }
-
-    /// A process of the client; all of them keep one diary.
-    async fn process(&self, here: &Diary, token: Option<ResumeToken>) -> Session {
-        let kept = Arc::clone(&self.token);
-        let mut client = Client::new(Memory::new(&*self.name))
-            .mount(here.keep("/"))
-            .mount(Namespace::new("/other"))
-            .on_resume_token(move |token| *kept.lock().unwrap() = Some(token.clone()));
-        if let Some(token) = token {
-            client = client.resume_with(token);
-        }
-        within(client.connect()).await.unwrap()
-    }
-
-    fn newest(&self) -> ResumeToken {
-        let token = self.token.lock().unwrap().clone().unwrap();
-        // As it comes out of a file.
-        token.to_string().parse().unwrap()
-    }
-}
-
-/// What a killed process leaves: nothing says goodbye.
-fn kill(session: Session) {
-    std::mem::forget(session);
-}
+use house::{House, kill};
 
 #[tokio::test(start_paused = true)]
 async fn it_is_in_its_rooms_and_gets_what_the_process_before_had_not_confirmed() {

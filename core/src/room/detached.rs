@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The mailboxes without a link of one server or client, and the bytes that they keep. A body that
-/// many of them share counts once.
+/// many of them share counts once, the place in which it waits for each of them.
 #[derive(Default)]
 pub struct Detached {
     count_max: usize,
@@ -20,9 +20,17 @@ pub struct Detached {
 
 #[derive(Default)]
 struct Order {
-    /// In the order in which they lost their links.
-    mailboxes: BTreeMap<u64, Weak<Mailbox>>,
+    /// By their places, which are in the order in which they lost their links.
+    seats: BTreeMap<u64, Seat>,
+    /// The places of those that are to let go next, by their turns: who has let go is behind the
+    /// others, so that nobody is asked again and again for the little that came since.
+    turns: BTreeMap<u64, u64>,
     last: u64,
+}
+
+struct Seat {
+    mailbox: Weak<Mailbox>,
+    turn: u64,
 }
 
 impl Detached {
@@ -33,7 +41,8 @@ impl Detached {
         Self { count_max, bytes_max, ..Self::default() }
     }
 
-    /// What they keep now, in bytes of bodies, and what was theirs and others have not let go of.
+    /// What they keep now, in bytes of bodies and of the places in which these wait; and what was
+    /// theirs and others have not let go of.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
@@ -44,18 +53,24 @@ impl Detached {
         encoded.charge_to(&self.bytes);
     }
 
+    /// The places of a mailbox took so many bytes, and take so many now.
+    pub(super) fn recount(&self, before: usize, now: usize) {
+        self.bytes.fetch_add(now, Ordering::Relaxed);
+        self.bytes.fetch_sub(before, Ordering::Relaxed);
+    }
+
     /// A mailbox has no link from now on. Says its place, by which it is forgotten. If that is one
     /// too many, the session that has been without a link for longest ends.
     #[must_use]
     pub fn enter(&self, mailbox: &Arc<Mailbox>) -> u64 {
         let mut order = self.lock();
-        order.last += 1;
-        let place = order.last;
-        let is_full = order.mailboxes.len() >= self.count_max;
-        let longest = if is_full { order.mailboxes.pop_first() } else { None };
-        order.mailboxes.insert(place, Arc::downgrade(mailbox));
+        let is_full = order.seats.len() >= self.count_max;
+        let longest = if is_full { order.pop_longest() } else { None };
+        let place = order.next();
+        order.seats.insert(place, Seat { mailbox: Arc::downgrade(mailbox), turn: place });
+        order.turns.insert(place, place);
         drop(order);
-        if let Some(longest) = longest.and_then(|(_, mailbox)| mailbox.upgrade()) {
+        if let Some(longest) = longest.and_then(|mailbox| mailbox.upgrade()) {
             longest.shut(&DisconnectReason::LinkLost);
         }
         place
@@ -63,7 +78,7 @@ impl Detached {
 
     /// The mailbox there has a link again, or is over.
     pub fn leave(&self, place: u64) {
-        self.lock().mailboxes.remove(&place);
+        self.lock().remove(place);
     }
 
     /// Has those that have been without a link for longest let go of their events, until all of
@@ -77,16 +92,18 @@ impl Detached {
         if self.bytes() < self.hopeless_below.load(Ordering::Relaxed) {
             return;
         }
-        let mut place = 0;
+        let mut asked = 0;
         while self.is_over() {
-            let next =
-                self.lock().mailboxes.range(place..).next().map(|(at, it)| (*at, it.clone()));
-            let Some((at, mailbox)) = next else {
+            let next = {
+                let mut order = self.lock();
+                if asked < order.seats.len() { order.take_turn() } else { None }
+            };
+            let Some(mailbox) = next else {
                 let more = self.bytes() / 16 + 1;
                 self.hopeless_below.store(self.bytes().saturating_add(more), Ordering::Relaxed);
                 return;
             };
-            place = at + 1;
+            asked += 1;
             if let Some(mailbox) = mailbox.upgrade() {
                 mailbox.evict();
             }
@@ -100,5 +117,33 @@ impl Detached {
 
     fn lock(&self) -> MutexGuard<'_, Order> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Order {
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    fn remove(&mut self, place: u64) -> Option<Weak<Mailbox>> {
+        let Seat { mailbox, turn } = self.seats.remove(&place)?;
+        self.turns.remove(&turn);
+        Some(mailbox)
+    }
+
+    fn pop_longest(&mut self) -> Option<Weak<Mailbox>> {
+        let place = *self.seats.first_key_value()?.0;
+        self.remove(place)
+    }
+
+    /// Whose turn it is, which comes again after all others.
+    fn take_turn(&mut self) -> Option<Weak<Mailbox>> {
+        let (_, place) = self.turns.pop_first()?;
+        let turn = self.next();
+        self.turns.insert(turn, place);
+        let seat = self.seats.get_mut(&place)?;
+        seat.turn = turn;
+        Some(Weak::clone(&seat.mailbox))
     }
 }

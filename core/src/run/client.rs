@@ -112,8 +112,8 @@ impl Client {
         self
     }
 
-    /// Whether it comes back by itself when it has lost its link, to its session or to a new one; it
-    /// does, by default. Without that a session ends with its link, at both ends.
+    /// Whether it comes back by itself when it has lost its link, to its session or to a new one;
+    /// it does, by default. Without that a session ends with its link, at both ends.
     pub fn reconnect(mut self, reconnects: bool) -> Self {
         self.reconnects = reconnects;
         self

@@ -36,8 +36,9 @@ pub struct Config {
     /// without for longest ends. Default 100,000.
     pub detached_max: usize,
     /// Bytes that all sessions without a link keep together, for when they have one again; what
-    /// many of them share counts once. Beyond it those that have been without for longest let go
-    /// of their events, which are reported as gaps. Default 256 MiB.
+    /// many of them share counts once, the place in which it waits for each. Beyond it those that
+    /// have been without for longest let go of their events, which are reported as gaps. Default
+    /// 256 MiB.
     pub detached_bytes_max: usize,
     /// Hooks of links that came and went that wait for those before them, in a session. Default 64.
     pub link_hooks_max: usize,

@@ -264,7 +264,9 @@ impl Dialer {
         let (link, welcome) = opened.map_err(|reason| ConnectError::Ended { reason })?;
         if !may_be_old && welcome.outcome != Outcome::New {
             let error = ProtocolError::Unexpected { packet: "welcome" };
-            return Err(ConnectError::Ended { reason: DisconnectReason::Protocol(error) });
+            let reason = DisconnectReason::Protocol(error);
+            link.refuse(handshake::goodbye(&reason), self.config.close_timeout).await;
+            return Err(ConnectError::Ended { reason });
         }
         let is_old = restarted && welcome.outcome != Outcome::New;
         let old = lock(&self.resume_with).as_ref().is_some_and(|token| token.began_encrypted);

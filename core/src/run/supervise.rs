@@ -20,10 +20,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// A link that lived this long was a good one: the next attempt begins with short delays.
 const GOOD_LINK: Duration = Duration::from_secs(5);
 
-/// How long the first attempt to get a session back may take; each later one twice as long, up to
-/// `Config::connect_timeout`. The wire of an attempt may fall silent too.
-const FIRST_PATIENCE: Duration = Duration::from_secs(2);
-
 /// Keeps one session after another until it is told to stop, or the peer said so.
 pub(super) async fn supervise(
     dialer: Dialer,
@@ -188,7 +184,6 @@ impl Keeper<'_> {
         let lost_at = Instant::now();
         let window = self.ticket.as_ref().map_or(Duration::ZERO, |ticket| ticket.window);
         let until = lost_at + window;
-        let mut patience = FIRST_PATIENCE;
         loop {
             let delay = self.backoff.next_delay(lost_at.elapsed(), random::bits() as u64);
             sleep_until(until.min(Instant::now() + delay)).await;
@@ -196,9 +191,7 @@ impl Keeper<'_> {
                 return Attempt::Over(lost);
             }
             let transport = self.dialer.transport();
-            let after = patience.min(self.dialer.config.connect_timeout);
-            patience = patience.saturating_mul(2);
-            let error = match self.attempt(&*transport, after).await {
+            let error = match self.attempt(&*transport).await {
                 Ok(attempt) => return attempt,
                 Err(error) => error,
             };
@@ -216,8 +209,7 @@ impl Keeper<'_> {
     /// Goes over to another wire, which is where it comes back to from then on. If the session
     /// cannot go on there, it does where it was.
     async fn follow(&mut self, transport: Arc<dyn Transport>) -> Result<Outcome, ConnectError> {
-        let after = self.dialer.config.connect_timeout;
-        match self.attempt(&*transport, after).await? {
+        match self.attempt(&*transport).await? {
             Attempt::Resumed(outcome) => {
                 self.dialer.set_transport(transport);
                 Ok(outcome)
@@ -233,12 +225,10 @@ impl Keeper<'_> {
         }
     }
 
-    async fn attempt(
-        &mut self,
-        transport: &dyn Transport,
-        after: Duration,
-    ) -> Result<Attempt, ConnectError> {
+    async fn attempt(&mut self, transport: &dyn Transport) -> Result<Attempt, ConnectError> {
         let Some(ticket) = &mut self.ticket else { return Err(ConnectError::NotResumable) };
+        // No shorter: a server to which everybody comes back at once answers late.
+        let after = self.dialer.config.connect_timeout;
         let (dock, mut standing) = (Arc::clone(&self.dock), self.standing.clone());
         let leave = async || {
             if dock.call(Call::Leave).is_ok() {

@@ -331,8 +331,8 @@ impl Socket {
     }
 
     /// Ends the session of this socket, with all its sockets, behind what may still be written. A
-    /// client that hears of it, because it has a link, does not come back by itself. Its reason is [`DisconnectReason::DismissedByPeer`], or
-    /// `ClosedByPeer` without words.
+    /// client that hears of it, because it has a link, does not come back by itself. Its reason is
+    /// [`DisconnectReason::DismissedByPeer`], or `ClosedByPeer` without words.
     pub fn close_session(&self, words: &str) {
         let detail = EventName::truncated(words, CLOSE_DETAIL_BYTES_MAX);
         let (mailbox, close) = (&self.0.session.mailbox, Close { code: CloseCode::Normal, detail });

@@ -114,6 +114,26 @@ impl Entry {
         }
     }
 
+    /// What of it is for a peer that knows nothing of it: of what was trimmed there is a gap, its
+    /// fate is in doubt unless it was answered, and what is neither event nor gap is void.
+    pub(super) fn restart(
+        mut self,
+        answered: &HashSet<EventRef>,
+        codec: &dyn Codec,
+        in_doubt: &mut Vec<Loss>,
+        received: &mut u64,
+    ) -> Option<Self> {
+        match &mut self.weight {
+            Weight::Event { .. } | Weight::Gap { .. } => Some(self),
+            Weight::Trimmed(run) => {
+                *received += run.end(answered, in_doubt);
+                let count = run.count() as u32;
+                (count > 0).then(|| Self::gap(count, run.reason, codec))
+            }
+            Weight::Answer { .. } | Weight::Control => None,
+        }
+    }
+
     /// What there is to tell of an event; nothing if it is none.
     pub(super) fn loss(&self, fate: Fate) -> Option<Loss> {
         let Weight::Event { namespace, wants_ack, .. } = self.weight else { return None };

@@ -162,24 +162,15 @@ impl Lanes {
         };
         (self.latest, self.receipts) = (old.latest, old.receipts);
         let mut received = 0;
-        for mut entry in old.log.into_entries().chain(waiting) {
+        for entry in old.log.into_entries().chain(waiting) {
             if entry.is_event_among(answered, codec) {
                 self.receipts.tell(&entry, Fate::Received);
                 received += 1;
                 continue;
             }
-            let entry = match &mut entry.weight {
-                Weight::Event { .. } | Weight::Gap { .. } => entry,
-                Weight::Trimmed(run) => {
-                    received += run.end(answered, in_doubt);
-                    if run.count() == 0 {
-                        continue;
-                    }
-                    Entry::gap(run.count() as u32, run.reason, codec)
-                }
-                Weight::Answer { .. } | Weight::Control => continue,
-            };
-            self.push_event(entry);
+            if let Some(entry) = entry.restart(answered, codec, in_doubt, &mut received) {
+                self.push_event(entry);
+            }
         }
         received
     }
@@ -226,6 +217,19 @@ impl Lanes {
             from = place.saturating_sub(2);
         }
         removed
+    }
+
+    /// Bytes of the places in which entries wait or are kept, beside their bodies.
+    pub(super) fn places_bytes(&self) -> usize {
+        let places = self.control.capacity() + self.events.capacity() + self.log.capacity();
+        places * size_of::<Entry>()
+    }
+
+    /// Gives up places that are empty.
+    pub(super) fn shrink(&mut self) {
+        self.control.shrink_to_fit();
+        self.events.shrink_to_fit();
+        self.log.shrink();
     }
 
     /// Forgets the volatile events; says how many.

@@ -6,6 +6,7 @@ use crate::protocol::{
 };
 use crate::room::Fate;
 use std::collections::HashSet;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
@@ -26,6 +27,7 @@ impl Mailbox {
         let losses = state.asides.take().map(|asides| asides.losses).unwrap_or_default();
         let lanes = std::mem::take(&mut state.lanes);
         let wire = std::mem::take(&mut state.wire);
+        self.count_places(&mut state);
         drop(state);
         // Closing a wire is a system call, and bodies may be many: not under the lock.
         drop((lanes, wire));
@@ -53,6 +55,10 @@ impl Mailbox {
     /// Lets go of all events, written or not: sessions without a link keep too much.
     pub(in crate::room) fn evict(&self) {
         let mut state = self.lock();
+        if state.wire.is_attached() {
+            // It came back meanwhile.
+            return;
+        }
         let (mut removed, mut any) = (0, false);
         while let Some(trimmed) = state.lanes.trim_oldest(LossReason::Overflow, &*self.codec) {
             any = true;
@@ -61,6 +67,8 @@ impl Mailbox {
                 self.report(&mut state, entry.loss(Fate::Lost(LossReason::Overflow)));
             }
         }
+        state.lanes.shrink();
+        self.count_places(&mut state);
         state.after_progress(&self.bounds);
         self.counters.overflowed.add(removed);
         if !any {
@@ -68,6 +76,13 @@ impl Mailbox {
         }
         self.counters.evicted.add(1);
         tracing::warn!("sessions without a link keep too much: one has let go of its events");
+    }
+
+    /// What its places take without a link counts for all of those who have none.
+    pub(super) fn count_places(&self, state: &mut State) {
+        let is_away = !state.wire.is_attached() && self.bounds.is_resumable;
+        let bytes = if is_away { state.lanes.places_bytes() } else { 0 };
+        self.detached.recount(std::mem::replace(&mut state.places_bytes, bytes), bytes);
     }
 
     /// A namespace was refused or left for good: of its events nothing more is written.
@@ -121,5 +136,13 @@ impl Mailbox {
     pub fn trimmed(&self, position: u64) -> Option<(u64, u64, LossReason)> {
         let state = self.lock();
         state.lanes.trimmed(state.outbound.confirmed() + 1, position)
+    }
+}
+
+/// One that did not end in order keeps nothing either.
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.detached.recount(state.places_bytes, 0);
     }
 }

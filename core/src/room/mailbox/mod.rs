@@ -91,6 +91,8 @@ struct State {
     reports_losses: bool,
     /// It was detached for slowness more than once, and has not caught up since.
     is_lagging: bool,
+    /// What its places take without a link, as the others who have none know it.
+    places_bytes: usize,
     /// What hardly any session has; without memory until it does.
     asides: Option<Box<Asides>>,
 }
@@ -156,6 +158,7 @@ impl Mailbox {
             drained_once: false,
             reports_losses: false,
             is_lagging: false,
+            places_bytes: 0,
             asides: None,
         };
         let (state, epoch) = (Mutex::new(state), AtomicU32::new(0));
@@ -286,8 +289,8 @@ impl Mailbox {
         state.wake_all();
     }
 
-    /// Takes the peer's position: trims the log, opens the window. Says how many packets the link has
-    /// been given.
+    /// Takes the peer's position: trims the log, opens the window. Says how many packets the link
+    /// has been given.
     ///
     /// # Errors
     /// [`ProtocolError::Position`] when the peer claims what was never written.

@@ -200,6 +200,7 @@ impl Mailbox {
         state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
         if !state.wire.is_attached() && self.bounds.is_resumable {
             self.detached.charge(parcel.encoded);
+            self.count_places(state);
             if self.detached.is_over() {
                 // The driver sees to it, who holds no lock.
                 state.wake_driver();

@@ -178,6 +178,7 @@ impl Mailbox {
         let (half, claim) = (Some(half), Claim::Idle);
         state.wire =
             Wire { half, claim, generation, frame_bytes_max, fragmented, ..Wire::default() };
+        self.count_places(&mut state);
         state.notices.first = first;
         state.notices.from = Some(position + 1);
         // The peer may have missed the last one of this side.
@@ -197,6 +198,7 @@ impl Mailbox {
         let mut state = self.lock();
         let parting = self.leave_link(&mut state);
         state.lanes.for_each(|encoded| self.detached.charge(encoded));
+        self.count_places(&mut state);
         state.waiters.wake_all();
         parting
     }

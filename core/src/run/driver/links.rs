@@ -146,39 +146,18 @@ impl Driver {
 
     /// Server: puts the client on its new link, unless it may not be there.
     fn admit(&mut self, admission: Admission) {
-        let Admission { number, knock, refused, asked } = admission;
-        if number < self.admitted {
+        if admission.number < self.admitted {
             // Its client has given this link up for another.
             return;
         }
-        let is_over = self.core.mailbox.closed().is_some();
-        let is_over = is_over || self.core.draining.load(Ordering::Acquire);
-        // Something else may have been attached while they were asked.
-        let is_known = self.dock.knows(&knock.arrival);
-        let codec = knock.arrival.link.codec.name();
-        let speaks_it = codec == self.core.mailbox.codec().name();
-        // A new process may take less than the one before.
-        let event_bytes_max = knock.arrival.hello.limits.event_bytes_max;
-        let takes_it = event_bytes_max >= self.inbound.ours().event_bytes_max;
-        let is_refused = asked > 0 && refused.len() == asked;
-        // A new process does not know what has been decided about it before.
-        let is_odd = knock.arrival.hello.restarted
-            && !knock.arrival.attach.as_ref().is_some_and(|it| self.sockets.know(it));
-        if is_over || !is_known || !speaks_it || !takes_it || is_refused || is_odd {
-            return knock.turn_away();
+        if !self.is_for(&admission) {
+            return admission.knock.turn_away();
         }
+        let Admission { number, knock, refused, .. } = admission;
         let Arrival { link, hello, attach, open } = knock.arrival;
         let restarted = hello.restarted && attach.is_some();
         let position = attach.as_ref().map_or(0, |attach| attach.position);
-        let checked = match position {
-            // A new process has nothing.
-            position if restarted && position > 0 => {
-                Err(ProtocolError::Position { position, written: 0 })
-            }
-            _ if restarted => Ok(()),
-            position => self.core.mailbox.check_attach(position),
-        };
-        if let Err(error) = checked {
+        if let Err(error) = self.check_position(position, restarted) {
             let close = goodbye(&DisconnectReason::Protocol(error));
             self.core.counters.handshakes_failed.add(1);
             let patience = self.config.close_timeout;
@@ -219,6 +198,36 @@ impl Driver {
         }
     }
 
+    /// Whether the session is this client's, and something that it can go on with.
+    fn is_for(&self, admission: &Admission) -> bool {
+        let Admission { knock, refused, asked, .. } = admission;
+        let Arrival { link, hello, attach, .. } = &knock.arrival;
+        let is_refused = *asked > 0 && refused.len() == *asked;
+        let is_over = self.core.mailbox.closed().is_some();
+        let speaks_it = link.codec.name() == self.core.mailbox.codec().name();
+        // A new process may take less than the one before, and does not know what has been decided
+        // about that.
+        let takes_it = hello.limits.event_bytes_max >= self.inbound.ours().event_bytes_max;
+        let knows_it = !hello.restarted || attach.as_ref().is_some_and(|it| self.sockets.know(it));
+        !is_refused
+            && !is_over
+            && !self.core.draining.load(Ordering::Acquire)
+            // Something else may have been attached while they were asked.
+            && self.dock.knows(&knock.arrival)
+            && speaks_it
+            && takes_it
+            && knows_it
+    }
+
+    fn check_position(&self, position: u64, restarted: bool) -> Result<(), ProtocolError> {
+        match restarted {
+            false => self.core.mailbox.check_attach(position),
+            true if position == 0 => Ok(()),
+            // A new process has nothing.
+            true => Err(ProtocolError::Position { position, written: 0 }),
+        }
+    }
+
     /// The client is a new process: both directions are counted anew.
     fn restart(&mut self, hello: &Hello) {
         let (delay, timeout) = (self.config.position_delay, self.config.liveness_timeout);
@@ -251,8 +260,10 @@ impl Driver {
 
     /// Whether the session goes on without this link.
     pub(super) fn survives(&self, end: &End) -> bool {
-        use DisconnectReason::{HeartbeatTimeout, LinkLost, Slow};
-        let is_of_link = matches!(end.reason, LinkLost | HeartbeatTimeout | Slow);
+        use DisconnectReason::{HandshakeTimeout, HeartbeatTimeout, LinkLost, Slow};
+        // A client says that its handshake took too long when it never heard the welcome.
+        let is_of_link =
+            matches!(end.reason, LinkLost | HeartbeatTimeout | HandshakeTimeout | Slow);
         is_of_link
             && self.link.is_some()
             && self.is_resumable()
@@ -295,9 +306,11 @@ impl Driver {
         self.detached = Some(Detached { reason, until, place });
     }
 
-    /// The first packet on a link proves that the welcome on it was heard.
-    pub(super) fn hear_first_packet(&mut self) {
-        if let Some(link) = self.link.as_mut().filter(|link| !link.is_heard) {
+    /// The first packet on a link proves that the welcome on it was heard; but not a goodbye, which
+    /// may be for want of one.
+    pub(super) fn hear_first_packet(&mut self, packet: &Packet) {
+        let is_goodbye = matches!(packet, Packet::Close(_));
+        if let Some(link) = self.link.as_mut().filter(|link| !link.is_heard && !is_goodbye) {
             link.is_heard = true;
             self.dock.confirm();
         }

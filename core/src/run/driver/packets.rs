@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 impl Driver {
     pub(super) fn handle_packet(&mut self, packet: Packet, frame_bytes: usize) -> Result<(), End> {
-        self.hear_first_packet();
+        self.hear_first_packet(&packet);
         if packet.is_counted() {
             let event_bytes = match &packet {
                 Packet::Event(event) => Some(event.bytes()),
