@@ -127,16 +127,14 @@ async fn without_a_window_a_slow_member_is_let_go() {
     becomes(|| far.ended(), Some(DisconnectReason::Slow)).await;
 }
 
-/// Ten sessions whose links are lost, one after another, and that may keep so much together.
-async fn ten_away(detached_bytes_max: usize) -> (Server, Vec<(Session, Chaos<Memory>, Socket)>) {
-    let mut config = Config::default();
-    config.detached_bytes_max = detached_bytes_max;
+/// Sessions whose links are lost, one after another.
+async fn away(config: Config, count: u64) -> (Server, Vec<(Session, Chaos<Memory>, Socket)>) {
     let namespace = Namespace::new("/").slow_policy(SlowPolicy::Detach);
     let server = Server::with_config(config).mount(namespace).unwrap();
     let name = fresh_name();
     server.listen(Memory::new(&*name)).await.unwrap();
     let mut away = Vec::new();
-    for number in 0..10 {
+    for number in 0..count {
         let wire = Chaos::new(Memory::new(&*name), number);
         let session = Client::new(wire.clone()).mount(Namespace::new("/")).connect().await.unwrap();
         let far = server.socket("/", session.of("/").unwrap().id()).unwrap();
@@ -146,6 +144,13 @@ async fn ten_away(detached_bytes_max: usize) -> (Server, Vec<(Session, Chaos<Mem
         away.push((session, wire, far));
     }
     (server, away)
+}
+
+/// Ten of them, that may keep so much together.
+async fn ten_away(detached_bytes_max: usize) -> (Server, Vec<(Session, Chaos<Memory>, Socket)>) {
+    let mut config = Config::default();
+    config.detached_bytes_max = detached_bytes_max;
+    away(config, 10).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,4 +253,39 @@ async fn one_session_without_a_link_too_many_ends_the_one_that_has_waited_longes
     settle().await;
     let ended: Vec<_> = away.iter().map(|(_, far)| far.ended().is_some()).collect();
     assert_eq!(ended, [true, true, false, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_let_go_once_is_asked_again_when_it_keeps_something_again() {
+    let mut config = Config::default();
+    config.detached_bytes_max = 50_000;
+    let (server, away) = self::away(config, 4).await;
+    for round in 0..10 {
+        for (_, _, far) in &away {
+            far.emit("yours", &"y".repeat(9_000)).await.unwrap();
+            settle().await;
+            let waiting = server.stats().waiting_bytes;
+            assert!(waiting < 60_000, "{waiting} in round {round}");
+        }
+    }
+    assert!(server.stats().evicted > 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_is_woken_when_a_session_that_is_away_has_let_go() {
+    let mut config = Config::default();
+    config.detached_bytes_max = 10_000;
+    config.unwritten_packets_max = 4;
+    let (server, away) = self::away(config, 2).await;
+    for _ in 0..4 {
+        away[0].2.emit("yours", &"y".repeat(1_000)).await.unwrap();
+    }
+    let far = away[0].2.clone();
+    let waiting = tokio::spawn(async move { far.emit("yours", &()).await });
+    settle().await;
+    assert!(!waiting.is_finished());
+    away[1].2.emit("yours", &"y".repeat(9_000)).await.unwrap();
+    settle().await;
+    assert!(waiting.is_finished(), "{:?}", server.stats());
+    waiting.await.unwrap().unwrap();
 }

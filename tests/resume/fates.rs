@@ -108,3 +108,20 @@ async fn an_event_that_was_refused_and_nobody_asked_about_is_told_as_refused() {
     assert!(matches!(asked, Err(AckError::Refused(_))), "{asked:?}");
     assert!(losses.take().is_empty(), "who asked has heard it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_under_way_to_a_socket_that_has_left_is_told_when_the_session_ends() {
+    let losses = Losses::default();
+    let near = |namespace: Namespace| losses.hear(namespace);
+    let stage = Stage::with_namespaces(Config::default(), near, |namespace| namespace).await;
+    let near = stage.near();
+    stage.wire.cut(emitwire::Direction::In);
+    near.emit("n", &1_u64).await.unwrap();
+    settle().await;
+    near.disconnect("");
+    settle().await;
+    assert!(near.ended().is_some() && losses.take().is_empty(), "its fate is open");
+    let Stage { session, .. } = stage;
+    session.close().await;
+    assert_eq!(losses.take(), [(Some(1), Fate::InDoubt)]);
+}

@@ -1,6 +1,7 @@
 //! A client process is started again, and goes on with the session of the one before.
 
 use super::*;
+use emitwire::ResumeToken;
 use emitwire::testing::within;
 use house::{House, kill};
 
@@ -96,4 +97,42 @@ async fn a_token_that_is_old_unknown_or_of_other_namespaces_means_a_new_session(
     assert_eq!(other.outcome(), Outcome::New);
     kill(first);
     kill(second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_was_written_and_let_go_nobody_knows_whether_the_old_process_had_it() {
+    let mut config = Config::default();
+    config.log_packets_max = 64;
+    config.unwritten_packets_max = 32;
+    config.window_events = 16;
+    let doubted = Arc::new(Mutex::new(0));
+    let told = Arc::clone(&doubted);
+    let namespace = Namespace::new("/").on_lost(move |lost: &Lost| {
+        *told.lock().unwrap() += usize::from(lost.fate == Fate::InDoubt);
+    });
+    let server = Server::with_config(config.clone()).mount(namespace).unwrap();
+    let name = fresh_name();
+    server.listen(Memory::new(&*name)).await.unwrap();
+    let token = Arc::<Mutex<Option<ResumeToken>>>::default();
+    let kept = Arc::clone(&token);
+    let wire = emitwire::Chaos::new(Memory::new(&*name), 7);
+    let client = || Client::new(wire.clone()).config(config.clone()).mount(Namespace::new("/"));
+    let first = client().on_resume_token(move |it| *kept.lock().unwrap() = Some(it.clone()));
+    let first = within(first.connect()).await.unwrap();
+    settle().await;
+    wire.cut(emitwire::Direction::Both);
+    for value in 0..200_u64 {
+        server.of("/").emit("n", &value).await.unwrap();
+    }
+    kill(first);
+    let other = Client::new(Memory::new(&*name)).config(config.clone()).mount(Namespace::new("/"));
+    let token = token.lock().unwrap().clone().unwrap();
+    let second = within(other.resume_with(token).connect()).await.unwrap();
+    assert_eq!(second.outcome(), Outcome::Resumed);
+    becomes(|| server.stats().waiting + server.stats().unconfirmed, 0).await;
+    let stats = server.stats();
+    let known = stats.received + stats.overflowed + stats.lost + stats.in_doubt;
+    assert_eq!((stats.events_out, known), (200, 200), "{stats:?}");
+    assert_eq!((stats.in_doubt, *doubted.lock().unwrap()), (16, 16));
+    assert_eq!(second.stats().missed, stats.overflowed + stats.in_doubt);
 }

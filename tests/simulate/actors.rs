@@ -4,10 +4,10 @@ use super::cables::Cables;
 use super::chance::Chance;
 use super::ears::Ears;
 use super::engine;
-use super::history::{Kind, Side, Totals};
+use super::history::{Kind, Side, Totals, What};
 use super::speech::{self, Manner, ROOMS};
 use super::world::{PATHS, World};
-use emitwire::{Client, Session, Socket};
+use emitwire::{Client, Outcome, ResumeToken, Session, Socket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -16,10 +16,12 @@ use tokio::task::JoinSet;
 pub(crate) struct Guest {
     pub(crate) number: usize,
     pub(crate) paths: &'static [&'static str],
-    pub(crate) cables: Cables,
+    cables: Mutex<Cables>,
     pub(crate) session: Mutex<Option<Arc<Session>>>,
     /// What its former sessions have counted.
     past: Mutex<Totals>,
+    /// What another process needs to go on with its session.
+    token: Arc<Mutex<Option<ResumeToken>>>,
 }
 
 /// How long somebody who found nothing looks again.
@@ -28,8 +30,14 @@ const LOOK: Duration = Duration::from_millis(50);
 impl Guest {
     pub(crate) fn new(number: usize, cables: Cables) -> Self {
         const PATHS: [&[&str]; 4] = [&["/a", "/b"], &["/a"], &["/b", "/c"], &["/c", "/a", "/b"]];
-        let (session, past) = (Mutex::default(), Mutex::default());
-        Self { number, paths: PATHS[number % PATHS.len()], cables, session, past }
+        let (session, past, token) = (Mutex::default(), Mutex::default(), Arc::default());
+        let (paths, cables) = (PATHS[number % PATHS.len()], Mutex::new(cables));
+        Self { number, paths, cables, session, past, token }
+    }
+
+    /// The cables of its present process.
+    pub(crate) fn cables(&self) -> Cables {
+        self.cables.lock().unwrap().clone()
     }
 
     pub(crate) fn side(&self) -> Side {
@@ -43,9 +51,20 @@ impl Guest {
 
     /// Connects anew, until that succeeds.
     pub(crate) async fn arrive(&self, world: &World) {
+        self.connect(world, None).await;
+    }
+
+    async fn connect(&self, world: &World, token: Option<ResumeToken>) {
+        let cables = self.cables();
         let ears = Arc::new(Ears { recorder: Arc::clone(&world.recorder), side: self.side() });
         loop {
-            let mut client = Client::new(self.cables.clone()).config(world.plan.client.clone());
+            let kept = Arc::clone(&self.token);
+            let mut client = Client::new(cables.clone())
+                .config(world.plan.client.clone())
+                .on_resume_token(move |token| *kept.lock().unwrap() = Some(token.clone()));
+            if let Some(token) = &token {
+                client = client.resume_with(token.clone());
+            }
             for path in self.paths {
                 client = client.mount(ears.namespace(path, concurrent(path)));
             }
@@ -56,7 +75,7 @@ impl Guest {
                 }
                 Err(error) => {
                     // The door's name is no part of the history: another life has another.
-                    let words = error.to_string().replace(self.cables.door(), "server");
+                    let words = error.to_string().replace(cables.door(), "server");
                     world.trouble(self.number, &format!("cannot connect: {words}"));
                     tokio::time::sleep(4 * LOOK).await;
                 }
@@ -77,6 +96,52 @@ impl Guest {
         session.ended().await;
         let mut past = self.past.lock().unwrap();
         *past = past.plus(&engine::totals(&session.stats()));
+    }
+
+    /// Its process is killed, and soon there is another, which goes on with the session if it can.
+    pub(crate) async fn restart(&self, world: &World, after: Duration, is_noticed: bool) {
+        let old = self.cables();
+        old.abandon();
+        let cable = old.last();
+        if let Some(cable) = &cable {
+            if is_noticed { cable.sever() } else { cable.sever_unnoticed() }
+        }
+        // What is left of it notices that, and dies.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let sockets: Vec<_> = self.paths.iter().filter_map(|path| self.socket(path)).collect();
+        let labels = sockets.iter().map(|socket| world.recorder.label(socket.id())).collect();
+        world.recorder.note(What::Killed { client: self.number, sockets: labels });
+        let token = self.token.lock().unwrap().take();
+        // One without a session, or whose session ends now, will not have another.
+        if sockets.is_empty() {
+            self.retire().await
+        } else {
+            self.depart().await
+        }
+        *self.cables.lock().unwrap() = old.successor();
+        tokio::time::sleep(after).await;
+        self.connect(world, token).await;
+        let session = self.session.lock().unwrap().clone();
+        let resumed = session.is_some_and(|session| session.outcome() != Outcome::New);
+        world.trouble(self.number, &format!("another process is there, resumed: {resumed}"));
+        world.cover(if resumed { "restart" } else { "restart too late" });
+        tokio::time::sleep(after).await;
+        if let Some(cable) = &cable {
+            cable.heal();
+        }
+    }
+
+    /// Gives up a session that has ended and will not come back.
+    pub(crate) async fn retire(&self) {
+        // Handlers may run on for a while.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let Some(session) = self.session.lock().unwrap().take() else { return };
+        let totals = engine::totals(&session.stats());
+        if let Ok(session) = Arc::try_unwrap(session) {
+            session.close().await;
+        }
+        let mut past = self.past.lock().unwrap();
+        *past = past.plus(&totals);
     }
 
     /// What it has counted so far.
@@ -139,10 +204,7 @@ pub(crate) async fn announce(world: Arc<World>, number: u64, times: usize) {
             // Now and then far more than a narrow mailbox holds.
             let is_flood = world.plan.is_tiny && chance.percent(2);
             let times = if is_flood { chance.between(20, 60) } else { 1 };
-            for _ in 0..times {
-                let (world, chance) = (Arc::clone(&world), Chance::new(chance.draw(), 0));
-                others.spawn(async move { announce_to_many(&world, path, chance).await });
-            }
+            flood(&world, path, &mut chance, times, &mut others).await;
         }
     }
     while others.join_next().await.is_some() {}
@@ -161,7 +223,8 @@ pub(crate) async fn last_words(world: &Arc<World>) {
                     let (recorder, socket) = (Arc::clone(&world.recorder), socket.clone());
                     let ack_by = (number % 2 == 0).then_some(LAST_ACK_BY);
                     // Small ones leave room in the window, but not enough for the next large one.
-                    let manner = Manner::plain(ack_by, chance.below(1_500));
+                    let receipt_by = (number % 4 == 1).then_some(LAST_ACK_BY);
+                    let manner = Manner::plain(ack_by, receipt_by, chance.below(1_500));
                     all.spawn(async move { speech::say(&recorder, from, &socket, manner).await });
                 }
             }
@@ -173,6 +236,24 @@ pub(crate) async fn last_words(world: &Arc<World>) {
 const LAST_WORDS: u32 = 12;
 
 const LAST_ACK_BY: Duration = Duration::from_secs(4);
+
+/// So many broadcasts, one right behind the other.
+pub(crate) async fn flood(
+    world: &Arc<World>,
+    path: &'static str,
+    chance: &mut Chance,
+    times: u64,
+    others: &mut JoinSet<()>,
+) {
+    for number in 0..times {
+        if number % 8 == 7 {
+            // A driver is told of so many losses at once, and no more.
+            tokio::task::yield_now().await;
+        }
+        let (world, chance) = (Arc::clone(world), Chance::new(chance.draw(), 0));
+        others.spawn(async move { announce_to_many(&world, path, chance).await });
+    }
+}
 
 async fn announce_to_many(world: &World, path: &str, mut chance: Chance) {
     let mut room = || speech::room(chance.below(ROOMS.into()) as u8);

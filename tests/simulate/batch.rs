@@ -26,13 +26,14 @@ const LINES: usize = 60;
 const LINES_OF_IT: usize = 30;
 
 /// Runs `EMITWIRE_SEEDS` seeds from `EMITWIRE_SEED` on. With `EMITWIRE_TRACE` it prints all that
-/// happens in them.
+/// happens in them; with `EMITWIRE_GO_ON` one that fails does not end the batch.
 ///
 /// # Panics
 /// When one of them breaks a law, or all of them together never met something that they should.
 pub(crate) fn run() {
     let (from, seeds) = (number("EMITWIRE_SEED", 1), number("EMITWIRE_SEEDS", SEEDS));
     let shows_all = env::var_os("EMITWIRE_TRACE").is_some();
+    let goes_on = env::var_os("EMITWIRE_GO_ON").is_some();
     let next = AtomicU64::new(0);
     let (failed, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let (coverage, failures) = (Mutex::new(Coverage::default()), Mutex::new(Vec::new()));
@@ -58,7 +59,7 @@ pub(crate) fn run() {
                     }
                     coverage.lock().unwrap().add(&outcome.coverage);
                     if !outcome.breaches.is_empty() {
-                        failed.store(true, Ordering::Relaxed);
+                        failed.store(!goes_on, Ordering::Relaxed);
                         failures.lock().unwrap().push(report(&outcome));
                     }
                 }
@@ -106,8 +107,13 @@ fn about(history: &[Entry], breach: &Breach) -> Vec<Entry> {
         | What::Started { event, .. }
         | What::Finished { event, .. }
         | What::Answered { event, .. }
+        | What::Confirmed { event, .. }
         | What::Fated { event, .. } => *event == it,
-        What::Began { socket, .. } | What::Ended { socket, .. } => *socket == at,
+        What::Began { socket, .. }
+        | What::Detached { socket, .. }
+        | What::Attached { socket, .. }
+        | What::Missed { socket, .. }
+        | What::Ended { socket, .. } => *socket == at,
         _ => false,
     };
     history.iter().filter(concerns).cloned().collect()

@@ -21,6 +21,7 @@ struct State {
     laid: Vec<Cable>,
     weather: Faults,
     is_unreachable: bool,
+    is_abandoned: bool,
 }
 
 /// One cable. What breaks at the client's plug need not be felt at the other end: the cable behind
@@ -36,6 +37,11 @@ impl Cables {
         Self(Arc::new(Shared { door: door.to_owned(), seed, state: Mutex::default() }))
     }
 
+    /// Those of another process.
+    pub(crate) fn successor(&self) -> Self {
+        Self::new(&self.0.door, self.0.seed.wrapping_add(1 << 32))
+    }
+
     /// The name that it leads to.
     pub(crate) fn door(&self) -> &str {
         &self.0.door
@@ -44,6 +50,11 @@ impl Cables {
     /// The one that is in use, if there was ever one.
     pub(crate) fn last(&self) -> Option<Cable> {
         self.0.state.lock().unwrap().laid.last().cloned()
+    }
+
+    /// Nothing is ever connected by it again; what is on the last one arrives when that is healed.
+    pub(crate) fn abandon(&self) {
+        self.0.state.lock().unwrap().is_abandoned = true;
     }
 
     /// How the present cables and those to come carry.
@@ -116,7 +127,7 @@ impl Transport for Cables {
     async fn connect(&self) -> Result<Box<dyn transport::Connection>, ConnectError> {
         let cable = {
             let mut state = self.0.state.lock().unwrap();
-            if state.is_unreachable {
+            if state.is_unreachable || state.is_abandoned {
                 let source = io::ErrorKind::NetworkUnreachable.into();
                 return Err(ConnectError::Unreachable { endpoint: self.endpoint(), source });
             }

@@ -1,57 +1,55 @@
 //! What the seeds of a batch have met: a simulation in which something never happens says nothing
 //! about it.
 
-use super::history::{Answer, Entry, Kind, Side, Totals, What};
+use super::history::{Answer, Entry, Kind, Receipt, Side, Totals, What};
+use emitwire::DisconnectReason;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What has to happen at least once in a batch. What the engine does not have yet is pending: it
-/// may be missing, and is named in the report.
+/// What has to happen at least once in a batch.
 #[rustfmt::skip]
-const WANTED: &[(&str, Landed)] = &[
-    ("sever", Landed::Yes),
-    ("silent cut", Landed::Yes),
-    ("silence noticed", Landed::Yes),
-    ("unnoticed break", Landed::Yes),
-    ("away", Landed::Yes),
-    ("delay", Landed::Yes),
-    ("slow reader", Landed::Yes),
-    ("stalled reader", Landed::Yes),
-    ("close", Landed::Yes),
-    ("dismissal", Landed::Yes),
-    ("world without an end", Landed::Yes),
-    ("broadcast", Landed::Yes),
-    ("reply", Landed::Yes),
-    ("refusal", Landed::Yes),
-    ("ack too late", Landed::Yes),
-    ("ack of a closed socket", Landed::Yes),
-    ("ack of a lost event", Landed::Yes),
-    ("event not accepted", Landed::Yes),
-    ("parked and heard", Landed::Yes),
-    ("parked and never heard", Landed::Yes),
-    ("lost", Landed::Yes),
-    ("in doubt", Landed::Yes),
-    ("overflow", Landed::Yes),
-    ("superseded", Landed::Yes),
-    ("gap", Landed::Yes),
-    ("volatile missed", Landed::Yes),
-    ("two links of one client", Landed::Yes),
-    ("resume", Landed::Pending),
-    ("resume with a gap", Landed::Pending),
-    ("replay", Landed::Pending),
-    ("duplicate dropped", Landed::Pending),
-    ("skip", Landed::Pending),
-    ("take-over", Landed::Pending),
-    ("window over", Landed::Pending),
-    ("hop", Landed::Pending),
-    ("fate told", Landed::Pending),
+const WANTED: &[&str] = &[
+    "sever",
+    "silent cut",
+    "silence noticed",
+    "unnoticed break",
+    "away",
+    "delay",
+    "slow reader",
+    "stalled reader",
+    "close",
+    "dismissal",
+    "world without an end",
+    "broadcast",
+    "reply",
+    "refusal",
+    "ack too late",
+    "ack of a closed socket",
+    "ack of a lost event",
+    "event not accepted",
+    "parked and heard",
+    "parked and never heard",
+    "lost",
+    "in doubt",
+    "overflow",
+    "superseded",
+    "gap",
+    "volatile missed",
+    "two links of one client",
+    "resume",
+    "resume with a gap",
+    "replay",
+    "skip",
+    "take-over",
+    "window over",
+    "hop",
+    "fate told",
+    "gap told",
+    "receipt",
+    "eviction",
+    "restart",
+    "restart too late",
+    "drain",
 ];
-
-/// Whether the engine has it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Landed {
-    Yes,
-    Pending,
-}
 
 /// How often each thing has happened.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +57,7 @@ pub(crate) struct Coverage(BTreeMap<&'static str, u64>);
 
 impl Coverage {
     pub(crate) fn count(&mut self, what: &'static str, times: u64) {
-        assert!(WANTED.iter().any(|(known, _)| *known == what), "{what} is in no list");
+        assert!(WANTED.contains(&what), "{what} is in no list");
         *self.0.entry(what).or_default() += times;
     }
 
@@ -69,30 +67,20 @@ impl Coverage {
 
     /// What has never happened and should have.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        self.never(Landed::Yes)
+        let happened = |what: &str| self.0.get(what).is_some_and(|times| *times > 0);
+        WANTED.iter().copied().filter(|what| !happened(what)).collect()
     }
 
     /// All numbers, a line each.
     pub(crate) fn report(&self) -> String {
-        let mut lines = String::new();
-        for (what, _) in WANTED {
-            if let Some(times) = self.0.get(what).filter(|times| **times > 0) {
-                lines += &format!("  {times:>8}  {what}\n");
-            }
-        }
-        lines + &format!("   pending  {}\n", self.never(Landed::Pending).join(", "))
-    }
-
-    fn never(&self, which: Landed) -> Vec<&'static str> {
-        let happened = |what| self.0.get(what).is_some_and(|times| *times > 0);
-        let wanted = WANTED.iter().filter(|(what, landed)| *landed == which && !happened(what));
-        wanted.map(|(what, _)| *what).collect()
+        let times = |what: &str| self.0.get(what).copied().unwrap_or_default();
+        WANTED.iter().map(|what| format!("  {:>8}  {what}\n", times(what))).collect()
     }
 
     /// What a history and its totals show.
     pub(crate) fn read(&mut self, history: &[Entry]) {
         let mut kinds = BTreeMap::new();
-        let (mut started, mut ends) = (BTreeSet::new(), 0);
+        let (mut started, mut ends, mut may_resume) = (BTreeSet::new(), 0, false);
         for Entry { what, .. } in history {
             match what {
                 What::Offered { event, kind, .. } => drop(kinds.insert(*event, *kind)),
@@ -100,10 +88,17 @@ impl Coverage {
                 What::Started { event, .. } => drop(started.insert(*event)),
                 What::Declined { .. } => self.count("event not accepted", 1),
                 What::Answered { answer, .. } => self.read_answer(answer),
-                What::Ended { .. } => ends += 1,
+                What::World { resumes, .. } => may_resume = *resumes,
+                What::Ended { side, reason, .. } => {
+                    ends += 1;
+                    let is_over = may_resume && *side == Side::Server && is_of_link(reason);
+                    self.count("window over", u64::from(is_over));
+                }
                 What::AtRest => self.count("world without an end", u64::from(ends == 0)),
                 What::Fated { .. } => self.count("fate told", 1),
-                What::Counted { side, totals } => self.read_totals(*side, totals),
+                What::Missed { .. } => self.count("gap told", 1),
+                What::Confirmed { receipt: Receipt::Received, .. } => self.count("receipt", 1),
+                What::Counted { totals, .. } => self.read_totals(totals),
                 _ => {}
             }
         }
@@ -128,7 +123,7 @@ impl Coverage {
         self.count(what, 1);
     }
 
-    fn read_totals(&mut self, _: Side, totals: &Totals) {
+    fn read_totals(&mut self, totals: &Totals) {
         self.count("lost", totals.lost);
         self.count("in doubt", totals.in_doubt);
         self.count("overflow", totals.overflowed);
@@ -138,4 +133,10 @@ impl Coverage {
             self.count(what, times);
         }
     }
+}
+
+/// Whether a session that could have been resumed has ended for want of a link.
+fn is_of_link(reason: &str) -> bool {
+    use DisconnectReason::{HeartbeatTimeout, LinkLost, Replaced, Slow};
+    [HeartbeatTimeout, LinkLost, Replaced, Slow].iter().any(|known| known.to_string() == *reason)
 }

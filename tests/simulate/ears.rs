@@ -45,7 +45,7 @@ impl Ears {
                 Arc::clone(&ears).hear(kind, socket, event)
             });
         }
-        engine::listen_to_links(namespace)
+        engine::listen_to_links(namespace, &self.recorder, self.side)
     }
 
     fn begin(self: &Arc<Self>, socket: &Socket, path: &'static str) {
@@ -65,6 +65,7 @@ impl Ears {
     /// Something to one socket was accepted. What is said to many is taken down where it is said.
     fn see(&self, event: &Event) {
         let words: Words = event.payload.decode().unwrap();
+        self.recorder.name(words.number, event.id);
         if !event.volatile && !words.to_many {
             self.recorder.note(What::Accepted { event: words.number });
         }

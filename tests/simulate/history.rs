@@ -1,6 +1,6 @@
 //! What happened, in the order in which it did: the only thing that the laws look at.
 
-use emitwire::SocketId;
+use emitwire::{EventId, SocketId};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,6 +89,18 @@ pub(crate) enum Answer {
 pub(crate) enum Fate {
     Lost,
     InDoubt,
+    /// The peer said no, and nobody had asked for an answer.
+    Refused,
+}
+
+/// How waiting until the peer has an event ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    Received,
+    Timeout,
+    Lost,
+    InDoubt,
+    NotAccepted,
 }
 
 /// The counters of one side that the laws speak of, added up over all its sessions.
@@ -107,6 +119,7 @@ pub(crate) struct Totals {
     pub(crate) received: Option<u64>,
     pub(crate) volatile_out: u64,
     pub(crate) volatile_in: u64,
+    pub(crate) volatile_dropped: u64,
     pub(crate) broadcast_dropped: u64,
     pub(crate) panics: u64,
     pub(crate) protocol_errors: u64,
@@ -118,6 +131,14 @@ pub(crate) struct Totals {
     pub(crate) sessions: u64,
     pub(crate) sockets: u64,
     pub(crate) rooms: u64,
+    pub(crate) detaches: u64,
+    pub(crate) resumed: u64,
+    pub(crate) resumed_with_gap: u64,
+    pub(crate) takeovers: u64,
+    pub(crate) replayed: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) skipped: u64,
+    pub(crate) evicted: u64,
 }
 
 impl Totals {
@@ -140,6 +161,7 @@ impl Totals {
             received,
             volatile_out: self.volatile_out + other.volatile_out,
             volatile_in: self.volatile_in + other.volatile_in,
+            volatile_dropped: self.volatile_dropped + other.volatile_dropped,
             broadcast_dropped: self.broadcast_dropped + other.broadcast_dropped,
             panics: self.panics + other.panics,
             protocol_errors: self.protocol_errors + other.protocol_errors,
@@ -151,6 +173,14 @@ impl Totals {
             sessions: self.sessions + other.sessions,
             sockets: self.sockets + other.sockets,
             rooms: self.rooms + other.rooms,
+            detaches: self.detaches + other.detaches,
+            resumed: self.resumed + other.resumed,
+            resumed_with_gap: self.resumed_with_gap + other.resumed_with_gap,
+            takeovers: self.takeovers + other.takeovers,
+            replayed: self.replayed + other.replayed,
+            duplicates: self.duplicates + other.duplicates,
+            skipped: self.skipped + other.skipped,
+            evicted: self.evicted + other.evicted,
         }
     }
 }
@@ -158,15 +188,28 @@ impl Totals {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// What this world is like.
-    World { words: String },
+    World { words: String, resumes: bool, is_steady: bool },
     /// Something goes wrong, or is mended.
     Trouble { client: usize, words: String },
     /// `on_connect` of a socket.
     Began { side: Side, socket: Label, path: &'static str },
     /// `on_disconnect` of a socket.
     Ended { side: Side, socket: Label, reason: String },
+    /// A socket's link was lost, and it lives on.
+    Detached { side: Side, socket: Label, reason: String },
+    /// It has another.
+    Attached { side: Side, socket: Label, outcome: String },
+    /// A client's process was killed; these were its sockets.
+    Killed { client: usize, sockets: Vec<Label> },
     /// Somebody begins to emit to one socket.
-    Offered { event: Number, from: Side, socket: Label, kind: Kind, wants_ack: bool },
+    Offered {
+        event: Number,
+        from: Side,
+        socket: Label,
+        kind: Kind,
+        wants_ack: bool,
+        wants_receipt: bool,
+    },
     /// The mailbox took it.
     Accepted { event: Number },
     /// The emit ended without that.
@@ -179,8 +222,12 @@ pub(crate) enum What {
     Finished { event: Number, at: Side, socket: Label },
     /// An ack has ended.
     Answered { event: Number, socket: Label, answer: Answer },
+    /// Waiting until the peer has the event has ended.
+    Confirmed { event: Number, socket: Label, receipt: Receipt },
     /// The sender was told of a bad end.
     Fated { event: Number, socket: Label, fate: Fate },
+    /// The receiver was told that events will never come.
+    Missed { at: Side, socket: Label, count: u64, reason: String },
     /// More waits somewhere than may.
     Overfull { side: Side, words: String },
     /// All trouble is over, and what is said from now on is not held up by anything.
@@ -192,7 +239,7 @@ pub(crate) enum What {
     /// Everybody has gone.
     Over { tasks: usize },
     /// What a side has counted in the end.
-    Counted { side: Side, totals: Totals },
+    Counted { side: Side, totals: Box<Totals> },
 }
 
 #[derive(Clone, Debug)]
@@ -206,14 +253,15 @@ pub(crate) struct Recorder {
     began: Instant,
     entries: Mutex<Vec<Entry>>,
     labels: Mutex<BTreeMap<SocketId, Label>>,
+    numbers: Mutex<BTreeMap<EventId, Number>>,
     last: AtomicU64,
 }
 
 impl Recorder {
     /// Time is that since now.
     pub(crate) fn new() -> Self {
-        let (entries, labels) = (Mutex::default(), Mutex::default());
-        Self { began: Instant::now(), entries, labels, last: AtomicU64::new(0) }
+        let (entries, labels, numbers) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { began: Instant::now(), entries, labels, numbers, last: AtomicU64::new(0) }
     }
 
     pub(crate) fn note(&self, what: What) {
@@ -230,6 +278,16 @@ impl Recorder {
     /// The number of a new event.
     pub(crate) fn number(&self) -> Number {
         self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The engine knows the event by this id.
+    pub(crate) fn name(&self, event: Number, id: EventId) {
+        self.numbers.lock().unwrap().insert(id, event);
+    }
+
+    /// Which event that is, of those that were accepted.
+    pub(crate) fn number_of(&self, id: EventId) -> Number {
+        self.numbers.lock().unwrap().get(&id).copied().unwrap_or_default()
     }
 
     /// How much has happened so far.

@@ -18,7 +18,7 @@
 //! | `check/` | the laws |
 //! | `coverage.rs` | what has to happen at least once in a batch |
 //! | `trace.rs` | a history, to be read and to be compared |
-//! | `engine.rs` | what not every engine has |
+//! | `engine.rs` | links that come and go, and what is counted |
 //!
 //! `cargo xtask simulate --seeds 300 --from 1` runs a batch. A seed that fails is printed with what
 //! happened last and with the command that repeats it.

@@ -1,7 +1,6 @@
 //! How big a world is and where its bounds are, by its seed.
 
 use super::chance::Chance;
-use super::engine;
 use emitwire::{Config, SlowPolicy};
 use std::time::Duration;
 
@@ -15,6 +14,10 @@ pub(crate) struct Plan {
     pub(crate) troubles_each: usize,
     /// Whether there is only such trouble as every session outlives.
     pub(crate) is_mild: bool,
+    /// Whether nobody leaves and sessions outlive whatever happens to their links.
+    pub(crate) is_steady: bool,
+    /// Whether the server is drained in the end while everybody talks.
+    pub(crate) drains: bool,
     /// Whether bounds are so narrow that things overflow.
     pub(crate) is_tiny: bool,
     pub(crate) slow_policy: SlowPolicy,
@@ -30,14 +33,18 @@ impl Plan {
             (2, SlowPolicy::DropOldest),
             (1, SlowPolicy::DropNewest),
         ]);
-        let window = chance.weighted(&[(1, 0), (2, 2), (4, 8), (3, 30)]);
+        let window = chance.weighted(&[(1, 0), (2, 2), (3, 10), (4, 30)]);
+        let is_eager = is_tiny && chance.percent(30);
         let [server, client] = [4_000, 3_000].map(|liveness_ms| {
             let mut config = config(liveness_ms);
             if is_tiny {
                 narrow(&mut config, chance);
             }
             config.slow_policy = slow_policy;
-            engine::set_resume_window(&mut config, Duration::from_secs(window));
+            config.resume_window = Duration::from_secs(window);
+            if is_eager {
+                config.detached_bytes_max = 12_000;
+            }
             config
         });
         Self {
@@ -46,6 +53,8 @@ impl Plan {
             down: chance.between(150, 220) as usize,
             troubles_each: chance.between(3, 5) as usize,
             is_mild: chance.percent(20),
+            is_steady: window == 30 && chance.percent(50),
+            drains: chance.percent(40),
             is_tiny,
             slow_policy,
             server,

@@ -1,8 +1,8 @@
 //! Emitting, and taking down how that went.
 
 use super::chance::Chance;
-use super::history::{Answer, Kind, Number, Recorder, Side, What};
-use emitwire::{AckError, Broadcast, EmitError, Socket};
+use super::history::{Answer, Kind, Number, Receipt, Recorder, Side, What};
+use emitwire::{AckError, Broadcast, EmitError, ReceiptError, Socket};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(crate) struct Manner {
     pub(crate) kind: Kind,
     /// By when an ack has to be there, if one is wanted.
     pub(crate) ack_by: Option<Duration>,
+    /// By when its peer has to have it, if that is waited for.
+    receipt_by: Option<Duration>,
     /// After how long the emitter loses interest, if the event was not accepted by then.
     pub(crate) patience: Option<Duration>,
     room: u8,
@@ -41,9 +43,14 @@ pub(crate) struct Manner {
 
 impl Manner {
     /// Something that nothing holds up.
-    pub(crate) fn plain(ack_by: Option<Duration>, bytes: usize) -> Self {
-        let (kind, patience, room, is_to_be_passed_on) = (Kind::Say, None, 0, false);
-        Self { kind, ack_by, patience, room, is_to_be_passed_on, bytes }
+    pub(crate) fn plain(
+        ack_by: Option<Duration>,
+        receipt_by: Option<Duration>,
+        bytes: usize,
+    ) -> Self {
+        let (kind, patience) = (Kind::Say, None);
+        let (room, is_to_be_passed_on) = (0, false);
+        Self { kind, ack_by, receipt_by, patience, room, is_to_be_passed_on, bytes }
     }
 
     /// Of a client or, when it goes `down`, of the server.
@@ -62,12 +69,15 @@ impl Manner {
         ]);
         let wants_ack = kind.is_reliable() && chance.percent(35);
         let ack_by = wants_ack.then(|| chance.millis(300, 6_000));
+        let receipt = (!wants_ack && kind.is_reliable() && chance.percent(15)).then_some(());
+        let receipt_by = receipt.map(|()| chance.millis(100, 8_000));
         let patience = chance.percent(15).then(|| chance.millis(0, 300));
         let bytes = chance.weighted(&[(70, 20), (20, 300), (10, 3_000)]);
         Self {
             kind,
             ack_by,
-            patience: patience.filter(|_| !wants_ack),
+            receipt_by,
+            patience: patience.filter(|_| !wants_ack && receipt_by.is_none()),
             room: chance.below(ROOMS.into()) as u8,
             is_to_be_passed_on: !down && kind == Kind::Say && chance.percent(15),
             bytes: chance.below(bytes),
@@ -77,10 +87,10 @@ impl Manner {
 
 /// Says something to one socket.
 pub(crate) async fn say(recorder: &Arc<Recorder>, from: Side, socket: &Socket, manner: Manner) {
-    let Manner { kind, ack_by, patience, room, is_to_be_passed_on, bytes } = manner;
+    let Manner { kind, ack_by, receipt_by, patience, room, is_to_be_passed_on, bytes } = manner;
     let (event, label) = (recorder.number(), recorder.label(socket.id()));
-    let wants_ack = ack_by.is_some();
-    recorder.note(What::Offered { event, from, socket: label, kind, wants_ack });
+    let (wants_ack, wants_receipt) = (ack_by.is_some(), receipt_by.is_some());
+    recorder.note(What::Offered { event, from, socket: label, kind, wants_ack, wants_receipt });
     let filler = "x".repeat(bytes);
     let words = Words { number: event, room, to_many: false, is_to_be_passed_on, filler };
     let mut emit = socket.emit(kind.name(), &words);
@@ -92,6 +102,11 @@ pub(crate) async fn say(recorder: &Arc<Recorder>, from: Side, socket: &Socket, m
         (_, Some(by), _) => {
             let answer = judge(emit.ack().timeout(by).await);
             recorder.note(What::Answered { event, socket: label, answer });
+            None
+        }
+        (_, None, None) if let Some(by) = receipt_by => {
+            let receipt = judge_receipt(&emit.received().timeout(by).await);
+            recorder.note(What::Confirmed { event, socket: label, receipt });
             None
         }
         (_, None, Some(patience)) => match tokio::time::timeout(patience, emit).await {
@@ -139,6 +154,16 @@ pub(crate) async fn say_to_many(
     while let Some((socket, answer)) = answers.next().await {
         let (socket, answer) = (recorder.label(socket), judge(answer));
         recorder.note(What::Answered { event, socket, answer });
+    }
+}
+
+fn judge_receipt(receipt: &Result<(), ReceiptError>) -> Receipt {
+    match receipt {
+        Ok(()) => Receipt::Received,
+        Err(ReceiptError::Timeout { .. }) => Receipt::Timeout,
+        Err(ReceiptError::Lost { .. }) => Receipt::Lost,
+        Err(ReceiptError::Emit(_)) => Receipt::NotAccepted,
+        Err(_) => Receipt::InDoubt,
     }
 }
 

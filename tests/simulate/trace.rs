@@ -38,14 +38,27 @@ impl fmt::Display for Entry {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::World { words } => f.write_str(words),
+            Self::World { words, .. } => f.write_str(words),
             Self::Trouble { client, words } => write!(f, "client {client}: {words}"),
             Self::Began { side, socket, path } => write!(f, "{side}: #{socket} begins in {path}"),
             Self::Ended { side, socket, reason } => {
                 write!(f, "{side}: #{socket} has ended: {reason}")
             }
-            Self::Offered { event, from, socket, kind, wants_ack } => {
-                let how = if *wants_ack { " and wants an ack" } else { "" };
+            Self::Detached { side, socket, reason } => {
+                write!(f, "{side}: #{socket} has no link: {reason}")
+            }
+            Self::Attached { side, socket, outcome } => {
+                write!(f, "{side}: #{socket} has a link again: {outcome}")
+            }
+            Self::Killed { client, sockets } => {
+                write!(f, "client {client}: its process is killed, with {sockets:?}")
+            }
+            Self::Offered { event, from, socket, kind, wants_ack, wants_receipt } => {
+                let how = match (wants_ack, wants_receipt) {
+                    (true, _) => " and wants an ack",
+                    (_, true) => " and wants a receipt",
+                    _ => "",
+                };
                 write!(f, "{from} to #{socket}: offers {} {event}{how}", kind.name())
             }
             Self::Accepted { event } => write!(f, "{event} is accepted"),
@@ -61,6 +74,12 @@ impl fmt::Display for What {
             }
             Self::Answered { event, socket, answer } => {
                 write!(f, "{event} at #{socket} is answered: {answer:?}")
+            }
+            Self::Confirmed { event, socket, receipt } => {
+                write!(f, "{event} at #{socket}, at its peer: {receipt:?}")
+            }
+            Self::Missed { at, socket, count, reason } => {
+                write!(f, "{at} at #{socket}: {count} will never come: {reason}")
             }
             Self::Fated { event, socket, fate } => {
                 write!(f, "{event} at #{socket} has come to a bad end: {fate:?}")

@@ -1,10 +1,12 @@
 //! What goes wrong with a client's wire, and with the client.
 
-use super::engine;
+use super::chance::Chance;
 use super::world::World;
+use super::{actors, engine};
 use emitwire::{Direction, Faults};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Kinds of trouble, with how often each comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +22,10 @@ enum Trouble {
     Close,
     Dismiss,
     Hop,
+    Restart,
 }
 
-const TROUBLES: [(u64, Trouble); 11] = [
+const TROUBLES: [(u64, Trouble); 12] = [
     (20, Trouble::Sever),
     (15, Trouble::ShortCut),
     (7, Trouble::LongCut),
@@ -33,7 +36,8 @@ const TROUBLES: [(u64, Trouble); 11] = [
     (5, Trouble::Stall),
     (6, Trouble::Close),
     (3, Trouble::Dismiss),
-    (8, Trouble::Hop),
+    (12, Trouble::Hop),
+    (8, Trouble::Restart),
 ];
 
 /// With one of these a client begins, so that each world has as many cuts as clients.
@@ -46,8 +50,15 @@ const MILD: [(u64, Trouble); 5] = [
     (2, Trouble::Weather),
     (2, Trouble::Slow),
     (2, Trouble::Stall),
-    (1, Trouble::Hop),
+    (2, Trouble::Hop),
 ];
+
+impl Trouble {
+    /// Whether the session of whom it comes to ends by it.
+    fn ends_sessions(self) -> bool {
+        matches!(self, Self::Close | Self::Dismiss | Self::Restart)
+    }
+}
 
 /// One client has trouble, again and again.
 pub(crate) async fn maker(world: Arc<World>, number: usize) {
@@ -55,12 +66,15 @@ pub(crate) async fn maker(world: Arc<World>, number: usize) {
     for round in 0..world.plan.troubles_each {
         tokio::time::sleep(chance.millis(500, 4_000)).await;
         let is_mild = world.plan.is_mild;
-        let trouble = match (round, is_mild) {
+        let mut trouble = match (round, is_mild) {
             (0, true) => Trouble::ShortCut,
             (0, false) => chance.weighted(&CUTS),
             (_, true) => chance.weighted(&MILD),
             (_, false) => chance.weighted(&TROUBLES),
         };
+        if world.plan.is_steady && trouble.ends_sessions() {
+            trouble = Trouble::Away;
+        }
         let lasts = chance.millis(100, if is_mild { 1_200 } else { 2_500 });
         match trouble {
             Trouble::Close => {
@@ -72,17 +86,37 @@ pub(crate) async fn maker(world: Arc<World>, number: usize) {
             }
             Trouble::Dismiss => dismiss(&world, number, lasts).await,
             Trouble::Hop => hop(&world, number).await,
+            Trouble::Restart => {
+                let is_noticed = chance.percent(50);
+                // Now and then what the one before has asked for is still being answered.
+                let after = if chance.percent(50) { Duration::from_millis(5) } else { lasts / 2 };
+                world.guests[number].restart(&world, after, is_noticed).await;
+            }
             Trouble::Weather => {
                 let delay = chance.millis(2, 120);
                 let weather = Faults::new().delay(delay).jitter(chance.millis(0, 80));
                 world.trouble(number, &format!("{delay:?} of delay"));
                 world.cover("delay");
-                world.guests[number].cables.set_weather(weather);
+                world.guests[number].cables().set_weather(weather);
             }
             on_the_wire => {
                 let direction = [Direction::Both, Direction::In, Direction::Out][chance.below(3)];
                 let bytes = chance.between(500, 20_000);
+                let path = world.guests[number].paths[0];
+                let mut others = JoinSet::new();
+                let is_silent = matches!(on_the_wire, Trouble::LongCut | Trouble::TakeOver);
+                if world.plan.is_tiny && is_silent && chance.percent(30) {
+                    // More than is kept for somebody who reads none of it.
+                    let (world, mut chance) = (Arc::clone(&world), Chance::new(chance.draw(), 0));
+                    others.spawn(async move {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        let mut others = JoinSet::new();
+                        actors::flood(&world, path, &mut chance, 40, &mut others).await;
+                        while others.join_next().await.is_some() {}
+                    });
+                }
                 wire(&world, number, on_the_wire, lasts, (direction, bytes)).await;
+                while others.join_next().await.is_some() {}
             }
         }
     }
@@ -96,7 +130,7 @@ async fn wire(
     lasts: Duration,
     (direction, bytes): (Direction, u64),
 ) {
-    let cables = &world.guests[number].cables;
+    let cables = world.guests[number].cables();
     let Some(cable) = cables.last() else { return };
     match trouble {
         Trouble::Sever => {
@@ -167,8 +201,9 @@ async fn dismiss(world: &World, number: usize, lasts: Duration) {
 async fn hop(world: &World, number: usize) {
     let guest = &world.guests[number];
     let Some(session) = guest.session.lock().unwrap().clone() else { return };
-    if let Some(words) = engine::hop(&session, guest.cables.clone()).await {
-        world.trouble(number, &format!("hops to another wire: {words}"));
+    let (words, has_hopped) = engine::hop(&session, guest.cables()).await;
+    world.trouble(number, &format!("hops to another wire: {words}"));
+    if has_hopped {
         world.cover("hop");
     }
 }

@@ -64,7 +64,9 @@ pub(crate) fn run(seed: u64) -> Outcome {
 impl World {
     async fn live(seed: u64) -> (Vec<Entry>, Coverage) {
         let world = Arc::new(Self::new(seed));
-        world.recorder.note(What::World { words: world.words() });
+        let (resumes, is_steady) =
+            (!world.plan.server.resume_window.is_zero(), world.plan.is_steady);
+        world.recorder.note(What::World { words: world.words(), resumes, is_steady });
         let lived = tokio::time::timeout(END_OF_TIME, Arc::clone(&world).act()).await;
         if lived.is_err() {
             world.recorder.note(What::Restless { words: "somebody acts for ever".to_owned() });
@@ -110,12 +112,14 @@ impl World {
         let (window, trouble) = (server.window_events, if *is_mild { "mild" } else { "much" });
         format!(
             "{clients} clients, {bounds} bounds, {slow_policy:?}, a window of {window} events, \
-             {trouble} trouble"
+             {trouble} trouble, sessions outlive links for {:?}",
+            server.resume_window
         )
     }
 
     async fn act(self: Arc<Self>) {
-        let door = self.guests[0].cables.door();
+        let door = self.guests[0].cables();
+        let door = door.door();
         self.server.listen(Memory::new(door)).await.unwrap();
         let mut actors = JoinSet::new();
         for number in 0..self.guests.len() {
@@ -134,26 +138,45 @@ impl World {
         while let Some(acted) = actors.join_next().await {
             acted.unwrap();
         }
-        self.guests.iter().for_each(|guest| guest.cables.mend());
+        self.guests.iter().for_each(|guest| guest.cables().mend());
         if self.rest(What::Calm).await {
             actors::last_words(&self).await;
             self.rest(What::AtRest).await;
         }
-        for guest in &self.guests {
-            guest.depart().await;
-        }
-        self.server.run_until(std::future::ready(())).await;
+        self.close().await;
         self.is_over.store(true, Ordering::Relaxed);
         sampler.await.unwrap();
         // Whoever gives up a wire gets so long to get rid of what it wrote.
         tokio::time::sleep(Duration::from_secs(15)).await;
         let tasks = Handle::current().metrics().num_alive_tasks();
         self.recorder.note(What::Over { tasks });
-        let totals = engine::totals(&self.server.stats());
+        let totals = Box::new(engine::totals(&self.server.stats()));
         self.recorder.note(What::Counted { side: Side::Server, totals });
         for guest in &self.guests {
-            let (side, totals) = (guest.side(), guest.totals());
+            let (side, totals) = (guest.side(), Box::new(guest.totals()));
             self.recorder.note(What::Counted { side, totals });
+        }
+    }
+
+    /// Everybody goes; or the server goes first, while everybody talks.
+    async fn close(self: &Arc<Self>) {
+        if self.plan.drains {
+            self.cover("drain");
+            let words = tokio::spawn({
+                let world = Arc::clone(self);
+                async move { actors::last_words(&world).await }
+            });
+            tokio::time::sleep(self.chance(500).millis(0, 40)).await;
+            self.server.run_until(std::future::ready(())).await;
+            words.await.unwrap();
+            for guest in &self.guests {
+                guest.retire().await;
+            }
+        } else {
+            for guest in &self.guests {
+                guest.depart().await;
+            }
+            self.server.run_until(std::future::ready(())).await;
         }
     }
 

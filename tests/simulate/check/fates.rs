@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 
 pub(super) fn once(view: &View<'_>) -> Vec<Breach> {
     let all = view.deliveries.iter();
-    let twice = all.filter(|(_, delivery)| delivery.starts.len() > 1);
+    // What a process was handling when it was killed may run again in the next.
+    let twice = all.filter(|((_, socket), delivery)| {
+        let again = if delivery.from == Side::Server { view.killed(*socket) } else { 0 };
+        delivery.starts.len() > 1 + again
+    });
     twice
         .map(|(of, delivery)| breach(format!("{} times", delivery.starts.len()), Some(*of)))
         .collect()
@@ -58,8 +62,8 @@ pub(super) fn accepted_is_counted(view: &View<'_>) -> Vec<Breach> {
 
 pub(super) fn conservation(view: &View<'_>) -> Vec<Breach> {
     let Some((server, clients)) = view.sides() else { return Vec::new() };
-    let mut breaches = flow("up", &clients, &server);
-    breaches.extend(flow("down", &server, &clients));
+    let mut breaches = flow("up", &clients, &server, false);
+    breaches.extend(flow("down", &server, &clients, !view.killed.is_empty()));
     for (side, totals) in &view.totals {
         breaches.extend(confirmed(*side, totals));
     }
@@ -67,16 +71,21 @@ pub(super) fn conservation(view: &View<'_>) -> Vec<Breach> {
 }
 
 /// What one side sent and the other got.
-fn flow(way: &str, from: &Totals, to: &Totals) -> Vec<Breach> {
+fn flow(way: &str, from: &Totals, to: &Totals, may_repeat: bool) -> Vec<Breach> {
     let mut breaches = Vec::new();
     let removed = from.overflowed + from.superseded;
     let sent = from.events_out - (from.lost + removed).min(from.events_out);
-    if to.events_in > sent || to.events_in + from.in_doubt < sent {
+    let too_many = to.events_in > sent && !may_repeat;
+    if too_many || to.events_in + from.in_doubt < sent {
         let (arrived, doubt) = (to.events_in, from.in_doubt);
         let words = format!("{way}: {sent} were sent, {arrived} arrived, {doubt} are in doubt");
         breaches.push(breach(words, None));
     }
-    if to.missed > removed + from.broadcast_dropped {
+    if to.skipped > from.lost {
+        let words = format!("{way}: {} were skipped, {} are lost", to.skipped, from.lost);
+        breaches.push(breach(words, None));
+    }
+    if to.missed > removed + from.broadcast_dropped && !may_repeat {
         let words = format!("{way}: {} reported missing, {removed} were removed", to.missed);
         breaches.push(breach(words, None));
     }
@@ -125,10 +134,38 @@ pub(super) fn living_sockets_miss_nothing(view: &View<'_>) -> Vec<Breach> {
     let living = view.reliable().filter(|((_, socket), _)| !view.ended.contains(socket));
     let missing = living.filter(|(_, it)| {
         let certain = matches!(it.accepted, Accepted::At(_)) && it.fates.is_empty();
-        let may_go = it.kind.may_go_unheard() || it.kind == Kind::Spot || it.to_many;
-        certain && !may_go && it.starts.is_empty()
+        certain && !it.kind.may_go_unheard() && it.starts.is_empty()
     });
     missing.map(|(of, _)| breach("accepted, and never handled", Some(of))).collect()
+}
+
+/// Where nobody leaves, sessions outlive whatever happens to their links.
+pub(super) fn steady_sessions_live(view: &View<'_>) -> Vec<Breach> {
+    let ended = view.ended.iter().filter(|_| view.is_steady && view.came_to_rest);
+    ended.map(|socket| breach(format!("#{socket} has ended"), None)).collect()
+}
+
+/// What is counted is told, each event once.
+pub(super) fn counted_is_told(view: &View<'_>) -> Vec<Breach> {
+    let mut told: BTreeMap<(Side, bool), u64> = BTreeMap::new();
+    for (_, it) in view.reliable() {
+        for fate in it.fates.iter().filter(|fate| **fate != Fate::Refused) {
+            *told.entry((it.from, *fate == Fate::Lost)).or_default() += 1;
+        }
+    }
+    let mut breaches = Vec::new();
+    for (side, totals) in view.totals.iter().filter(|(_, totals)| totals.received.is_some()) {
+        let lost = totals.lost + totals.overflowed + totals.superseded;
+        for (is_lost, counted) in [(true, lost), (false, totals.in_doubt)] {
+            let told = told.get(&(*side, is_lost)).copied().unwrap_or_default();
+            if told != counted {
+                let what = if is_lost { "lost" } else { "in doubt" };
+                let words = format!("{side}: {counted} {what}, {told} told");
+                breaches.push(breach(words, None));
+            }
+        }
+    }
+    breaches
 }
 
 /// In a world in which no socket ends, both sides know exactly the same.
@@ -139,8 +176,9 @@ pub(super) fn without_an_end_nothing_is_lost(view: &View<'_>) -> Vec<Breach> {
     for (way, from, to) in [("up", clients, server), ("down", server, clients)] {
         let removed = from.overflowed + from.superseded;
         let counts = [
-            ("lost or in doubt", from.lost + from.in_doubt, 0),
-            ("arrived", to.events_in + removed, from.events_out),
+            ("in doubt", from.in_doubt, 0),
+            ("skipped", to.skipped, from.lost),
+            ("arrived", to.events_in + removed + from.lost, from.events_out),
             ("reported missing", to.missed, removed + from.broadcast_dropped),
         ];
         for (what, counted, is) in counts.into_iter().filter(|(_, counted, is)| counted != is) {

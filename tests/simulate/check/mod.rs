@@ -39,7 +39,7 @@ impl fmt::Display for Breach {
 
 type Law = fn(&View<'_>) -> Vec<Breach>;
 
-const LAWS: [(&str, Law); 16] = [
+const LAWS: [(&str, Law); 20] = [
     ("no event is handled twice", fates::once),
     ("only what was accepted is handled", fates::accepted_first),
     ("what is lost was not handled", fates::lost_is_not_handled),
@@ -48,11 +48,15 @@ const LAWS: [(&str, Law); 16] = [
     ("emitted is received, lost or in doubt", fates::conservation),
     ("what arrives is handled or refused", fates::arrived_is_answered),
     ("where nothing ends nothing is lost", fates::without_an_end_nothing_is_lost),
+    ("what is counted is told", fates::counted_is_told),
+    ("where nobody leaves sessions live", fates::steady_sessions_live),
     ("a socket that lives has handled all", fates::living_sockets_miss_nothing),
     ("first starts keep the order of acceptance", order::first_starts),
     ("each ack ends once", answers::each_ends_once),
     ("an answer is true", answers::are_true),
     ("no answer comes twice", answers::none_twice),
+    ("a receipt is true", answers::receipts_are_true),
+    ("nothing is written to whom has it", peace::no_duplicates),
     ("nothing holds up what is said in calm", peace::in_calm_all_is_prompt),
     ("memory is bounded, and all comes to rest", peace::at_rest),
     ("nothing is left behind", peace::nothing_left),

@@ -2,7 +2,7 @@
 
 use super::view::View;
 use super::{Breach, breach};
-use crate::history::{Entry, Label, Number, Side, Totals, What};
+use crate::history::{Label, Number, Side, Totals, What};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -50,14 +50,22 @@ pub(super) fn nothing_left(view: &View<'_>) -> Vec<Breach> {
     breaches
 }
 
+/// Both ends state where they stand when nothing more is read on the link before, so what is
+/// replayed is what the peer does not have.
+pub(super) fn no_duplicates(view: &View<'_>) -> Vec<Breach> {
+    let counts = view.totals.iter().filter(|(_, totals)| totals.duplicates > 0);
+    counts
+        .map(|(side, totals)| breach(format!("{side}: {} duplicates", totals.duplicates), None))
+        .collect()
+}
+
 /// What is said when all trouble is over goes on without a rest: windows open when handlers have
 /// finished and a position was asked for, not when a heart beats.
 pub(super) fn in_calm_all_is_prompt(view: &View<'_>) -> Vec<Breach> {
-    let is_calm = |entry: &Entry| entry.what == What::Calm;
-    let Some(calm) = view.history.iter().position(is_calm) else { return Vec::new() };
+    let Some(calm) = view.calm else { return Vec::new() };
     // Of each session and direction, in their order.
     let mut starts: BTreeMap<(Side, Side), Vec<Start>> = BTreeMap::new();
-    for (of, it) in view.reliable().filter(|(_, it)| it.accepted.place() > Some(calm)) {
+    for (of, it) in view.reliable().filter(|(_, it)| view.is_of_calm(it)) {
         for start in &it.starts {
             if let What::Started { at, .. } = view.history[*start].what {
                 starts.entry((it.from, at)).or_default().push((*start, of));

@@ -114,6 +114,26 @@ impl Entry {
         }
     }
 
+    /// What of it is for a peer that knows nothing of it: of what was trimmed there is a gap, its
+    /// fate is in doubt unless it was answered, and what is neither event nor gap is void.
+    pub(super) fn restart(
+        mut self,
+        answered: &HashSet<EventRef>,
+        codec: &dyn Codec,
+        in_doubt: &mut Vec<Loss>,
+        received: &mut u64,
+    ) -> Option<Self> {
+        match &mut self.weight {
+            Weight::Event { .. } | Weight::Gap { .. } => Some(self),
+            Weight::Trimmed(run) => {
+                *received += run.end(answered, in_doubt);
+                let count = run.count() as u32;
+                (count > 0).then(|| Self::gap(count, run.reason, codec))
+            }
+            Weight::Answer { .. } | Weight::Control => None,
+        }
+    }
+
     /// What there is to tell of an event; nothing if it is none.
     pub(super) fn loss(&self, fate: Fate) -> Option<Loss> {
         let Weight::Event { namespace, wants_ack, .. } = self.weight else { return None };
@@ -159,6 +179,23 @@ impl Trimmed {
             lost.push(event.loss(fate));
             self.lost = self.lost.plus(Credit::one(event.bytes as usize));
         }
+    }
+
+    /// There will be no position for its events: adds those to `in_doubt` that the peer has not
+    /// `answered`, and says how many it has. Those are no part of the run any more.
+    pub(super) fn end(&mut self, answered: &HashSet<EventRef>, in_doubt: &mut Vec<Loss>) -> u64 {
+        let mut received = 0;
+        for mut event in std::mem::take(&mut self.events) {
+            if answered.contains(&event.event) {
+                event.tell(Fate::Received);
+                received += 1;
+            } else {
+                event.tell(Fate::InDoubt);
+                in_doubt.push(event.loss(Fate::InDoubt));
+                self.lost = self.lost.plus(Credit::one(event.bytes as usize));
+            }
+        }
+        received
     }
 
     /// The peer has as many as `count` of the first ones; says how many that are, and tells whoever

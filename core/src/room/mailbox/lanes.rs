@@ -144,12 +144,14 @@ impl Lanes {
     }
 
     /// Nothing of it was written, for a peer that knows nothing of it: events and gaps wait again,
-    /// in their order, and everything else is void. Says how many events were answered before.
+    /// in their order, and everything else is void. Of events that were written and trimmed nobody
+    /// knows any more whether the old peer had them: adds those to `in_doubt`. Says how many events
+    /// were answered before.
     pub(super) fn restart(
         &mut self,
         answered: &HashSet<EventRef>,
         codec: &dyn Codec,
-        lost: &mut Vec<Loss>,
+        in_doubt: &mut Vec<Loss>,
     ) -> u64 {
         let waiting = std::mem::take(&mut self.events);
         let old = Self {
@@ -160,21 +162,15 @@ impl Lanes {
         };
         (self.latest, self.receipts) = (old.latest, old.receipts);
         let mut received = 0;
-        for mut entry in old.log.into_entries().chain(waiting) {
+        for entry in old.log.into_entries().chain(waiting) {
             if entry.is_event_among(answered, codec) {
                 self.receipts.tell(&entry, Fate::Received);
                 received += 1;
                 continue;
             }
-            let entry = match &mut entry.weight {
-                Weight::Event { .. } | Weight::Gap { .. } => entry,
-                Weight::Trimmed(run) => {
-                    run.lose(lost);
-                    Entry::gap(run.count() as u32, run.reason, codec)
-                }
-                Weight::Answer { .. } | Weight::Control => continue,
-            };
-            self.push_event(entry);
+            if let Some(entry) = entry.restart(answered, codec, in_doubt, &mut received) {
+                self.push_event(entry);
+            }
         }
         received
     }

@@ -245,17 +245,13 @@ impl Log {
         losses: &mut Vec<Loss>,
     ) -> (u64, u64) {
         let (mut in_doubt, mut received) = (0, 0);
-        for entry in self.entries.drain(..) {
-            let loss = match entry.weight {
-                Weight::Trimmed(run) if run.is_lost() => continue,
-                Weight::Trimmed(run) => {
-                    in_doubt += run.events.len() as u64;
-                    losses.extend(run.events.iter().map(|event| event.loss(Fate::InDoubt)));
-                    continue;
-                }
-                _ => entry.loss(Fate::InDoubt),
-            };
-            let Some(loss) = loss else { continue };
+        for mut entry in self.entries.drain(..) {
+            if let Weight::Trimmed(run) = &mut entry.weight {
+                let before = losses.len();
+                received += run.end(answered, losses);
+                in_doubt += (losses.len() - before) as u64;
+            }
+            let Some(loss) = entry.loss(Fate::InDoubt) else { continue };
             if entry.is_event_among(answered, codec) {
                 receipts.tell(&entry, Fate::Received);
                 received += 1;

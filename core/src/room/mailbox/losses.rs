@@ -122,11 +122,11 @@ impl Mailbox {
         let mut state = self.lock();
         self.epoch.fetch_add(1, Ordering::Relaxed);
         state.outbound = Outbound::new(window);
-        let mut lost = Vec::new();
-        let received = state.lanes.restart(answered, &*self.codec, &mut lost);
+        let mut in_doubt = Vec::new();
+        let received = state.lanes.restart(answered, &*self.codec, &mut in_doubt);
         self.counters.received.add(received);
-        self.counters.lost.add(lost.len() as u64);
-        self.report(&mut state, lost);
+        self.counters.in_doubt.add(in_doubt.len() as u64);
+        self.report(&mut state, in_doubt);
         state.freed = Credit::default();
         state.notices.position = (0, self.window);
     }

@@ -97,10 +97,6 @@ impl Sockets {
             served.adapter.silence(lane.socket.id());
         }
         self.core.mailbox.close_namespace(number);
-        // What is lost of it may be known later.
-        if self.forgotten.len() < self.config.namespaces_per_session_max {
-            self.forgotten.push(Arc::clone(&lane));
-        }
         if let Some(lane) = self.take(client) {
             self.end_one(lane, reason);
         }

@@ -50,7 +50,8 @@ pub(crate) struct Sockets {
     ending: JoinSet<()>,
     /// Hooks of links that came and went, to be run one after another, and the one that runs.
     hooks: Option<Box<Hooks>>,
-    /// Sockets that were refused after they had begun: who is told of their losses.
+    /// Sockets that have left, of namespaces that want to know of losses: the fate of what was
+    /// written to them may still be open.
     forgotten: Vec<Arc<Lane>>,
 }
 
@@ -356,7 +357,13 @@ impl Sockets {
     fn take(&mut self, client: NamespaceNumber) -> Option<Arc<Lane>> {
         let place = self.joined.iter().position(|joined| joined.client == client)?;
         self.some_ended = true;
-        Some(self.joined.swap_remove(place).lane)
+        let lane = self.joined.swap_remove(place).lane;
+        // The fate of what was written to it may be known later.
+        let hears = lane.mounted.blueprint.hears_losses();
+        if hears && self.forgotten.len() < self.config.namespaces_per_session_max {
+            self.forgotten.push(Arc::clone(&lane));
+        }
+        Some(lane)
     }
 
     /// Whether events under this number may still be on their way to an ended socket. A client
