@@ -10,8 +10,15 @@ use std::collections::{HashSet, VecDeque};
 /// What a counted packet weighs in the windows of both directions.
 #[derive(Debug)]
 pub(super) enum Weight {
-    /// Spends the peer's window. One that yields makes way for newer ones of its kind.
-    Event { event_bytes: u32, namespace: NamespaceNumber, wants_ack: bool, yields: bool },
+    /// Spends the peer's window. One that yields makes way for newer ones of its kind; one that was
+    /// written an earlier process of the peer may have had.
+    Event {
+        event_bytes: u32,
+        namespace: NamespaceNumber,
+        wants_ack: bool,
+        yields: bool,
+        was_written: bool,
+    },
     /// Stands for events that were removed before they were written.
     Gap { count: u32, reason: LossReason },
     /// Holds its event's slot in this side's own window until it is confirmed.
@@ -118,13 +125,18 @@ impl Entry {
     /// fate is in doubt unless it was answered, and what is neither event nor gap is void.
     pub(super) fn restart(
         mut self,
+        was_written: bool,
         answered: &HashSet<EventRef>,
         codec: &dyn Codec,
         in_doubt: &mut Vec<Loss>,
         received: &mut u64,
     ) -> Option<Self> {
         match &mut self.weight {
-            Weight::Event { .. } | Weight::Gap { .. } => Some(self),
+            Weight::Event { was_written: had, .. } => {
+                *had |= was_written;
+                Some(self)
+            }
+            Weight::Gap { .. } => Some(self),
             Weight::Trimmed(run) => {
                 *received += run.end(answered, in_doubt);
                 let count = run.count() as u32;
@@ -136,7 +148,10 @@ impl Entry {
 
     /// What there is to tell of an event; nothing if it is none.
     pub(super) fn loss(&self, fate: Fate) -> Option<Loss> {
-        let Weight::Event { namespace, wants_ack, .. } = self.weight else { return None };
+        let Weight::Event { namespace, wants_ack, was_written, .. } = self.weight else {
+            return None;
+        };
+        let fate = if was_written { Fate::InDoubt } else { fate };
         Some(Loss { what: Remains::Whole(self.encoded.clone()), namespace, wants_ack, fate })
     }
 

@@ -162,13 +162,15 @@ impl Lanes {
         };
         (self.latest, self.receipts) = (old.latest, old.receipts);
         let mut received = 0;
-        for entry in old.log.into_entries().chain(waiting) {
+        let log = old.log.into_entries().map(|entry| (entry, true));
+        for (entry, was_written) in log.chain(waiting.into_iter().map(|entry| (entry, false))) {
             if entry.is_event_among(answered, codec) {
                 self.receipts.tell(&entry, Fate::Received);
                 received += 1;
                 continue;
             }
-            if let Some(entry) = entry.restart(answered, codec, in_doubt, &mut received) {
+            let again = entry.restart(was_written, answered, codec, in_doubt, &mut received);
+            if let Some(entry) = again {
                 self.push_event(entry);
             }
         }

@@ -196,7 +196,8 @@ impl Mailbox {
         }
         let (namespace, wants_ack) = (parcel.namespace, parcel.wants_ack);
         let event_bytes = parcel.event_bytes as u32;
-        let weight = Weight::Event { event_bytes, namespace, wants_ack, yields };
+        let was_written = false;
+        let weight = Weight::Event { event_bytes, namespace, wants_ack, yields, was_written };
         state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
         if !state.wire.is_attached() && self.bounds.is_resumable {
             self.detached.charge(parcel.encoded);
