@@ -230,6 +230,7 @@ async fn a_member_that_is_slow_again_and_again_gets_the_newest_until_it_has_caug
     settle().await;
     let heard = stage.here.split().0;
     assert!(heard.windows(2).all(|pair| pair[0] < pair[1]));
+    assert_eq!(heard.last(), Some(&501), "the newest is there");
     assert_eq!(heard.len() as u64 + gaps.sum(), 502);
 }
 

@@ -13,7 +13,8 @@ pub struct Detached {
     count_max: usize,
     bytes_max: usize,
     bytes: Arc<AtomicUsize>,
-    /// All of them have let go, and it was not enough: below this nobody is asked again.
+    /// All of them have let go, and it was not enough: from here to there nobody is asked again.
+    hopeless_at: AtomicUsize,
     hopeless_below: AtomicUsize,
     order: Mutex<Order>,
 }
@@ -55,8 +56,11 @@ impl Detached {
 
     /// The places of a mailbox took so many bytes, and take so many now.
     pub(super) fn recount(&self, before: usize, now: usize) {
-        self.bytes.fetch_add(now, Ordering::Relaxed);
-        self.bytes.fetch_sub(before, Ordering::Relaxed);
+        if now > before {
+            self.bytes.fetch_add(now - before, Ordering::Relaxed);
+        } else if before > now {
+            self.bytes.fetch_sub(before - now, Ordering::Relaxed);
+        }
     }
 
     /// A mailbox has no link from now on. Says its place, by which it is forgotten. If that is one
@@ -85,22 +89,16 @@ impl Detached {
     /// them are within their bound. What others keep too does not go by that: then they are asked
     /// again when there is more.
     pub fn relieve(&self) {
-        if !self.is_over() {
-            self.hopeless_below.store(0, Ordering::Relaxed);
-            return;
-        }
-        if self.bytes() < self.hopeless_below.load(Ordering::Relaxed) {
-            return;
-        }
         let mut asked = 0;
-        while self.is_over() {
+        while self.wants_relief() {
             let next = {
                 let mut order = self.lock();
                 if asked < order.seats.len() { order.take_turn() } else { None }
             };
             let Some(mailbox) = next else {
-                let more = self.bytes() / 16 + 1;
-                self.hopeless_below.store(self.bytes().saturating_add(more), Ordering::Relaxed);
+                let at = self.bytes();
+                self.hopeless_at.store(at, Ordering::Relaxed);
+                self.hopeless_below.store(at.saturating_add(at / 16 + 1), Ordering::Relaxed);
                 return;
             };
             asked += 1;
@@ -110,9 +108,12 @@ impl Detached {
         }
     }
 
-    /// Whether they keep more than they may.
-    pub(super) fn is_over(&self) -> bool {
-        self.bytes() > self.bytes_max
+    /// Whether they keep more than they may, and somebody can do something about it.
+    pub(super) fn wants_relief(&self) -> bool {
+        let bytes = self.bytes();
+        bytes > self.bytes_max
+            && (bytes < self.hopeless_at.load(Ordering::Relaxed)
+                || bytes >= self.hopeless_below.load(Ordering::Relaxed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Order> {

@@ -84,7 +84,11 @@ impl Dialer {
     pub(super) async fn dial_fresh(&self) -> Result<Fresh, ConnectError> {
         let auth = self.ask_credentials().await?;
         let connection = self.connect(&*self.transport()).await?;
-        let attach = self.attach_of_old(connection.capabilities(), &auth);
+        let bytes_max = self.config.handshake_bytes_max;
+        let attach = self.attach_of_old(connection.capabilities(), &auth).filter(|attach| {
+            let packet = Packet::Attach(attach.clone());
+            connection.codec().encode(&packet).len() <= bytes_max
+        });
         let restarted = attach.is_some();
         let welcomed = self.open(connection, auth, attach, restarted).await?;
         // Whatever the server says, it says so once.

@@ -9,7 +9,7 @@ use crate::transport::{Capabilities, Connection, Peer, ReadError, ReadHalf, Writ
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// A connection in its handshake.
@@ -90,6 +90,16 @@ impl Link {
             Ok(Err(_)) => Err(DisconnectReason::LinkLost),
             Err(_) => Err(DisconnectReason::HandshakeTimeout),
         }
+    }
+
+    /// Whether the peer has left since it said something.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        // Whoever has it next polls it again.
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.reader.is_empty() && self.reader.ended.is_none() {
+            let _ = self.reader.poll_fill(&mut cx);
+        }
+        self.reader.is_empty() && self.reader.ended.is_some()
     }
 
     /// Tells the peer why, as far as it listens.

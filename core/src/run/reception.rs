@@ -73,6 +73,10 @@ impl Reception {
         self.changed.send_replace(());
     }
 
+    pub(crate) fn has_ended(&self, number: NamespaceNumber) -> bool {
+        matches!(self.lock().get(number.0 as usize), Some(Standing::Ended(Some(_))))
+    }
+
     pub(crate) fn is_asked(&self, number: NamespaceNumber) -> bool {
         matches!(self.lock().get(number.0 as usize), Some(Standing::Asked))
     }

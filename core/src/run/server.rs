@@ -336,14 +336,21 @@ impl Server {
     }
 
     /// Gives the client its session back. It is returned if there is none that it may have.
-    async fn resume(&self, mut arrival: Arrival) -> Option<Arrival> {
-        let found = self.find(&arrival).or_else(|| {
-            // The session that it knows is not there, but it may have begun another meanwhile, of
-            // which it never heard.
-            arrival.attach = None;
-            self.find(&arrival)
-        });
-        let Some(dock) = found else { return Some(arrival) };
+    async fn resume(&self, arrival: Arrival) -> Option<Arrival> {
+        if arrival.attach.is_none() {
+            return self.knock(arrival).await;
+        }
+        let mut arrival = self.knock(arrival).await?;
+        // The session that it knows is not there, or not for it; but it may have begun another
+        // meanwhile, of which it never heard.
+        arrival.attach = None;
+        self.knock(arrival).await
+    }
+
+    /// Knocks at the door of the session that a client asks for. It is returned if it is not let
+    /// in.
+    async fn knock(&self, arrival: Arrival) -> Option<Arrival> {
+        let Some(dock) = self.find(&arrival) else { return Some(arrival) };
         if !dock.may_go_on(arrival.link.capabilities, &self.0.config) {
             return Some(arrival);
         }
@@ -367,8 +374,12 @@ impl Server {
     }
 
     /// Begins a session.
-    fn begin(&self, arrival: Arrival) {
+    fn begin(&self, mut arrival: Arrival) {
         let shared = &self.0;
+        if arrival.link.is_gone() {
+            shared.counters.handshakes_failed.add(1);
+            return;
+        }
         let config = &shared.config;
         let (link, hello) = (&arrival.link, &arrival.hello);
         let mut ours = config.limits();

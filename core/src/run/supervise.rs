@@ -40,6 +40,11 @@ pub(super) async fn supervise(
         let stays_away = !dialer.reconnects || is_final(&reason) || session.is_closing();
         session.lost(reason);
         if stays_away {
+            if let Some(welcomed) = next {
+                // Somebody waits there in vain.
+                let close = goodbye(&DisconnectReason::Closed);
+                welcomed.link.refuse(close, dialer.config.close_timeout).await;
+            }
             break;
         }
         let redialed = match next {
@@ -162,26 +167,25 @@ impl Keeper<'_> {
 
     /// Waits until there is no link, and then for what becomes of the session.
     async fn restore(&mut self) -> Attempt {
-        let lost = self.lost().await;
-        if self.attached.elapsed() >= GOOD_LINK {
+        let (lost, lost_at) = self.lost().await;
+        if lost_at - self.attached >= GOOD_LINK {
             self.backoff.reset();
         }
-        self.resume(lost).await
+        self.resume(lost, lost_at).await
     }
 
-    /// Waits until there is no link; says why.
-    async fn lost(&mut self) -> DisconnectReason {
+    /// Waits until there is no link; says why, and since when.
+    async fn lost(&mut self) -> (DisconnectReason, Instant) {
         let lost = self.standing.wait_for(|standing| standing.detached.is_some()).await;
         match lost.ok().and_then(|standing| standing.detached.clone()) {
-            Some(reason) => reason,
+            Some(lost) => lost,
             // The driver has ended, and this with it.
             None => pending().await,
         }
     }
 
     /// Tries until there is a link again, or there can be none any more.
-    async fn resume(&mut self, lost: DisconnectReason) -> Attempt {
-        let lost_at = Instant::now();
+    async fn resume(&mut self, lost: DisconnectReason, lost_at: Instant) -> Attempt {
         let window = self.ticket.as_ref().map_or(Duration::ZERO, |ticket| ticket.window);
         let until = lost_at + window;
         loop {

@@ -10,13 +10,15 @@ use std::collections::{HashSet, VecDeque};
 /// What a counted packet weighs in the windows of both directions.
 #[derive(Debug)]
 pub(super) enum Weight {
-    /// Spends the peer's window. One that yields makes way for newer ones of its kind; one that was
-    /// written an earlier process of the peer may have had.
+    /// Spends the peer's window. One that yields makes way for newer ones of its kind, and all
+    /// broadcasts do at a peer that is slow again and again; one that was written an earlier
+    /// process of the peer may have had.
     Event {
         event_bytes: u32,
         namespace: NamespaceNumber,
         wants_ack: bool,
         yields: bool,
+        is_broadcast: bool,
         was_written: bool,
     },
     /// Stands for events that were removed before they were written.
@@ -153,6 +155,19 @@ impl Entry {
         };
         let fate = if was_written { Fate::InDoubt } else { fate };
         Some(Loss { what: Remains::Whole(self.encoded.clone()), namespace, wants_ack, fate })
+    }
+
+    /// Takes in the run of another, if both are runs of one kind whose fate is open.
+    pub(super) fn join(&mut self, next: &mut Self) -> bool {
+        match (&mut self.weight, &mut next.weight) {
+            (Weight::Trimmed(run), Weight::Trimmed(more))
+                if run.reason == more.reason && !run.is_lost() && !more.is_lost() =>
+            {
+                run.events.append(&mut more.events);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// What it holds of this side's own window.

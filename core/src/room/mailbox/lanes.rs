@@ -1,7 +1,7 @@
 //! What waits in a mailbox, beside the log of what was written.
 
 use super::batch::Batch;
-use super::entry::{Entry, Weight};
+use super::entry::{Entry, TrimmedEvent, Weight};
 use super::latest::{Latest, LatestKey};
 use super::log::{Confirmed, Log};
 use super::receipts::Receipts;
@@ -224,7 +224,7 @@ impl Lanes {
     /// Bytes of the places in which entries wait or are kept, beside their bodies.
     pub(super) fn places_bytes(&self) -> usize {
         let places = self.control.capacity() + self.events.capacity() + self.log.capacity();
-        places * size_of::<Entry>()
+        places * size_of::<Entry>() + self.log.open_trimmed() * size_of::<TrimmedEvent>()
     }
 
     /// Gives up places that are empty.
@@ -238,6 +238,20 @@ impl Lanes {
     pub(super) fn drop_volatile(&mut self) -> u64 {
         self.volatile_bytes = 0;
         std::mem::take(&mut self.volatile).len() as u64
+    }
+
+    /// All broadcasts that wait make way for newer ones from now on.
+    pub(super) fn let_broadcasts_yield(&mut self) {
+        for entry in &mut self.events {
+            let bytes = entry.encoded.len();
+            if let Weight::Event { yields, is_broadcast: true, .. } = &mut entry.weight {
+                if !std::mem::replace(yields, true) {
+                    self.yielding += 1;
+                    self.yielding_bytes += bytes;
+                }
+            }
+        }
+        self.firm = 0;
     }
 
     /// Where the oldest event stands that makes way for newer ones, and its bytes. Whoever asks

@@ -198,14 +198,24 @@ impl Log {
         receipts: &mut Receipts,
         codec: &dyn Codec,
     ) {
-        let mut place = 0;
-        while place < self.entries.len() {
-            let before = self.entries.len();
-            if self.entries[place].is_event_of(namespace) {
-                self.trim(place, reason, receipts, codec);
+        let first_unreplayed = self.entries.len() - self.unreplayed;
+        (self.unreplayed, self.untrimmable) = (0, 0);
+        // In one pass: there may be many.
+        for (place, mut entry) in std::mem::take(&mut self.entries).into_iter().enumerate() {
+            let is_of_it = entry.is_event_of(namespace);
+            let trimmed = is_of_it.then(|| TrimmedEvent::of(&entry, receipts, codec)).flatten();
+            if let Some(trimmed) = trimmed {
+                self.bytes -= entry.encoded.len();
+                self.trimmed += 1;
+                entry = Entry::trimmed(Trimmed::new(trimmed, reason));
             }
-            // One that joined the run before it has left its place to the next.
-            place += usize::from(self.entries.len() == before);
+            // A run that the link was told to skip does not grow.
+            let before = self.entries.back_mut().filter(|_| place != first_unreplayed);
+            if before.is_some_and(|before| before.join(&mut entry)) {
+                continue;
+            }
+            self.unreplayed += usize::from(place >= first_unreplayed);
+            self.entries.push_back(entry);
         }
     }
 

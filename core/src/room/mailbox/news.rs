@@ -105,6 +105,8 @@ impl Mailbox {
     /// Its peer was too slow again and again: what is said to its rooms makes way for newer until
     /// it has caught up.
     pub fn lag(&self) {
-        self.lock().is_lagging = true;
+        let mut state = self.lock();
+        state.is_lagging = true;
+        state.lanes.let_broadcasts_yield();
     }
 }

@@ -6,6 +6,15 @@ use crate::protocol::{DisconnectReason, Encoded, LossReason};
 use crate::room::Fate;
 use std::task::{Context, Poll};
 
+/// Who says something.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// This side, to this peer.
+    Own,
+    /// Somebody, to a room: whether it makes way for newer ones.
+    Broadcast { yields: bool },
+}
+
 impl Mailbox {
     /// Appends an event of this side's own. While there is no room it waits, in the order of
     /// asking.
@@ -34,7 +43,7 @@ impl Mailbox {
             return Poll::Pending;
         }
         state.waiters.leave(ticket.take());
-        let taken = self.take_in(&mut state, parcel, false);
+        let taken = self.take_in(&mut state, parcel, Origin::Own);
         if state.has_room(&self.bounds) {
             state.waiters.wake_next();
         }
@@ -53,7 +62,7 @@ impl Mailbox {
         {
             return Err(NotAccepted::Full);
         }
-        Ok(self.take_in(&mut state, parcel, false))
+        Ok(self.take_in(&mut state, parcel, Origin::Own))
     }
 
     /// Gives up the place in the queue.
@@ -81,9 +90,9 @@ impl Mailbox {
         } else {
             policy
         };
-        let yields = policy == SlowPolicy::DropOldest;
+        let origin = Origin::Broadcast { yields: policy == SlowPolicy::DropOldest };
         if !state.is_slow(self) {
-            return Ok(self.take_in(&mut state, parcel, yields));
+            return Ok(self.take_in(&mut state, parcel, origin));
         }
         match policy {
             SlowPolicy::Detach if !self.bounds.is_resumable => {
@@ -96,18 +105,23 @@ impl Mailbox {
                     state.wire.is_slow = true;
                     state.wake_driver();
                 }
-                self.trim_for(&mut state, parcel)
+                self.trim_for(&mut state, parcel, origin)
             }
             SlowPolicy::DropOldest if state.first_bound_holds() => {
                 self.make_way(&mut state, parcel)
             }
-            SlowPolicy::DropOldest => self.trim_for(&mut state, parcel),
+            SlowPolicy::DropOldest => self.trim_for(&mut state, parcel, origin),
             SlowPolicy::DropNewest => Err(self.drop_newest(&mut state)),
         }
     }
 
     /// Lets go of the oldest events, written or not, until all that is kept is within its bounds.
-    fn trim_for(&self, state: &mut State, parcel: &Parcel<'_>) -> Result<Taken, NotAccepted> {
+    fn trim_for(
+        &self,
+        state: &mut State,
+        parcel: &Parcel<'_>,
+        origin: Origin,
+    ) -> Result<Taken, NotAccepted> {
         let (packets_max, bytes_max) = (self.bounds.log_packets_max, self.bounds.log_bytes_max);
         let mut removed = 0;
         while state.lanes.exceeds(packets_max, bytes_max) {
@@ -125,10 +139,13 @@ impl Mailbox {
                     self.report(state, entry.loss(Fate::Lost(LossReason::Overflow)));
                 }
                 // What is kept are answers, whose number the window of this side bounds.
-                None => return Err(self.drop_newest(state)),
+                None => {
+                    self.counters.overflowed.add(removed);
+                    return Err(self.drop_newest(state));
+                }
             }
         }
-        let taken = self.take_in(state, parcel, false);
+        let taken = self.take_in(state, parcel, origin);
         Ok(Taken { removed, ..taken })
     }
 
@@ -154,7 +171,7 @@ impl Mailbox {
                 break;
             }
         }
-        let taken = self.take_in(state, parcel, true);
+        let taken = self.take_in(state, parcel, Origin::Broadcast { yields: true });
         Ok(Taken { removed, ..taken })
     }
 
@@ -189,20 +206,26 @@ impl Mailbox {
         Ok(())
     }
 
-    fn take_in(&self, state: &mut State, parcel: &Parcel<'_>, yields: bool) -> Taken {
+    fn take_in(&self, state: &mut State, parcel: &Parcel<'_>, origin: Origin) -> Taken {
         let older = parcel.latest.and_then(|key| state.lanes.replace_latest(key, parcel.encoded));
         if let Some(place) = older {
             self.remove(state, place, LossReason::Superseded);
         }
         let (namespace, wants_ack) = (parcel.namespace, parcel.wants_ack);
         let event_bytes = parcel.event_bytes as u32;
-        let was_written = false;
-        let weight = Weight::Event { event_bytes, namespace, wants_ack, yields, was_written };
+        let weight = Weight::Event {
+            event_bytes,
+            namespace,
+            wants_ack,
+            yields: matches!(origin, Origin::Broadcast { yields: true }),
+            is_broadcast: matches!(origin, Origin::Broadcast { .. }),
+            was_written: false,
+        };
         state.lanes.push_event(Entry { encoded: parcel.encoded.clone(), weight });
         if !state.wire.is_attached() && self.bounds.is_resumable {
             self.detached.charge(parcel.encoded);
             self.count_places(state);
-            if self.detached.is_over() {
+            if self.detached.wants_relief() {
                 // The driver sees to it, who holds no lock.
                 state.wake_driver();
             }

@@ -197,10 +197,15 @@ impl Mailbox {
     pub fn detach(&self) -> Option<Parting> {
         let mut state = self.lock();
         let parting = self.leave_link(&mut state);
-        state.lanes.for_each(|encoded| self.detached.charge(encoded));
-        self.count_places(&mut state);
         state.waiters.wake_all();
         parting
+    }
+
+    /// There will be no other link at once: what it keeps counts among those that have none.
+    pub fn count_as_detached(&self) {
+        let mut state = self.lock();
+        state.lanes.for_each(|encoded| self.detached.charge(encoded));
+        self.count_places(&mut state);
     }
 
     fn leave_link(&self, state: &mut State) -> Option<Parting> {

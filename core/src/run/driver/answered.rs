@@ -3,6 +3,9 @@
 use crate::protocol::EventRef;
 use std::collections::HashSet;
 
+/// Places that an idle session keeps.
+const SPARE_MAX: usize = 4;
+
 /// Events that the peer has, whatever its last position said. Nothing while nothing is under way.
 #[derive(Default)]
 pub(super) struct Answered {
@@ -24,11 +27,13 @@ impl Answered {
     /// The peer has all packets up to `received`, when `sent` have been written.
     pub(super) fn handle_position(&mut self, received: u64, sent: u64) {
         if received >= self.older_up_to {
-            self.older = std::mem::take(&mut self.recent);
+            self.older.clear();
+            std::mem::swap(&mut self.older, &mut self.recent);
             self.older_up_to = sent;
         }
         if received >= sent {
             self.older = Vec::new();
+            self.recent.shrink_to(SPARE_MAX);
         }
     }
 

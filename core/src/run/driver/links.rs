@@ -17,6 +17,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// How many clients that want the session back may wait for the word of its namespaces.
 const ADMISSIONS_MAX: usize = 8;
@@ -57,8 +59,8 @@ pub(super) struct Detached {
 pub(crate) struct Standing {
     /// How many links it has had.
     pub(crate) links: u64,
-    /// Why there is none now, if there is none.
-    pub(crate) detached: Option<DisconnectReason>,
+    /// Why there is none now, if there is none, and since when.
+    pub(crate) detached: Option<(DisconnectReason, Instant)>,
 }
 
 /// What a session's namespaces say of a client that wants it back.
@@ -68,7 +70,8 @@ pub(super) struct Admission {
     knock: Box<Knock>,
     /// Which of them refuse it, each with its words.
     refused: Vec<(NamespaceNumber, Payload)>,
-    asked: usize,
+    /// Those that were asked.
+    asked: Vec<NamespaceNumber>,
 }
 
 impl Driver {
@@ -118,14 +121,21 @@ impl Driver {
             return;
         }
         self.knocks += 1;
-        let number = self.knocks;
+        self.ask_namespaces(self.knocks, knock);
+    }
+
+    fn ask_namespaces(&mut self, number: u64, knock: Box<Knock>) {
         let shown = knock.arrival.attach.as_ref().map(|attach| attach.namespaces.clone());
         let peer = knock.arrival.link.peer.clone();
-        let (asked, decisions) = self.sockets.authorize_again(shown.unwrap_or_default(), &peer);
+        let asked = self.sockets.numbers();
+        let decisions = self.sockets.authorize_again(shown.unwrap_or_default(), &peer);
         self.admissions.get_or_insert_default().spawn(async move {
+            // Beside each other, each with a deadline of its own.
+            let mut deciding: JoinSet<_> = decisions.into_iter().collect();
             let mut refused = Vec::new();
-            for decision in decisions {
-                refused.extend(decision.await);
+            while let Some(decided) = deciding.join_next().await {
+                // One that panicked was caught, and has refused.
+                refused.extend(decided.ok().flatten());
             }
             Admission { number, knock, refused, asked }
         });
@@ -147,25 +157,27 @@ impl Driver {
     /// Server: puts the client on its new link, unless it may not be there.
     fn admit(&mut self, admission: Admission) {
         if admission.number < self.admitted {
-            // Its client has given this link up for another.
-            return;
+            // Somebody came later, and is there: most likely the same client, on another link.
+            let Arrival { link, open, .. } = admission.knock.arrival;
+            return self.turn_down(link, open, &DisconnectReason::Replaced);
         }
         if !self.is_for(&admission) {
             return admission.knock.turn_away();
         }
-        let Admission { number, knock, refused, .. } = admission;
+        let Admission { number, mut knock, refused, asked } = admission;
+        if knock.arrival.link.is_gone() {
+            return;
+        }
+        if self.sockets.numbers().iter().any(|joined| !asked.contains(joined)) {
+            // One more has begun meanwhile, and was not asked.
+            return self.ask_namespaces(number, knock);
+        }
         let Arrival { link, hello, attach, open } = knock.arrival;
         let restarted = hello.restarted && attach.is_some();
         let position = attach.as_ref().map_or(0, |attach| attach.position);
         if let Err(error) = self.check_position(position, restarted) {
-            let close = goodbye(&DisconnectReason::Protocol(error));
             self.core.counters.handshakes_failed.add(1);
-            let patience = self.config.close_timeout;
-            tokio::spawn(async move {
-                link.refuse(close, patience).await;
-                drop(open);
-            });
-            return;
+            return self.turn_down(link, open, &DisconnectReason::Protocol(error));
         }
         self.admitted = number;
         self.fence();
@@ -198,11 +210,20 @@ impl Driver {
         }
     }
 
+    /// Tells a client why it is not let in, as far as it listens.
+    fn turn_down(&self, link: Link, open: OpenLink, reason: &DisconnectReason) {
+        let (close, patience) = (goodbye(reason), self.config.close_timeout);
+        tokio::spawn(async move {
+            link.refuse(close, patience).await;
+            drop(open);
+        });
+    }
+
     /// Whether the session is this client's, and something that it can go on with.
     fn is_for(&self, admission: &Admission) -> bool {
         let Admission { knock, refused, asked, .. } = admission;
         let Arrival { link, hello, attach, .. } = &knock.arrival;
-        let is_refused = *asked > 0 && refused.len() == *asked;
+        let is_refused = !asked.is_empty() && refused.len() >= asked.len();
         let is_over = self.core.mailbox.closed().is_some();
         let speaks_it = link.codec.name() == self.core.mailbox.codec().name();
         // A new process may take less than the one before, and does not know what has been decided
@@ -242,7 +263,7 @@ impl Driver {
     fn fence(&mut self) {
         if self.link.is_some() {
             self.core.counters.takeovers.add(1);
-            self.detach(DisconnectReason::Replaced.into());
+            self.give_link_up(DisconnectReason::Replaced.into());
         }
     }
 
@@ -273,8 +294,22 @@ impl Driver {
 
     /// Gives the link up; the session waits for another.
     pub(super) fn detach(&mut self, end: End) {
+        let Some(reason) = self.give_link_up(end) else { return };
+        self.core.mailbox.count_as_detached();
+        let until = self.sockets.are_served().then(|| self.began.elapsed() + self.resume_window);
+        let place = self.all_detached.enter(&self.core.mailbox);
+        tracing::debug!(session = %self.core.id, %reason, "detached");
+        if let Some(standing) = &self.standing {
+            let detached = Some((reason.clone(), Instant::now()));
+            standing.send_modify(|standing| standing.detached = detached);
+        }
+        self.detached = Some(Detached { reason, until, place });
+    }
+
+    /// Gives the link up, if there is one; says why.
+    fn give_link_up(&mut self, end: End) -> Option<DisconnectReason> {
         let End { reason, said_goodbye } = end;
-        let Some(link) = self.link.take() else { return };
+        let link = self.link.take()?;
         let parting = self.core.mailbox.detach();
         if let (Some(close), Some(parting), false) = (goodbye(&reason), parting, said_goodbye) {
             let (codec, patience) = (self.core.mailbox.codec().clone(), self.config.close_timeout);
@@ -297,13 +332,7 @@ impl Driver {
         }
         self.core.counters.detaches.add(1);
         self.sockets.tell(Hook::Detach, &Moment::Detach(reason.clone()));
-        let until = self.sockets.are_served().then(|| now + self.resume_window);
-        if let Some(standing) = &self.standing {
-            standing.send_modify(|standing| standing.detached = Some(reason.clone()));
-        }
-        tracing::debug!(session = %self.core.id, %reason, "detached");
-        let place = self.all_detached.enter(&self.core.mailbox);
-        self.detached = Some(Detached { reason, until, place });
+        Some(reason)
     }
 
     /// The first packet on a link proves that the welcome on it was heard; but not a goodbye, which
@@ -331,7 +360,8 @@ impl Driver {
             outlet = outlet.first(codec.encode(&Packet::Welcome(welcome)));
         }
         // Before it is attached, or it might be ended as one that is not.
-        if self.leave_detached() {
+        self.leave_detached();
+        if std::mem::replace(&mut self.has_been_attached, true) {
             self.inbound.handle_attach(self.began.elapsed());
         }
         self.core.mailbox.attach(outlet, position)?;
@@ -345,13 +375,11 @@ impl Driver {
         Ok(())
     }
 
-    /// It has a link again, or is over. Says whether it had none.
-    pub(super) fn leave_detached(&mut self) -> bool {
-        let left = self.detached.take();
-        if let Some(detached) = &left {
+    /// It has a link again, or is over.
+    pub(super) fn leave_detached(&mut self) {
+        if let Some(detached) = self.detached.take() {
             self.all_detached.leave(detached.place);
         }
-        left.is_some()
     }
 
     fn welcome(&self, token: bytes::Bytes, outcome: Outcome) -> Welcome {

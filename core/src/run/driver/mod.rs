@@ -54,6 +54,8 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
     /// How long the session outlives a link; zero when it does not.
     resume_window: Duration,
+    /// It has had a link before.
+    has_been_attached: bool,
     /// Why there is no link now, and how long the session waits for one.
     detached: Option<Detached>,
     /// The sessions beside this one that have no link.
@@ -142,6 +144,7 @@ impl Driver {
             config,
             began: Instant::now(),
             resume_window,
+            has_been_attached: false,
             detached: None,
             all_detached: detached,
             answered: Answered::default(),

@@ -4,7 +4,6 @@ use super::{Driver, End};
 use crate::protocol::{DisconnectReason, Drain, Packet, Position, ProtocolError};
 use crate::room::NoAnswer;
 use crate::run::handshake::unexpected;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Driver {
@@ -21,7 +20,7 @@ impl Driver {
                 return Ok(());
             }
         }
-        let counters = Arc::clone(&self.core.counters);
+        let counters = &*self.core.counters;
         // No more of them are in the log.
         let answered_max = self.inbound.ours().log_packets_max as usize;
         let handled = match packet {

@@ -16,15 +16,22 @@ use std::sync::Arc;
 use std::task::Context;
 
 impl Sockets {
+    /// The namespaces that the session is in, or on its way into.
+    pub(crate) fn numbers(&self) -> Vec<NamespaceNumber> {
+        let joined = self.joined.iter().filter(|joined| !joined.lane.is_over());
+        joined.map(|joined| joined.client).collect()
+    }
+
     /// Server: asks all namespaces of the session whether its client, which has come back and shows
-    /// this, may be there still. Says how many there are, and what each that has an opinion says.
+    /// this, may be there still: what each that has an opinion says.
     pub(crate) fn authorize_again(
         &self,
         shown: Vec<(NamespaceNumber, Payload)>,
         peer: &Peer,
-    ) -> (usize, Vec<impl Future<Output = Option<(NamespaceNumber, Payload)>> + Send + use<>>) {
-        let begun: Vec<_> = self.joined.iter().filter(|joined| joined.lane.has_begun()).collect();
-        let decisions = begun.iter().filter_map(|joined| {
+    ) -> Vec<impl Future<Output = Option<(NamespaceNumber, Payload)>> + Send + use<>> {
+        // Who is on its way in was asked for by somebody else, as far as anybody knows.
+        let joined = self.joined.iter().filter(|joined| !joined.lane.is_over());
+        let decisions = joined.filter_map(|joined| {
             let (client, lane) = (joined.client, Arc::clone(&joined.lane));
             let auth = shown.iter().find(|(number, _)| *number == client);
             let auth = auth.map_or_else(Payload::empty, |(_, auth)| auth.clone());
@@ -38,12 +45,13 @@ impl Sockets {
                 decided.err().map(|payload| (client, payload))
             })
         });
-        (begun.len(), decisions.collect())
+        decisions.collect()
     }
 
     /// Server: these namespaces do not want their client back.
     pub(crate) fn refuse_joined(&mut self, refused: Vec<(NamespaceNumber, Payload)>) {
         for (client, payload) in refused {
+            self.some_refused = true;
             if let Some(lane) = self.find(client) {
                 self.forget(lane, DisconnectReason::Refused);
                 refuse(&self.core, client, payload);
@@ -59,9 +67,12 @@ impl Sockets {
     /// Server: whether all that a new process may hear of the namespaces that the old one had asked
     /// for is that it is in them, or not any more.
     pub(crate) fn know(&self, attach: &Attach) -> bool {
-        attach.namespaces.iter().all(|(client, _)| {
-            client.0 < self.asked && !self.find(*client).is_some_and(|lane| lane.was_refused())
-        })
+        let is_odd = |lane: Arc<Lane>| lane.was_refused() || lane.socket.ended().is_some();
+        !self.some_refused
+            && attach
+                .namespaces
+                .iter()
+                .all(|(client, _)| client.0 < self.asked && !self.find(*client).is_some_and(is_odd))
     }
 
     /// Server: tells a new process of its sockets, and of those that have ended.

@@ -46,6 +46,8 @@ pub(crate) struct Sockets {
     asked: u32,
     /// A namespace was refused or left: events for it may still be on their way.
     some_ended: bool,
+    /// Server: a namespace was refused, and nobody remembers which.
+    some_refused: bool,
     /// Sockets that have left and whose handlers and hooks may still run.
     ending: JoinSet<()>,
     /// Hooks of links that came and went, to be run one after another, and the one that runs.
@@ -85,6 +87,7 @@ impl Sockets {
             joined: Vec::new(),
             asked: 0,
             some_ended: false,
+            some_refused: false,
             ending: JoinSet::new(),
             hooks: None,
             forgotten: Vec::new(),
@@ -165,7 +168,9 @@ impl Sockets {
         let Role::Server(mounts) = &self.role else {
             return Err(ProtocolError::Unexpected { packet: "connect" });
         };
+        let before = self.joined.len();
         self.joined.retain(|joined| !joined.lane.was_refused());
+        self.some_refused |= self.joined.len() < before;
         while self.ending.try_join_next().is_some() {}
         let number = connect.number;
         let open = self.joined.len() + self.ending.len();
@@ -175,22 +180,26 @@ impl Sockets {
         }
         self.asked += 1;
         if full {
+            self.some_refused = true;
             refuse(&self.core, number, words("too many namespaces in one session"));
             return Ok(());
         }
         let place = match mounts.enter(&connect.path) {
             Ok(place) => place,
             Err(NoPlace::Unknown) => {
+                self.some_refused = true;
                 refuse(&self.core, number, words("no such namespace"));
                 return Ok(());
             }
             Err(NoPlace::Full) => {
+                self.some_refused = true;
                 refuse(&self.core, number, words("there are too many namespaces"));
                 return Ok(());
             }
         };
         let mounted = Arc::clone(&place.mounted);
         if self.joined.iter().any(|joined| Arc::ptr_eq(&joined.lane.mounted, &mounted)) {
+            self.some_refused = true;
             refuse(&self.core, number, words("this session is in it already"));
             return Ok(());
         }
@@ -208,6 +217,9 @@ impl Sockets {
     pub(crate) fn handle_accept(&mut self, accept: Accept) -> Result<(), ProtocolError> {
         if self.find(accept.client).is_some_and(|lane| lane.socket.id() == accept.socket) {
             // A server that is not sure whether a new process was told tells it again.
+            return Ok(());
+        }
+        if self.has_ended(accept.client) {
             return Ok(());
         }
         let reception = self.expect_answer(accept.client, "accept")?;
@@ -337,6 +349,12 @@ impl Sockets {
             reception.set(lane.socket.client(), Standing::Ended(Some(reason.clone())));
         }
         self.ending.spawn(lane.end(reason));
+    }
+
+    /// Client: whether it has asked for this, and that has ended.
+    fn has_ended(&self, client: NamespaceNumber) -> bool {
+        let Role::Client(reception) = &self.role else { return false };
+        client.0 < self.asked && reception.has_ended(client)
     }
 
     fn add(&mut self, joined: Joined) {
