@@ -58,9 +58,9 @@ impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
     }
 
     /// Only the newest event of this key, of this socket, has to arrive: one that still waits is
-    /// removed, its answer ends as [`AckError::Lost`], and this one goes to the end. For positions,
-    /// prices, progress. What has been written stays; so the last one always arrives. It has no
-    /// meaning for a volatile event.
+    /// removed, its answer ends as [`AckError::Lost`](super::AckError::Lost), and this one goes to
+    /// the end. For positions, prices, progress. What has been written stays; so the last one
+    /// always arrives. It has no meaning for a volatile event.
     pub fn latest(mut self, key: &'a str) -> Self {
         self.latest = Some(key);
         self
