@@ -212,6 +212,7 @@ impl Namespace {
 
     /// Sets who is told of each event of this side that is lost or in doubt, and of those that were
     /// refused without anybody waiting for the answer. It is called in place, so it must not wait.
+    /// Of more than 65,536 at once, or twice `Config::log_packets_max`, the counters alone tell.
     ///
     /// ```
     /// # use emitwire_core::handler::Namespace;
@@ -227,9 +228,10 @@ impl Namespace {
         self
     }
 
-    /// Sets who is told of events of the peer that will never arrive. It is called in place, so it
-    /// must not wait. Events that made way for a newer one of their key (see `Emit::latest`) are
-    /// no gap.
+    /// Sets who is told of events of the peer that will never arrive: as soon as that is known, so
+    /// ahead of events that wait for their handlers, and once for each run of them, which may be
+    /// one. It is called in place, so it must not wait. Events that made way for a newer one of
+    /// their key (see `Emit::latest`) are no gap.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_gap(self, tell: impl Fn(&Missed) + Send + Sync + 'static) -> Self {
         self.0.settings().on_gap = Some(Arc::new(tell));

@@ -246,7 +246,7 @@ pub enum LossReason {
     Superseded,
     /// The event's own time to live was over.
     Expired,
-    /// The namespace refused or was left.
+    /// The namespace refused or was left, or the session ended.
     Closed,
 }
 
@@ -256,7 +256,7 @@ impl fmt::Display for LossReason {
             Self::Overflow => "there was no room for it",
             Self::Superseded => "a newer one took its place",
             Self::Expired => "it was too old",
-            Self::Closed => "its namespace was closed",
+            Self::Closed => "its session or its namespace ended",
         })
     }
 }
@@ -310,11 +310,12 @@ pub enum Outcome {
     New,
     /// Nothing is missing.
     Resumed,
-    /// Some events are missing.
+    /// Some events are missing that had been written to an earlier link. Those that never were are
+    /// not among these numbers: gaps tell of them, and of all `on_gap` tells how many.
     ResumedWithGap {
-        /// The first number missing.
+        /// The first packet missing.
         from: u64,
-        /// The last number missing.
+        /// The last packet missing.
         to: u64,
         /// Why.
         reason: LossReason,

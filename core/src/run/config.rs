@@ -28,7 +28,7 @@ pub struct Config {
     /// Bytes of a session that wait before `emit` waits, and at which a member of a room counts
     /// as slow. Default 1 MiB.
     pub unwritten_bytes_max: usize,
-    /// Packets of a session that wait or are kept until confirmed. Default 32,768.
+    /// Packets of a session that wait or are kept until confirmed, at least 8. Default 32,768.
     pub log_packets_max: usize,
     /// Bytes of a session that wait or are kept until confirmed. Default 4 MiB.
     pub log_bytes_max: usize,
@@ -174,7 +174,7 @@ impl Config {
                 events: self.window_events.max(1) as u64,
                 bytes: self.window_bytes.max(1) as u64,
             },
-            log_packets_max: clamp(self.log_packets_max),
+            log_packets_max: clamp(self.log_packets_max.max(LOG_PACKETS_MIN)),
             log_bytes_max: clamp(self.log_bytes_max),
             heartbeat_interval: self.heartbeat_interval.max(HEARTBEAT_INTERVAL_MIN),
             dedup_horizon: Duration::ZERO,
@@ -188,7 +188,7 @@ impl Config {
             unwritten_bytes_max: self.unwritten_bytes_max,
             unwritten_packets_max: self.unwritten_packets_max,
             log_bytes_max: self.log_bytes_max,
-            log_packets_max: self.log_packets_max,
+            log_packets_max: self.log_packets_max.max(LOG_PACKETS_MIN),
             volatile_bytes_max: self.volatile_bytes_max,
             is_resumable,
         }
@@ -199,6 +199,9 @@ impl Config {
         self.resume_window.min(RESUME_WINDOW_MAX)
     }
 }
+
+/// With fewer, every packet would have to be confirmed before the next.
+const LOG_PACKETS_MIN: usize = 8;
 
 /// The longest `Config::resume_window`: what waits for whoever was away for longer is old.
 const RESUME_WINDOW_MAX: Duration = Duration::from_secs(120);

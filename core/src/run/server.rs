@@ -448,9 +448,13 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let shared = &self.server.0;
-        let ended = lock(&shared.sessions).remove(&self.id);
+        let ended = {
+            let mut sessions = lock(&shared.sessions);
+            // Whoever sees that there is none left sees it counted.
+            shared.counters.sessions.sub(1);
+            sessions.remove(&self.id)
+        };
         drop(ended);
-        shared.counters.sessions.sub(1);
         shared.session_ended.notify_waiters();
     }
 }

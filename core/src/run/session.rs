@@ -175,7 +175,10 @@ impl Session {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut stats = self.supervised.counters.snapshot();
-        stats.add_queue(&self.supervised.core().mailbox.queue());
+        let core = self.supervised.core();
+        if core.mailbox.closed().is_none() {
+            stats.add_queue(&core.mailbox.queue());
+        }
         stats
     }
 

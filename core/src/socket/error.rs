@@ -40,7 +40,7 @@ pub enum EmitError {
         max: usize,
     },
     /// The mailbox stayed full: the peer reads or handles too slowly.
-    #[error("the peer was too slow to make room within {waited:?}")]
+    #[error("there was no room within {waited:?}: the peer is too slow, or away")]
     Full {
         /// How long the emit waited.
         waited: Duration,

@@ -85,8 +85,11 @@ pub enum ConnectError {
         /// What a session needs.
         needed: usize,
     },
-    /// The session ends with its link, so it cannot go on on another.
-    #[error("the session ends with its link")]
+    /// The session ends with its link, or the server there does not know it, so it cannot go on on
+    /// another.
+    #[error(
+        "the session cannot go on there: it ends with its link, or that server does not know it"
+    )]
     NotResumable,
     /// The session began on an encrypted wire and may not go on on this one, which is not: see
     /// `Config::resume_on_plain`.

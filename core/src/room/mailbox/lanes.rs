@@ -1,22 +1,22 @@
 //! What waits in a mailbox, beside the log of what was written.
 
 use super::batch::Batch;
-use super::entry::{Entry, TrimmedEvent, Weight};
+use super::entry::{Entry, Weight};
 use super::latest::{Latest, LatestKey};
 use super::log::{Confirmed, Log};
 use super::receipts::Receipts;
 use super::terms::{Bounds, Queue};
-use crate::protocol::{Codec, Credit, Encoded, EventRef, LossReason, NamespaceNumber, Outbound};
+use crate::protocol::{Codec, Credit, Encoded, EventRef, LossReason, Outbound};
 use crate::room::{Fate, Loss};
 use std::collections::{HashSet, VecDeque};
 
 /// Two lanes that wait, the volatile events beside them, and the log.
 #[derive(Default)]
 pub(super) struct Lanes {
-    control: VecDeque<Entry>,
-    events: VecDeque<Entry>,
+    pub(super) control: VecDeque<Entry>,
+    pub(super) events: VecDeque<Entry>,
     volatile: VecDeque<Encoded>,
-    log: Log,
+    pub(super) log: Log,
     waiting_bytes: usize,
     volatile_bytes: usize,
     /// Packets that no window bounds, waiting or in the log, and their bytes.
@@ -25,7 +25,7 @@ pub(super) struct Lanes {
     /// What the answers in the log hold of this side's window.
     unconfirmed_answers: Credit,
     /// Waiting events of which only the newest matters.
-    latest: Option<Box<Latest>>,
+    pub(super) latest: Option<Box<Latest>>,
     /// So many of the first waiting events do not yield.
     firm: usize,
     /// Gaps that wait: they take no place of an event.
@@ -137,46 +137,6 @@ impl Lanes {
         self.log.begin_replay();
     }
 
-    /// Everything that waits or is kept.
-    pub(super) fn for_each(&self, mut each: impl FnMut(&Encoded)) {
-        let waiting = self.control.iter().chain(&self.events);
-        waiting.chain(self.log.entries()).for_each(|entry| each(&entry.encoded));
-    }
-
-    /// Nothing of it was written, for a peer that knows nothing of it: events and gaps wait again,
-    /// in their order, and everything else is void. Of events that were written and trimmed nobody
-    /// knows any more whether the old peer had them: adds those to `in_doubt`. Says how many events
-    /// were answered before.
-    pub(super) fn restart(
-        &mut self,
-        answered: &HashSet<EventRef>,
-        codec: &dyn Codec,
-        in_doubt: &mut Vec<Loss>,
-    ) -> u64 {
-        let waiting = std::mem::take(&mut self.events);
-        let old = Self {
-            log: std::mem::take(&mut self.log),
-            latest: self.latest.take(),
-            receipts: std::mem::take(&mut self.receipts),
-            ..std::mem::take(self)
-        };
-        (self.latest, self.receipts) = (old.latest, old.receipts);
-        let mut received = 0;
-        let log = old.log.into_entries().map(|entry| (entry, true));
-        for (entry, was_written) in log.chain(waiting.into_iter().map(|entry| (entry, false))) {
-            if entry.is_event_among(answered, codec) {
-                self.receipts.tell(&entry, Fate::Received);
-                received += 1;
-                continue;
-            }
-            let again = entry.restart(was_written, answered, codec, in_doubt, &mut received);
-            if let Some(entry) = again {
-                self.push_event(entry);
-            }
-        }
-        received
-    }
-
     /// See [`Log::trimmed`].
     pub(super) fn trimmed(&self, first: u64, position: u64) -> Option<(u64, u64, LossReason)> {
         self.log.trimmed(first, position)
@@ -199,39 +159,6 @@ impl Lanes {
         }
         let place = self.events.iter().position(Entry::is_event)?;
         Some(self.remove_event(place, reason, codec))
-    }
-
-    /// Lets go of all events of a namespace; those come back that were not written.
-    pub(super) fn trim_namespace(
-        &mut self,
-        namespace: NamespaceNumber,
-        reason: LossReason,
-        codec: &dyn Codec,
-    ) -> Vec<Entry> {
-        self.log.trim_namespace(namespace, reason, &mut self.receipts, codec);
-        let mut removed = Vec::new();
-        let is_of_it = |entry: &Entry| entry.is_event_of(namespace);
-        let mut from = 0;
-        while let Some(offset) = self.events.iter().skip(from).position(is_of_it) {
-            let place = from + offset;
-            removed.extend(self.remove_event(place, reason, codec));
-            // The gap there may have joined those on both its sides.
-            from = place.saturating_sub(2);
-        }
-        removed
-    }
-
-    /// Bytes of the places in which entries wait or are kept, beside their bodies.
-    pub(super) fn places_bytes(&self) -> usize {
-        let places = self.control.capacity() + self.events.capacity() + self.log.capacity();
-        places * size_of::<Entry>() + self.log.open_trimmed() * size_of::<TrimmedEvent>()
-    }
-
-    /// Gives up places that are empty.
-    pub(super) fn shrink(&mut self) {
-        self.control.shrink_to_fit();
-        self.events.shrink_to_fit();
-        self.log.shrink();
     }
 
     /// Forgets the volatile events; says how many.

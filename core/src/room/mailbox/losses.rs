@@ -10,6 +10,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
+/// So many losses at once are always told, however small the log is.
+const REPORTED_MIN: usize = 65_536;
+
 impl Mailbox {
     /// The session is over: whatever was not confirmed is accounted for and let go. The peer has
     /// those that it has `answered`, whatever its last position said. Gives what is lost or in
@@ -109,9 +112,14 @@ impl Mailbox {
             return;
         }
         let told = &mut state.asides.get_or_insert_default().losses;
-        // Of more than that the driver is not told at once: counters tell the rest.
-        let room = (2 * self.bounds.log_packets_max).saturating_sub(told.len());
-        told.extend(losses.take(room));
+        // Of more than that nobody is told who only wants to know: counters tell the rest. Of those
+        // whose answers are waited for there are no more than there is who waits.
+        let max = self.bounds.log_packets_max.saturating_mul(2).max(REPORTED_MIN);
+        for loss in losses {
+            if loss.wants_ack || told.len() < max {
+                told.push(loss);
+            }
+        }
         state.wake_driver();
     }
 

@@ -5,6 +5,7 @@
 //! claim*: its holder writes, everyone else just appends. A short write leaves the rest to the
 //! driver, which is woken once. No lock is held during a write.
 
+mod again;
 mod batch;
 mod entry;
 mod lanes;

@@ -41,8 +41,8 @@ pub(super) struct Current {
     pub(super) reader: Reader,
     /// The peer has heard this side's welcome: it has said something since.
     is_heard: bool,
-    /// Counts the link of a server.
-    _open: Option<OpenLink>,
+    /// Counts the link.
+    _open: OpenLink,
 }
 
 /// Why there is no link.
@@ -92,13 +92,14 @@ impl Driver {
             self.dock.open(arrival.hello.nonce, nonces);
         }
         let welcome = self.welcome(self.dock.token(), Outcome::New);
-        self.take(arrival.link, Some(welcome), 0, Some(arrival.open))
+        self.take(arrival.link, Some(welcome), 0, arrival.open)
     }
 
     /// Client: the session's first link, in this process.
     pub(crate) fn begin_with(&mut self, link: Link, outcome: Outcome) -> Result<(), ProtocolError> {
         self.core.attach(link.peer.clone(), link.capabilities, outcome);
-        self.take(link, None, 0, None)
+        let open = OpenLink::new(&self.core.counters);
+        self.take(link, None, 0, open)
     }
 
     /// Client: the session has a link again, on which the server has resumed it.
@@ -108,7 +109,8 @@ impl Driver {
         }
         self.count_attach(welcome.outcome);
         self.core.attach(link.peer.clone(), link.capabilities, welcome.outcome);
-        self.take(link, None, welcome.position, None)?;
+        let open = OpenLink::new(&self.core.counters);
+        self.take(link, None, welcome.position, open)?;
         self.sockets.tell(Hook::Attach, &Moment::Attach(welcome.outcome));
         Ok(())
     }
@@ -198,7 +200,7 @@ impl Driver {
         };
         let welcome = self.welcome(token, theirs);
         let (peer, capabilities) = (link.peer.clone(), link.capabilities);
-        if let Err(error) = self.take(link, Some(welcome), position, Some(open)) {
+        if let Err(error) = self.take(link, Some(welcome), position, open) {
             // It was checked, and nothing has confirmed anything since.
             tracing::error!(%error, "a link was not taken");
             return;
@@ -350,7 +352,7 @@ impl Driver {
         link: Link,
         welcome: Option<Welcome>,
         position: u64,
-        open: Option<OpenLink>,
+        open: OpenLink,
     ) -> Result<(), ProtocolError> {
         let Link { mut reader, write, codec, capabilities, fragmented, .. } = link;
         reader.take_packets_of(codec.frame_bytes_max(self.core.event_bytes_max));
