@@ -238,21 +238,9 @@ async fn a_member_that_is_slow_again_and_again_gets_the_newest_until_it_has_caug
 async fn one_session_without_a_link_too_many_ends_the_one_that_has_waited_longest() {
     let mut config = Config::default();
     config.detached_max = 3;
-    let server = Server::with_config(config).mount(Namespace::new("/")).unwrap();
-    let name = fresh_name();
-    server.listen(Memory::new(&*name)).await.unwrap();
-    let mut away = Vec::new();
-    for number in 0..5 {
-        let wire = Chaos::new(Memory::new(&*name), number);
-        let session = Client::new(wire.clone()).mount(Namespace::new("/")).connect().await.unwrap();
-        let far = server.socket("/", session.of("/").unwrap().id()).unwrap();
-        wire.sever();
-        wire.cut(Direction::Both);
-        becomes(|| far.is_attached(), false).await;
-        away.push((session, far));
-    }
+    let (_server, away) = self::away(config, 5).await;
     settle().await;
-    let ended: Vec<_> = away.iter().map(|(_, far)| far.ended().is_some()).collect();
+    let ended: Vec<_> = away.iter().map(|(_, _, far)| far.ended().is_some()).collect();
     assert_eq!(ended, [true, true, false, false, false]);
 }
 

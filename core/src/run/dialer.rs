@@ -258,7 +258,7 @@ impl Dialer {
         let hello = Hello {
             resumes: attach.is_some(),
             resumable: self.is_resumable(),
-            restarted: restarted && attach.is_some(),
+            restarted,
             nonce: self.nonce,
             producer: self.producer.id,
             limits: self.config.limits(),

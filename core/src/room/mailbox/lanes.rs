@@ -154,7 +154,7 @@ impl Lanes {
         reason: LossReason,
         codec: &dyn Codec,
     ) -> Option<Option<Entry>> {
-        if self.log.trim_oldest(reason, &mut self.receipts, codec).is_some() {
+        if self.log.trim_oldest(reason, &mut self.receipts, codec) {
             return Some(None);
         }
         let place = self.events.iter().position(Entry::is_event)?;

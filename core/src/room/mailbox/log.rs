@@ -175,19 +175,20 @@ impl Log {
         trimmed
     }
 
-    /// Forgets the body of the oldest event; says how many bytes that were.
+    /// Forgets the body of the oldest event; says whether there was one.
     pub(super) fn trim_oldest(
         &mut self,
         reason: LossReason,
         receipts: &mut Receipts,
         codec: &dyn Codec,
-    ) -> Option<usize> {
+    ) -> bool {
         let is_event = |entry: &Entry| entry.is_event();
         let place = self.entries.iter().skip(self.untrimmable).position(is_event);
         self.untrimmable = place.map_or(self.entries.len(), |place| self.untrimmable + place);
-        let bytes = self.entries.get(self.untrimmable)?.encoded.len();
-        self.trim(self.untrimmable, reason, receipts, codec);
-        Some(bytes)
+        if place.is_some() {
+            self.trim(self.untrimmable, reason, receipts, codec);
+        }
+        place.is_some()
     }
 
     /// Forgets the bodies of all events of a namespace.
