@@ -26,8 +26,8 @@ mod endpoint;
 
 pub use async_trait::async_trait; // transports are written with it
 pub use emitwire_core::handler::{
-    Auth, BoxError, ConnectRequest, Data, EventService, FromEvent, Handler, IntoReply, MountError,
-    Namespace, Path, State, Unhandled,
+    Auth, ConnectRequest, Data, FromEvent, Handler, IntoReply, MountError, Namespace, Path, State,
+    Unhandled,
 };
 pub use emitwire_core::protocol::{
     Args, DisconnectReason, Event, EventId, EventName, LossReason, Nak, Outcome, Payload,
@@ -41,9 +41,10 @@ pub use emitwire_core::run::{
     testing,
 };
 pub use emitwire_core::socket::{
-    Ack, AckError, Answers, Broadcast, Emit, EmitBroadcast, EmitBroadcastWithAck, EmitError,
-    EmitReceived, EmitVolatile, EmitWithAck, Emitter, Envelope, ListenError, ListenerId, Lost,
-    Missed, Needs, Once, ReceiptError, Refusal, Reply, Socket, SocketStats, WaitError,
+    Ack, AckError, Answers, BoxError, Broadcast, Emit, EmitBroadcast, EmitBroadcastWithAck,
+    EmitError, EmitReceived, EmitVolatile, EmitWithAck, Emitter, Envelope, EventService, Layers,
+    Level, ListenError, ListenerId, Lost, Missed, Needs, Once, Pair, ReceiptError, Refusal, Remedy,
+    Reply, Socket, SocketStats, Stack, WaitError,
 };
 #[cfg(feature = "conformance")]
 pub use emitwire_core::transport::conformance;

@@ -94,10 +94,10 @@ const MISTAKES: [Mistake; 6] = [
                    }
                    fn call(&mut self, envelope: Envelope) -> S::Future { self.0.call(envelope) }
                }
-               fn chat() -> Namespace { Namespace::new(\"/\").layer(Around) }",
+               fn chat() -> Namespace { Namespace::new(\"/\").inbound(Around) }",
         wrong: "Debug",
         right: "Clone",
-        told: &["cannot stand around handlers", "a stack of layers is cloned for each event"],
+        told: &["cannot stand around events", "a stack of layers is cloned for each event"],
     },
 ];
 

@@ -297,7 +297,7 @@ async fn a_handler_that_takes_too_long_is_stopped_by_its_layer_and_its_sender_to
     let namespace = Namespace::new("/")
         .on("hold", pending::<()>)
         .on("quick", || async { true })
-        .layer(TimeoutLayer::new(Duration::from_millis(20)));
+        .inbound(TimeoutLayer::new(Duration::from_millis(20)));
     let (server, url) = serve(wire, Config::default(), namespace).await;
     let session = connect(&url, Namespace::new("/")).await;
     let socket = session.of("/").unwrap();

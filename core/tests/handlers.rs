@@ -267,7 +267,7 @@ async fn a_handler_gets_socket_event_envelope_peer_and_what_one_defines_oneself(
         NameLength(length): NameLength,
     ) -> (String, usize) {
         assert_eq!(socket.namespace(), "/");
-        assert_eq!(envelope.socket().id(), socket.id());
+        assert_eq!(envelope.socket().unwrap().id(), socket.id());
         assert_eq!(envelope.event().id, event.id);
         assert_eq!(envelope.reason(), None);
         assert_eq!((&*event.name, event.wants_ack, event.volatile), ("six", true, false));
@@ -1158,8 +1158,8 @@ async fn the_first_layer_is_the_outermost_and_all_see_every_event_that_has_a_lis
     let [outer, inner, handler] = [(); 3].map(|()| diary.clone());
     let namespace = root()
         .unhandled(Unhandled::Nak)
-        .layer(layer_fn(move |inner| Noting { name: "outer", diary: outer.clone(), inner }))
-        .layer(layer_fn(move |service| {
+        .inbound(layer_fn(move |inner| Noting { name: "outer", diary: outer.clone(), inner }))
+        .inbound(layer_fn(move |service| {
             let diary = inner.clone();
             Noting { name: "inner", diary, inner: service }
         }))
@@ -1181,7 +1181,7 @@ async fn the_first_layer_is_the_outermost_and_all_see_every_event_that_has_a_lis
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_outlasts_towers_timeout_is_answered_with_timeout() {
     let namespace = root()
-        .layer(TimeoutLayer::new(Duration::from_secs(2)))
+        .inbound(TimeoutLayer::new(Duration::from_secs(2)))
         .on("slow", || sleep(Duration::from_secs(3)))
         .on("quick", || sleep(Duration::from_secs(1)))
         .on("no", || async { Err::<(), _>(Refusal::with("no")) });
@@ -1198,7 +1198,7 @@ async fn a_handler_that_outlasts_towers_timeout_is_answered_with_timeout() {
 async fn an_event_above_towers_limit_is_shed_and_answered_with_busy() {
     let gate = Arc::new(Notify::new());
     let waits = Arc::clone(&gate);
-    let namespace = root().layer(LoadShedLayer::new()).layer(ConcurrencyLimitLayer::new(1)).on(
+    let namespace = root().inbound(LoadShedLayer::new()).inbound(ConcurrencyLimitLayer::new(1)).on(
         "slow",
         move || {
             let gate = Arc::clone(&waits);
@@ -1223,7 +1223,7 @@ async fn an_event_above_towers_limit_is_shed_and_answered_with_busy() {
 #[tokio::test(start_paused = true)]
 async fn without_shedding_an_event_above_the_limit_waits_for_its_turn() {
     let namespace =
-        root().layer(ConcurrencyLimitLayer::new(1)).on("slow", || sleep(Duration::from_secs(1)));
+        root().inbound(ConcurrencyLimitLayer::new(1)).on("slow", || sleep(Duration::from_secs(1)));
     let first = duo("tower queue", namespace).await;
     let second = connect("tower queue", root()).await.unwrap();
     let other = second.of("/").unwrap();
@@ -1269,7 +1269,7 @@ impl<S: Service<Envelope>> Service<Envelope> for Guard<S> {
 async fn a_layer_may_answer_by_itself_and_its_error_is_the_nak() {
     let namespace = ["nak", "error", "panic", "other"]
         .into_iter()
-        .fold(root().layer(layer_fn(Guard)), |namespace, name| {
+        .fold(root().inbound(layer_fn(Guard)), |namespace, name| {
             namespace.on(name, || async { "from the handler" })
         });
     let duo = duo("guard", namespace).await;

@@ -60,8 +60,8 @@ impl Guest {
 /// So that a handler just asks for the guest whose event it is.
 impl FromEvent for Guest {
     fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
-        let id = envelope.socket().id();
-        let guest = table().values().find(|it| it.socket.id() == id).cloned();
+        let id = envelope.socket().map(Socket::id);
+        let guest = table().values().find(|it| Some(it.socket.id()) == id).cloned();
         guest.ok_or_else(|| Refusal::with("say who you are first"))
     }
 }

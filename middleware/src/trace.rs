@@ -1,6 +1,7 @@
-//! `Trace`: a span around each event, and a line when it has its answer.
+//! `Trace`: a span around each event, on both of its ways, and a line when it has its answer.
 
-use emitwire_core::socket::{Ack, Envelope};
+use emitwire_core::room::Fanout;
+use emitwire_core::socket::{Ack, Envelope, Layers};
 use pin_project_lite::pin_project;
 use std::fmt::Display;
 use std::future::Future;
@@ -10,11 +11,15 @@ use std::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Span;
+use tracing::field::Empty;
 
-/// Runs what is inside it in a span named `event`, and says at level `debug` how it went.
+/// Runs what is inside it in a span, and says at level `debug` how it went. Around emitting the
+/// span is named `emit`, around the listeners `handle`; both have the event's `id`, so that an
+/// event is found in the logs of both ends.
 ///
-/// Fields: `namespace`, `event`, `id`, `socket`; when it is done `elapsed_us` and, if it failed,
-/// `error`. Payloads are never logged.
+/// Fields: `namespace`, `event`, `id`, and of an event of one socket `socket`. When it is done
+/// `elapsed_us`; if it failed `error`; of a broadcast `accepted`, `dropped`, and `missing`: of how many
+/// members there is no answer. Payloads are never logged.
 ///
 /// ```
 /// # use emitwire_core::handler::{Data, Namespace};
@@ -22,7 +27,7 @@ use tracing::Span;
 ///
 /// let chat = Namespace::new("/chat")
 ///     .on("say", |Data(text): Data<String>| async move { text.len() })
-///     .layer(Trace::new());
+///     .layers(Trace::new()); // both ways; or `inbound(..)` or `outbound(..)` alone
 /// # let _ = chat;
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +40,13 @@ impl Trace {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+}
+
+/// Both ways.
+impl From<Trace> for Layers {
+    fn from(trace: Trace) -> Self {
+        Self::new().inbound(trace).outbound(trace)
     }
 }
 
@@ -66,14 +78,15 @@ where
     }
 
     fn call(&mut self, envelope: Envelope) -> Self::Future {
-        let (socket, event) = (envelope.socket(), envelope.event());
-        let span = tracing::debug_span!(
-            "event",
-            namespace = socket.namespace(),
-            event = %event.name,
-            id = %event.id,
-            socket = %socket.id(),
-        );
+        let (namespace, event) = (envelope.namespace(), envelope.event());
+        let (name, id) = (&event.name, event.id);
+        let span = match envelope.is_outbound() {
+            true => tracing::debug_span!("emit", namespace, event = %name, %id, socket = Empty),
+            false => tracing::debug_span!("handle", namespace, event = %name, %id, socket = Empty),
+        };
+        if let Some(socket) = envelope.socket() {
+            span.record("socket", tracing::field::display(socket.id()));
+        }
         let inner = span.in_scope(|| self.inner.call(envelope));
         TraceFuture { inner, span, began: Instant::now() }
     }
@@ -103,8 +116,14 @@ where
         let answer = ready!(this.inner.poll(cx));
         let elapsed_us = this.began.elapsed().as_micros() as u64;
         match &answer {
-            Ok(_) => tracing::debug!(elapsed_us, "handled"),
-            Err(error) => tracing::debug!(elapsed_us, %error, "not handled"),
+            Ok(ack) => match ack.fanout() {
+                Some(Fanout { accepted, dropped, .. }) => {
+                    let missing = ack.missing().len();
+                    tracing::debug!(elapsed_us, accepted, dropped, missing, "done");
+                }
+                None => tracing::debug!(elapsed_us, "done"),
+            },
+            Err(error) => tracing::debug!(elapsed_us, %error, "failed"),
         }
         Poll::Ready(answer)
     }

@@ -38,7 +38,11 @@ impl Subscriber for Lines {
         Id::from_u64(1)
     }
 
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        let mut text = Text(self.0.lock().unwrap().pop().unwrap_or_default());
+        values.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
@@ -60,10 +64,11 @@ async fn a_span_names_the_event_and_a_line_says_how_it_went_without_its_payload(
     let chat = Namespace::new("/chat")
         .on("say", |Data(text): Data<String>| async move { text.len() })
         .on("no", || async { Err::<(), _>(Refusal::with(&"never")) })
-        .layer(Trace::new());
+        .layers(Trace::new());
     let server = Server::new().mount(chat).unwrap();
     server.listen(Memory::new("trace")).await.unwrap();
-    let client = Client::new(Memory::new("trace")).mount(Namespace::new("/chat"));
+    let trace = Namespace::new("/chat").layers(Trace::new());
+    let client = Client::new(Memory::new("trace")).mount(trace);
     let session = client.connect().await.unwrap();
     let socket = session.of("/chat").unwrap();
 
@@ -73,12 +78,22 @@ async fn a_span_names_the_event_and_a_line_says_how_it_went_without_its_payload(
     assert!(matches!(refused, Err(AckError::Refused(Nak::Rejected(_)))), "{refused:?}");
 
     let lines = lines.0.lock().unwrap();
-    let [said, handled, no, refused] = &lines[..] else { panic!("{lines:#?}") };
-    for part in ["span event", "namespace=\"/chat\"", "event=say", "socket=", "id="] {
-        assert!(said.contains(part), "{said} has no {part}");
+    let [emitted, come, handled, answered, no, _, refused, told] = &lines[..] else {
+        panic!("{lines:#?}")
+    };
+    for (said, name) in [(emitted, "span emit"), (come, "span handle")] {
+        for part in [name, "namespace=\"/chat\"", "event=say", "socket=", "id="] {
+            assert!(said.contains(part), "{said} has no {part}");
+        }
     }
-    assert!(handled.contains("handled") && handled.contains("elapsed_us"), "{handled}");
+    let id = |line: &str| line.split(" id=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    assert_eq!(id(emitted), id(come), "one event has one id at both ends");
+    for line in [handled, answered] {
+        assert!(line.contains("done") && line.contains("elapsed_us"), "{line}");
+    }
     assert!(no.contains("event=no"), "{no}");
-    assert!(refused.contains("not handled") && refused.contains("rejected"), "{refused}");
+    for line in [refused, told] {
+        assert!(line.contains("failed") && line.contains("rejected"), "{line}");
+    }
     assert!(!lines.iter().any(|line| line.contains("secret")), "{lines:#?}");
 }

@@ -96,7 +96,7 @@ async fn all_listeners_of_an_event_run_in_order_and_the_first_reply_answers() {
 async fn a_timeout_layer_turns_a_slow_handler_into_a_nak() {
     let limit = tower::timeout::TimeoutLayer::new(Duration::from_secs(2));
     let namespace = Namespace::new("/")
-        .layer(limit)
+        .inbound(limit)
         .on("slow", || async { std::future::pending::<()>().await })
         .on("quick", || async { true });
     let (server, url) = serve(namespace).await;

@@ -1,19 +1,15 @@
 //! What a mounted namespace and its sockets share.
 
-use super::layers::{Dispatch, Inbound};
-use super::{BoxError, ConnectRequest, MountError};
+use super::{ConnectRequest, MountError};
 use crate::protocol::Payload;
 use crate::room::{OnRoom, SlowPolicy, shielded};
-use crate::socket::{Ack, Emitter, Envelope, Erased, Lost, Missed, States};
+use crate::socket::{Emitter, Erased, Layers, Lost, Missed, States};
 use crate::transport::ConnectError;
 use std::any::TypeId;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tower::util::BoxCloneSyncService;
-use tower_service::Service;
 
 /// What becomes of an event that nobody hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +35,6 @@ impl Default for Unhandled {
     }
 }
 
-type Wrap = Box<dyn Fn(Inbound) -> Inbound + Send + Sync>;
 type Decision = Pin<Box<dyn Future<Output = Result<(), Payload>> + Send>>;
 type Authorize = Arc<dyn Fn(ConnectRequest) -> Decision + Send + Sync>;
 type OnConnectError = Arc<dyn Fn(&ConnectError) + Send + Sync>;
@@ -64,7 +59,7 @@ pub(super) struct Settings {
     pub(super) slow_policy: Option<SlowPolicy>,
     pub(super) concurrent: usize,
     pub(super) states: States,
-    pub(super) layers: Vec<Wrap>,
+    pub(super) layers: Layers,
     /// The first one.
     pub(super) mistake: Option<MountError>,
 }
@@ -105,7 +100,7 @@ impl Default for Settings {
             slow_policy: None,
             concurrent: 1,
             states: States::default(),
-            layers: Vec::new(),
+            layers: Layers::new(),
             mistake: None,
         }
     }
@@ -188,42 +183,12 @@ impl Blueprint {
         })
     }
 
-    /// The listeners with all layers around them; `None` without layers, when the listeners are
-    /// called directly.
-    pub(crate) fn inbound(&self) -> Option<Inbound> {
-        let settings = self.settings();
-        if settings.layers.is_empty() {
-            return None;
-        }
-        let innermost = BoxCloneSyncService::new(Dispatch(self.emitter.clone()));
-        Some(settings.layers.iter().rev().fold(innermost, |inner, wrap| wrap(inner)))
+    /// The layers around it, those of its server or client outermost.
+    pub(crate) fn layers(&self, outer: &Layers) -> Layers {
+        outer.clone().and(self.settings().layers.clone())
     }
 
     pub(super) fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A service whose error is boxed, so that all layers have one type.
-#[derive(Clone)]
-pub(super) struct MapError<S>(pub(super) S);
-
-impl<S> Service<Envelope> for MapError<S>
-where
-    S: Service<Envelope, Response = Ack>,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-{
-    type Response = Ack;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Ack, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, envelope: Envelope) -> Self::Future {
-        let answer = self.0.call(envelope);
-        Box::pin(async move { answer.await.map_err(Into::into) })
     }
 }

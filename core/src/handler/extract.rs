@@ -119,6 +119,11 @@ impl<E: FromEvent> FromEvent for Result<E, Refusal> {
     }
 }
 
+/// The socket that an event came by. A handler is called with no other.
+pub(super) fn socket_of(envelope: &Envelope) -> Result<&Socket, Refusal> {
+    envelope.socket().ok_or_else(|| Refusal::nak_only(Nak::Failed))
+}
+
 /// The payload as a MessagePack array of one element.
 fn only_argument(payload: &Payload) -> Payload {
     let mut bytes = BytesMut::with_capacity(1 + payload.len());
@@ -129,7 +134,7 @@ fn only_argument(payload: &Payload) -> Payload {
 
 impl FromEvent for Socket {
     fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
-        Ok(envelope.socket().clone())
+        socket_of(envelope).cloned()
     }
 }
 
@@ -154,7 +159,7 @@ impl FromEvent for Bytes {
 
 impl FromEvent for Peer {
     fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
-        Ok(envelope.socket().peer())
+        Ok(socket_of(envelope)?.peer())
     }
 }
 

@@ -1,18 +1,17 @@
 //! The namespace: the blueprint of handlers, hooks and layers under one path.
 
-use super::blueprint::{Blueprint, Hook, MapError};
-use super::layers::Inbound;
+use super::blueprint::{Blueprint, Hook};
 use super::{
-    ConnectRequest, EventService, FromEvent, Handler, IntoReply, MountError, Pattern, Unhandled,
-    erase, needs_of,
+    ConnectRequest, FromEvent, Handler, IntoReply, MountError, Pattern, Unhandled, erase, needs_of,
 };
 use crate::protocol::{EVENT_NAME_BYTES_MAX, Event};
 use crate::room::{RoomEvent, SlowPolicy};
-use crate::socket::{Emitter, ListenError, ListenerId, Lost, Missed, Refusal};
+use crate::socket::{
+    Emitter, EventService, Layers, ListenError, ListenerId, Lost, Missed, Refusal, Stack,
+};
 use crate::transport::ConnectError;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use tower::util::BoxCloneSyncService;
 use tower_layer::Layer;
 
 /// Handlers, hooks and layers under one path; the same type on servers and on clients.
@@ -266,20 +265,31 @@ impl Namespace {
         self
     }
 
-    /// Puts a tower layer around the listeners, inside those added before: the first is the
-    /// outermost. It sees every event that has a listener. Layers are fixed by mounting.
-    ///
-    /// A layer's error is the peer's nak: a `Nak` as it is, tower's `Elapsed` as `Timeout`,
-    /// `Overloaded` as `Busy`, anything else as `Failed`.
+    /// Puts a tower layer around the listeners: see [`Layers::inbound`]. Layers are fixed by
+    /// mounting.
     #[must_use = "a namespace does nothing until it is mounted"]
-    pub fn layer<L>(self, layer: L) -> Self
+    pub fn inbound<L>(self, layer: L) -> Self
     where
-        L: Layer<Inbound, Service: EventService> + Send + Sync + 'static,
+        L: Layer<Stack, Service: EventService> + Send + Sync + 'static,
     {
-        self.0
-            .settings()
-            .layers
-            .push(Box::new(move |inner| BoxCloneSyncService::new(MapError(layer.layer(inner)))));
+        self.layers(Layers::new().inbound(layer))
+    }
+
+    /// Puts a tower layer around emitting: see [`Layers::outbound`]. Layers are fixed by mounting.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn outbound<L>(self, layer: L) -> Self
+    where
+        L: Layer<Stack, Service: EventService> + Send + Sync + 'static,
+    {
+        self.layers(Layers::new().outbound(layer))
+    }
+
+    /// Puts layers around its events, inside those added before. They are fixed by mounting.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn layers(self, layers: impl Into<Layers>) -> Self {
+        let mut settings = self.0.settings();
+        settings.layers = std::mem::take(&mut settings.layers).and(layers);
+        drop(settings);
         self
     }
 

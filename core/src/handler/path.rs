@@ -1,6 +1,7 @@
 //! What the names of a pattern of paths stand for, as a type.
 
 use super::FromEvent;
+use super::extract::socket_of;
 use crate::socket::{Envelope, Refusal};
 use serde::Deserializer;
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
@@ -27,7 +28,8 @@ pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned> FromEvent for Path<T> {
     fn from_event(envelope: &Envelope) -> Result<Self, Refusal> {
-        Ok(Self(from_captures(&envelope.socket().scope().captures)?))
+        let socket = socket_of(envelope)?;
+        Ok(Self(from_captures(&socket.scope().captures)?))
     }
 }
 

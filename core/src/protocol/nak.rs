@@ -29,6 +29,23 @@ pub enum Nak {
     Closed,
 }
 
+impl Nak {
+    /// Whether the same event may fare better at another attempt, and how long that has to wait at
+    /// least. Of `None` the answer is final.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after } => Some(*retry_after),
+            Self::Failed | Self::Timeout => Some(Duration::ZERO),
+            Self::NoHandler
+            | Self::Rejected(_)
+            | Self::BadPayload
+            | Self::TooLarge
+            | Self::Closed => None,
+        }
+    }
+}
+
 impl fmt::Display for Nak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

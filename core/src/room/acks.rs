@@ -2,10 +2,11 @@
 
 use super::NotAccepted;
 use crate::protocol::{EventId, LossReason, Nak, Payload, SocketId};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-use tokio::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// The final word about one event at one socket.
 pub type Answer = Result<Payload, NoAnswer>;
@@ -24,7 +25,23 @@ pub enum NoAnswer {
     Closed,
 }
 
-/// The answers to one broadcast: minted with its event, shared by all that carry it.
+impl NoAnswer {
+    /// Whether the same event may fare better at another attempt, and how long that has to wait at
+    /// least.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Nak(nak) => nak.retry_after(),
+            Self::NotAccepted(NotAccepted::Full) | Self::Lost(LossReason::Overflow) => {
+                Some(Duration::ZERO)
+            }
+            Self::NotAccepted(_) | Self::Lost(_) | Self::Closed => None,
+        }
+    }
+}
+
+/// The answers to one broadcast: minted with its event, shared by all that carry it and by all
+/// attempts to deliver it.
 ///
 /// Each member is announced before the event is put into its mailbox, so that no answer can be
 /// too early. An adapter for many nodes holds the set open until the others have said how many
@@ -34,12 +51,24 @@ pub struct AckSet {
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
+    /// Who is to answer.
     waiting: HashSet<SocketId>,
+    /// Who has answered with something that another attempt may better; only where there may be
+    /// one.
+    failed: HashMap<SocketId, NoAnswer>,
+    /// Whether there may be another attempt.
+    is_repeated: bool,
     /// Who may announce more members.
     holders: usize,
-    /// Goes when nothing more can come.
-    answers: Option<mpsc::UnboundedSender<(SocketId, Answer)>>,
+    /// Final answers that were not looked at yet.
+    answers: VecDeque<(SocketId, Answer)>,
+    /// Nobody is interested any more.
+    is_over: bool,
+    /// Who waits for the next answer, and who for the end of an attempt.
+    reader: Option<Waker>,
+    attempt: Option<Waker>,
 }
 
 impl AckSet {
@@ -52,7 +81,8 @@ impl AckSet {
     /// A member is to answer.
     pub fn expect(&self, member: SocketId) {
         let mut state = self.lock();
-        if state.answers.is_some() {
+        if !state.is_over {
+            state.failed.remove(&member);
             state.waiting.insert(member);
         }
     }
@@ -61,14 +91,21 @@ impl AckSet {
     /// the first one counts.
     pub fn answer(&self, member: SocketId, answer: Answer) -> bool {
         let mut state = self.lock();
-        let was_expected = state.waiting.remove(&member);
-        if let Some(answers) = state.answers.as_ref().filter(|_| was_expected) {
-            // Whoever asked may have lost interest. No more wait here than there are members, and
-            // none keeps alive what it was read with.
-            let _ = answers.send((member, answer.map(|payload| payload.detached())));
+        if !state.waiting.remove(&member) {
+            return false;
         }
-        state.end_if_complete();
-        was_expected
+        match answer {
+            Err(no) if state.is_repeated && no.retry_after().is_some() => {
+                state.failed.insert(member, no);
+            }
+            // None keeps alive what it was read with.
+            answer => {
+                state.answers.push_back((member, answer.map(|payload| payload.detached())));
+                wake(&mut state.reader);
+            }
+        }
+        state.wake_if_complete();
+        true
     }
 
     /// Who has not answered yet, in no order: what a node tells the one that waits.
@@ -84,16 +121,53 @@ impl AckSet {
         Held(Arc::clone(self))
     }
 
+    /// There may be several attempts: an answer that another one may better is not final.
+    pub(crate) fn repeat(&self) {
+        self.lock().is_repeated = true;
+    }
+
+    /// Ready when everybody who was announced so far has said something.
+    pub(crate) fn poll_attempt(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.is_complete() {
+            return Poll::Ready(());
+        }
+        state.attempt = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Who has no final answer yet, in the order of the ids, and how long another attempt has to
+    /// wait at least.
+    pub(crate) fn missing(&self) -> (Vec<SocketId>, Duration) {
+        let state = self.lock();
+        let mut missing: Vec<_> =
+            state.waiting.iter().chain(state.failed.keys()).copied().collect();
+        missing.sort_unstable();
+        let waits = state.failed.values().filter_map(NoAnswer::retry_after);
+        (missing, waits.max().unwrap_or_default())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn end_if_complete(&mut self) {
-        if self.holders == 0 && self.waiting.is_empty() {
-            self.answers = None;
+    fn is_complete(&self) -> bool {
+        self.holders == 0 && self.waiting.is_empty()
+    }
+
+    fn wake_if_complete(&mut self) {
+        if self.is_complete() {
+            wake(&mut self.reader);
+            wake(&mut self.attempt);
         }
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
     }
 }
 
@@ -120,7 +194,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.holders -= 1;
-        state.end_if_complete();
+        state.wake_if_complete();
     }
 }
 
@@ -133,12 +207,11 @@ impl AckTable {
     /// Begins to wait for the answers to an event. The set is open until what holds it is dropped.
     #[must_use]
     pub fn open(self: &Arc<Self>, id: EventId) -> (Held, Gathering) {
-        let (sender, answers) = mpsc::unbounded_channel();
-        let state = State { waiting: HashSet::new(), holders: 1, answers: Some(sender) };
+        let state = State { holders: 1, ..State::default() };
         let set = Arc::new(AckSet { id, state: Mutex::new(state) });
         self.lock().insert(id, Arc::clone(&set));
         let table = Arc::clone(self);
-        (Held(Arc::clone(&set)), Gathering { set, table, answers })
+        (Held(Arc::clone(&set)), Gathering { set, table })
     }
 
     /// A member has answered an event; says whether it was expected to.
@@ -166,13 +239,28 @@ impl AckTable {
 pub struct Gathering {
     set: Arc<AckSet>,
     table: Arc<AckTable>,
-    answers: mpsc::UnboundedReceiver<(SocketId, Answer)>,
 }
 
 impl Gathering {
+    /// The set in which they meet.
+    #[must_use]
+    pub fn set(&self) -> &Arc<AckSet> {
+        &self.set
+    }
+
     /// The next answer; `None` when everybody has answered.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketId, Answer)>> {
-        self.answers.poll_recv(cx)
+        let mut state = self.set.lock();
+        match state.answers.pop_front() {
+            Some(answer) => Poll::Ready(Some(answer)),
+            None if state.is_over || (state.is_complete() && state.failed.is_empty()) => {
+                Poll::Ready(None)
+            }
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     /// The next answer; `None` when everybody has answered.
@@ -180,22 +268,27 @@ impl Gathering {
     /// # Cancel safety
     /// No answer is lost.
     pub async fn next(&mut self) -> Option<(SocketId, Answer)> {
-        self.answers.recv().await
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// Waits no longer: says who has not answered, in the order of the ids. What has come meanwhile
-    /// is still there.
+    /// is still there, and what another attempt might have bettered is final now.
     pub fn give_up(&mut self) -> Vec<SocketId> {
         let mut state = self.set.lock();
-        state.answers = None;
+        state.is_over = true;
+        let mut failed: Vec<_> = state.failed.drain().collect();
+        failed.sort_unstable_by_key(|(member, _)| *member);
+        state.answers.extend(failed.into_iter().map(|(member, no)| (member, Err(no))));
         let mut waiting: Vec<_> = state.waiting.drain().collect();
         waiting.sort_unstable();
+        state.wake_if_complete();
         waiting
     }
 }
 
 impl Drop for Gathering {
     fn drop(&mut self) {
+        self.set.lock().is_over = true;
         let mut sets = self.table.lock();
         if sets.get(&self.set.id).is_some_and(|set| Arc::ptr_eq(set, &self.set)) {
             sets.remove(&self.set.id);

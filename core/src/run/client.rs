@@ -1,19 +1,20 @@
 //! The client: one session, kept alive by reconnecting.
 
 use super::dialer::{Credentials, Dialer, OnResumeToken};
-use super::mounted::Mounted;
+use super::mounted::{Built, Mounted};
 use super::reception::Reception;
 use super::session::Session;
 use super::supervise::supervise;
 use super::{Config, ResumeToken, random};
-use crate::handler::{BoxError, MountError, Namespace};
+use crate::handler::{MountError, Namespace};
 use crate::protocol::{PayloadError, ProducerId, ToPayload};
 use crate::room::{Counters, Detached};
-use crate::socket::{Producer, Scope};
+use crate::socket::{BoxError, EventService, Layers, Producer, Scope, Stack};
 use crate::transport::{ConnectError, Transport};
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use tower_layer::Layer;
 
 /// A client that is not connected yet.
 ///
@@ -35,6 +36,7 @@ pub struct Client {
     transport: Arc<dyn Transport>,
     config: Config,
     namespaces: Vec<Namespace>,
+    layers: Layers,
     credentials: Option<Credentials>,
     bad_auth: Option<PayloadError>,
     reconnects: bool,
@@ -49,6 +51,7 @@ impl Client {
             transport: Arc::new(transport),
             config: Config::default(),
             namespaces: Vec::new(),
+            layers: Layers::new(),
             credentials: None,
             bad_auth: None,
             reconnects: true,
@@ -61,6 +64,29 @@ impl Client {
     /// [`Client::connect`].
     pub fn mount(mut self, namespace: Namespace) -> Self {
         self.namespaces.push(namespace);
+        self
+    }
+
+    /// Puts a tower layer around the listeners of all its namespaces: see [`Layers::inbound`].
+    pub fn inbound<L>(self, layer: L) -> Self
+    where
+        L: Layer<Stack, Service: EventService> + Send + Sync + 'static,
+    {
+        self.layers(Layers::new().inbound(layer))
+    }
+
+    /// Puts a tower layer around emitting in all its namespaces: see [`Layers::outbound`].
+    pub fn outbound<L>(self, layer: L) -> Self
+    where
+        L: Layer<Stack, Service: EventService> + Send + Sync + 'static,
+    {
+        self.layers(Layers::new().outbound(layer))
+    }
+
+    /// Puts layers around the events of all its namespaces, inside those added before and outside
+    /// those of each namespace.
+    pub fn layers(mut self, layers: impl Into<Layers>) -> Self {
+        self.layers = self.layers.and(layers);
         self
     }
 
@@ -179,7 +205,7 @@ impl Client {
             return Err(ConnectError::Auth { source: Box::new(source) });
         }
         let counters = Arc::<Counters>::default();
-        let mut mounts = Vec::new();
+        let (mut mounts, mut dedup_horizon) = (Vec::new(), None);
         let mut paths = HashSet::new();
         for namespace in self.namespaces {
             let blueprint = namespace.blueprint(self.config.listeners_max);
@@ -191,21 +217,25 @@ impl Client {
             if !paths.insert(Arc::clone(&path)) {
                 return Err(bad_mount(MountError::Duplicate { path: (*path).into() }));
             }
+            let layers = Built::new(&blueprint, &self.layers);
+            let horizon = blueprint.layers(&self.layers).horizon();
+            dedup_horizon = [dedup_horizon, horizon].into_iter().flatten().min();
             let scope = Scope {
                 path,
                 captures: Box::default(),
                 counters: Arc::new(Counters::part_of(Arc::clone(&counters))),
                 outgoing: Arc::clone(blueprint.emitter.outgoing()),
                 states: blueprint.state_types(),
+                outbound: layers.outbound.clone(),
                 served: None,
             };
-            let inbound = blueprint.inbound();
-            mounts.push(Arc::new(Mounted::new(blueprint, inbound, scope)));
+            mounts.push(Arc::new(Mounted::new(blueprint, layers, scope)));
         }
         Ok(Dialer {
             transport: Mutex::new(self.transport),
             detached: Arc::new(Detached::new(1, self.config.detached_bytes_max)),
             config: Arc::new(self.config),
+            dedup_horizon,
             counters,
             producer: Arc::new(Producer::new(ProducerId(random::bits()))),
             reception: Arc::new(Reception::new(mounts)),

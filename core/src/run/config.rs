@@ -167,7 +167,8 @@ impl Default for Config {
 const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 impl Config {
-    pub(crate) fn limits(&self) -> Limits {
+    /// `dedup_horizon` is its layers'.
+    pub(crate) fn limits(&self, dedup_horizon: Option<Duration>) -> Limits {
         Limits {
             event_bytes_max: clamp(self.event_bytes_max),
             window: Credit {
@@ -177,7 +178,7 @@ impl Config {
             log_packets_max: clamp(self.log_packets_max.max(LOG_PACKETS_MIN)),
             log_bytes_max: clamp(self.log_bytes_max),
             heartbeat_interval: self.heartbeat_interval.max(HEARTBEAT_INTERVAL_MIN),
-            dedup_horizon: Duration::ZERO,
+            dedup_horizon: dedup_horizon.unwrap_or_default(),
         }
     }
 

@@ -7,13 +7,12 @@ use super::reception::Reception;
 use super::session::Supervised;
 use super::sockets::Role;
 use super::{Config, ResumeToken, handshake};
-use crate::handler::BoxError;
 use crate::protocol::{
     Attach, DisconnectReason, Hello, NamespaceNumber, Outcome, Packet, Payload, ProtocolError,
     SessionId, Welcome,
 };
 use crate::room::{Counters, Detached, FRAME_BYTES_MIN, shielded};
-use crate::socket::Producer;
+use crate::socket::{BoxError, Producer};
 use crate::transport::{Capabilities, ConnectError, Connection, Transport};
 use bytes::Bytes;
 use std::future::Future;
@@ -33,6 +32,8 @@ pub(super) struct Dialer {
     /// Where it comes back to.
     pub(super) transport: Mutex<Arc<dyn Transport>>,
     pub(super) config: Arc<Config>,
+    /// For how long its layers know an event that comes again.
+    pub(super) dedup_horizon: Option<Duration>,
     pub(super) counters: Arc<Counters>,
     pub(super) detached: Arc<Detached>,
     pub(super) producer: Arc<Producer>,
@@ -166,7 +167,7 @@ impl Dialer {
     /// Begins a session on a link that a server has welcomed as new.
     pub(super) fn begin(&self, welcomed: Welcomed) -> Result<Fresh, ConnectError> {
         let Welcomed { link, welcome, auth, began_encrypted } = welcomed;
-        let mut ours = self.config.limits();
+        let mut ours = self.config.limits(self.dedup_horizon);
         ours.event_bytes_max = ours.event_bytes_max.min(welcome.limits.event_bytes_max);
         let ticket = Ticket::of(&welcome, began_encrypted, &self.config);
         let birth = Birth {
@@ -261,7 +262,7 @@ impl Dialer {
             restarted,
             nonce: self.nonce,
             producer: self.producer.id,
-            limits: self.config.limits(),
+            limits: self.config.limits(self.dedup_horizon),
         };
         let may_be_old = attach.is_some();
         let opened = handshake::open(connection, &self.config, hello, attach).await;

@@ -1,13 +1,13 @@
 //! A namespace that is mounted.
 
-use crate::handler::{Blueprint, Inbound};
-use crate::socket::{Scope, States};
+use crate::handler::{Blueprint, Dispatch};
+use crate::socket::{Layers, PerSession, Post, Scope, Side, Socket, Stack, States};
 use std::sync::Arc;
 
 /// A mounted namespace: its blueprint, and its layers built around it once.
 pub(crate) struct Mounted {
     pub(crate) blueprint: Arc<Blueprint>,
-    pub(crate) inbound: Option<Inbound>,
+    pub(crate) layers: Built,
     pub(crate) scope: Arc<Scope>,
     /// What its handlers share.
     pub(crate) states: Option<Arc<States>>,
@@ -16,8 +16,37 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    pub(crate) fn new(blueprint: Arc<Blueprint>, inbound: Option<Inbound>, scope: Scope) -> Self {
+    /// The scope has the outbound layers.
+    pub(crate) fn new(blueprint: Arc<Blueprint>, layers: Built, scope: Scope) -> Self {
         let (states, concurrent) = (blueprint.states(), blueprint.concurrent());
-        Self { blueprint, inbound, scope: Arc::new(scope), states, concurrent }
+        Self { blueprint, layers, scope: Arc::new(scope), states, concurrent }
+    }
+}
+
+/// The layers of a namespace, built.
+#[derive(Clone)]
+pub(crate) struct Built {
+    /// Around the listeners; `None` without layers, when these are called directly.
+    pub(crate) inbound: Option<Stack>,
+    /// Around emitting; `None` without layers.
+    pub(crate) outbound: Option<Stack>,
+    /// Those that are built for each session.
+    per_session: Vec<PerSession>,
+}
+
+impl Built {
+    pub(crate) fn new(blueprint: &Blueprint, outer: &Layers) -> Self {
+        let (layers, mut per_session) = (blueprint.layers(outer), Vec::new());
+        let dispatch = || Stack::new(Dispatch(blueprint.emitter.clone()));
+        let inbound = layers.around(Side::Inbound, dispatch, &mut per_session);
+        let outbound = layers.around(Side::Outbound, || Stack::new(Post), &mut per_session);
+        Self { inbound, outbound, per_session }
+    }
+
+    /// Builds for a socket what is built for each session.
+    pub(crate) fn begin(&self, socket: &Socket) {
+        for layers in &self.per_session {
+            layers.of(socket);
+        }
     }
 }

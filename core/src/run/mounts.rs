@@ -1,13 +1,14 @@
 //! The namespaces of a server: paths, patterns of paths, and what these have brought about.
 
 use super::Config;
-use super::mounted::Mounted;
-use crate::handler::{Blueprint, Inbound, MountError, Namespace, Pattern};
+use super::mounted::{Built, Mounted};
+use crate::handler::{Blueprint, MountError, Namespace, Pattern};
 use crate::protocol::{NamespaceNumber, SocketId};
 use crate::room::{AckTable, Adapter, Counters, LocalAdapter, RoomEvents};
-use crate::socket::{Broadcast, Producer, Scope, Served, Socket};
+use crate::socket::{Broadcast, Layers, Producer, Scope, Served, Socket};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 /// Makes the adapter of a namespace, by its path, around the one of this process.
 type MakeAdapter = Arc<dyn Fn(&str, LocalAdapter) -> Arc<dyn Adapter> + Send + Sync>;
@@ -27,6 +28,10 @@ struct Table {
     /// What patterns have brought about, for as long as a socket is in it.
     born: HashMap<Arc<str>, Born>,
     make_adapter: Option<MakeAdapter>,
+    /// Around each namespace that is mounted from now on.
+    layers: Layers,
+    /// The shortest of those of all namespaces.
+    dedup_horizon: Option<Duration>,
     /// No number is used twice: an event of an older namespace may still be on its way.
     next_number: u32,
 }
@@ -35,7 +40,7 @@ struct Table {
 struct Template {
     pattern: Pattern,
     blueprint: Arc<Blueprint>,
-    inbound: Option<Inbound>,
+    layers: Built,
 }
 
 struct Born {
@@ -72,9 +77,24 @@ impl Mounts {
         self.write().make_adapter = Some(make);
     }
 
+    /// Puts layers around what is mounted from now on, inside those added before.
+    pub(crate) fn add_layers(&self, layers: Layers) {
+        let mut table = self.write();
+        table.layers = std::mem::take(&mut table.layers).and(layers);
+    }
+
+    /// For how long an event that comes again is known, in the namespace that knows it for the
+    /// shortest time of those that do.
+    pub(crate) fn dedup_horizon(&self) -> Option<Duration> {
+        self.read().dedup_horizon
+    }
+
     pub(crate) fn mount(&self, namespace: &Namespace) -> Result<(), MountError> {
         let (blueprint, pattern) = namespace.blueprint(self.config.listeners_max)?;
-        let inbound = blueprint.inbound();
+        // What a layer does when it is built is not done under the lock.
+        let outer = self.read().layers.clone();
+        let (layers, horizon) =
+            (Built::new(&blueprint, &outer), blueprint.layers(&outer).horizon());
         let mut table = self.write();
         let path = Arc::clone(blueprint.path());
         let is_known = |template: &Template| {
@@ -83,13 +103,15 @@ impl Mounts {
         if table.fixed.contains_key(&path) || table.patterns.iter().any(is_known) {
             return Err(MountError::Duplicate { path: (*path).into() });
         }
+        let horizons = [table.dedup_horizon, horizon];
+        table.dedup_horizon = horizons.into_iter().flatten().min();
         match pattern {
-            Some(pattern) => table.patterns.push(Template { pattern, blueprint, inbound }),
+            Some(pattern) => table.patterns.push(Template { pattern, blueprint, layers }),
             None => {
                 // A server that has brought about four billion namespaces before is none.
                 let number = table.number().unwrap_or(NamespaceNumber(u32::MAX));
                 let plan = Plan { path: Arc::clone(&path), captures: Box::default(), number };
-                let mounted = self.build(&table, plan, blueprint, inbound);
+                let mounted = self.build(&table, plan, blueprint, layers);
                 table.fixed.insert(path, Arc::new(mounted));
             }
         }
@@ -115,16 +137,16 @@ impl Mounts {
         }
         let found = table.patterns.iter().find_map(|template| {
             let captures = template.pattern.captures(path)?;
-            Some((captures, Arc::clone(&template.blueprint), template.inbound.clone()))
+            Some((captures, Arc::clone(&template.blueprint), template.layers.clone()))
         });
-        let (captures, blueprint, inbound) = found.ok_or(NoPlace::Unknown)?;
+        let (captures, blueprint, layers) = found.ok_or(NoPlace::Unknown)?;
         if table.born.len() >= self.config.namespaces_max {
             return Err(NoPlace::Full);
         }
         let number = table.number().ok_or(NoPlace::Full)?;
         let path: Arc<str> = path.into();
         let plan = Plan { path: Arc::clone(&path), captures, number };
-        let mounted = Arc::new(self.build(&table, plan, blueprint, inbound));
+        let mounted = Arc::new(self.build(&table, plan, blueprint, layers));
         let place = self.place(&mounted);
         table.born.insert(path, Born { mounted, places: 1 });
         Ok(place)
@@ -193,7 +215,7 @@ impl Mounts {
         table: &Table,
         plan: Plan,
         blueprint: Arc<Blueprint>,
-        inbound: Option<Inbound>,
+        layers: Built,
     ) -> Mounted {
         let config = &self.config;
         let counters = Arc::new(Counters::part_of(Arc::clone(&self.counters)));
@@ -224,9 +246,10 @@ impl Mounts {
             counters,
             outgoing: Arc::clone(blueprint.emitter.outgoing()),
             states: blueprint.state_types(),
+            outbound: layers.outbound.clone(),
             served: Some(served),
         };
-        Mounted::new(blueprint, inbound, scope)
+        Mounted::new(blueprint, layers, scope)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Table> {

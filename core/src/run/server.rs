@@ -11,7 +11,7 @@ use crate::protocol::{
     Close, CloseCode, DisconnectReason, Drain, EventName, ProducerId, SessionId, SocketId,
 };
 use crate::room::{Adapter, Counters, Detached, FRAME_BYTES_MIN, LocalAdapter, Stats};
-use crate::socket::{Broadcast, Producer, SessionCore, Socket};
+use crate::socket::{Broadcast, EventService, Layers, Producer, SessionCore, Socket, Stack};
 use crate::transport::{BindError, Connection, HandshakeError, Incoming, Listener, Transport};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tower_layer::Layer;
 
 /// Links above `Config::links_max` that are told so before they are closed; those above these
 /// are just closed.
@@ -115,6 +116,34 @@ impl Server {
     pub fn mount(self, namespace: Namespace) -> Result<Self, MountError> {
         self.0.mounts.mount(&namespace)?;
         Ok(self)
+    }
+
+    /// Puts a tower layer around the listeners of what is mounted from now on: see
+    /// [`Layers::inbound`].
+    #[must_use]
+    pub fn inbound<L>(self, layer: L) -> Self
+    where
+        L: Layer<Stack, Service: EventService> + Send + Sync + 'static,
+    {
+        self.layers(Layers::new().inbound(layer))
+    }
+
+    /// Puts a tower layer around emitting in what is mounted from now on: see
+    /// [`Layers::outbound`].
+    #[must_use]
+    pub fn outbound<L>(self, layer: L) -> Self
+    where
+        L: Layer<Stack, Service: EventService> + Send + Sync + 'static,
+    {
+        self.layers(Layers::new().outbound(layer))
+    }
+
+    /// Puts layers around the events of what is mounted from now on, inside those added before and
+    /// outside those of each namespace.
+    #[must_use]
+    pub fn layers(self, layers: impl Into<Layers>) -> Self {
+        self.0.mounts.add_layers(layers.into());
+        self
     }
 
     /// Has what is mounted from now on use adapters for many nodes: `make` gets the path of each
@@ -382,7 +411,7 @@ impl Server {
         }
         let config = &shared.config;
         let (link, hello) = (&arrival.link, &arrival.hello);
-        let mut ours = config.limits();
+        let mut ours = config.limits(shared.mounts.dedup_horizon());
         ours.event_bytes_max = ours.event_bytes_max.min(hello.limits.event_bytes_max);
         let birth = Birth {
             id: SessionId(random::bits()),

@@ -29,9 +29,13 @@ impl Acks {
         receiver
     }
 
-    /// Nobody is interested any more.
+    /// Whoever waited has let go of what this gave out, and is not interested any more.
     pub(crate) fn forget(&self, id: EventId) {
-        self.lock().answers.remove(&id);
+        let mut waiting = self.lock();
+        // Another attempt with the same event may wait in its place.
+        if waiting.answers.get(&id).is_some_and(oneshot::Sender::is_closed) {
+            waiting.answers.remove(&id);
+        }
     }
 
     /// The answer is here; it comes back when nobody waits for it.

@@ -1,14 +1,16 @@
 //! The answers to an event that was emitted to many.
 
 use super::broadcast::EmitBroadcast;
+use super::layered::{Layered, until_sent};
 use super::{AckError, EmitError, moment_after};
 use crate::protocol::{SocketId, ToPayload};
-use crate::room::{Fanout, Gathering};
+use crate::room::{Answer, Fanout, Gathering};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use std::future::{Future, IntoFuture, Ready, poll_fn, ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::task::coop::{Coop, cooperative};
@@ -42,10 +44,39 @@ impl<'a, T: ?Sized, R> EmitBroadcastWithAck<'a, T, R> {
 
 impl<T: ToPayload + ?Sized, R> IntoFuture for EmitBroadcastWithAck<'_, T, R> {
     type Output = Result<Answers<R>, EmitError>;
-    type IntoFuture = Coop<Ready<Self::Output>>;
+    type IntoFuture = Asked<R>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        cooperative(ready(self.emit.send_for_answers()))
+    fn into_future(self) -> Asked<R> {
+        let way = match self.emit.send_for_answers() {
+            Ok(gathered) if gathered.is_layered() => Way::Layered(Box::pin(gathered.sent())),
+            gathered => Way::Bare(cooperative(ready(gathered))),
+        };
+        Asked { way, decoded: PhantomData }
+    }
+}
+
+/// The future of an [`EmitBroadcastWithAck`]: ready when the event has been sent.
+#[must_use = "futures do nothing unless polled"]
+pub struct Asked<R> {
+    way: Way,
+    decoded: PhantomData<fn() -> R>,
+}
+
+enum Way {
+    /// Done. A loop that only broadcasts lets others run now and then.
+    Bare(Coop<Ready<Result<Gathered, EmitError>>>),
+    Layered(Pin<Box<dyn Future<Output = Result<Gathered, EmitError>> + Send>>),
+}
+
+impl<R> Future for Asked<R> {
+    type Output = Result<Answers<R>, EmitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let gathered = ready!(match &mut self.way {
+            Way::Bare(sent) => Pin::new(sent).poll(cx),
+            Way::Layered(sent) => sent.as_mut().poll(cx),
+        });
+        Poll::Ready(gathered.map(|gathered| Answers { gathered, decoded: PhantomData }))
     }
 }
 
@@ -65,38 +96,15 @@ impl<T: ToPayload + ?Sized, R> IntoFuture for EmitBroadcastWithAck<'_, T, R> {
 /// ```
 #[must_use = "answers are lost unless they are looked at"]
 pub struct Answers<R> {
-    /// Of one namespace, or of several that a pattern has brought about.
-    gatherings: Vec<Gathering>,
-    fanout: Fanout,
-    after: Duration,
-    until: Instant,
-    deadline: Option<Pin<Box<Sleep>>>,
-    late: Vec<SocketId>,
-    event_bytes_max: usize,
+    gathered: Gathered,
     decoded: PhantomData<fn() -> R>,
 }
 
 impl<R> Answers<R> {
-    pub(super) fn new(
-        gatherings: Vec<Gathering>,
-        fanout: Fanout,
-        after: Duration,
-        event_bytes_max: usize,
-    ) -> Self {
-        let until = moment_after(after);
-        let (deadline, late, decoded) = (None, Vec::new(), PhantomData);
-        Self { gatherings, fanout, after, until, deadline, late, event_bytes_max, decoded }
-    }
-
-    /// There was nobody to ask.
-    pub(super) fn none() -> Self {
-        Self::new(Vec::new(), Fanout::default(), Duration::ZERO, 0)
-    }
-
     /// How many mailboxes took the event.
     #[must_use]
     pub fn fanout(&self) -> Fanout {
-        self.fanout
+        self.gathered.fanout
     }
 }
 
@@ -122,26 +130,116 @@ impl<R: DeserializeOwned> Answers<R> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketId, Result<R, AckError>)>> {
+        let next = ready!(self.gathered.poll(cx));
+        Poll::Ready(next.map(|(member, answer)| {
+            let max = self.gathered.event_bytes_max;
+            (member, answer.and_then(|answer| AckError::judge(answer, max)))
+        }))
+    }
+}
+
+/// The answers, as they are.
+pub(super) struct Gathered {
+    /// Of one namespace, or of several that a pattern has brought about; each with what is still
+    /// on its way through layers.
+    namespaces: Vec<(Gathering, Option<Layered>)>,
+    fanout: Fanout,
+    event_bytes_max: usize,
+    began: Instant,
+    after: Option<Duration>,
+    /// Layers have deadlines of their own.
+    until: Option<Instant>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    late: Vec<SocketId>,
+}
+
+impl Gathered {
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
+        let (namespaces, fanout) = (Vec::new(), Fanout::default());
+        let (deadline, late) = (None, Vec::new());
+        let (began, until) = (Instant::now(), timeout.map(moment_after));
+        let event_bytes_max = 0;
+        Self { namespaces, fanout, event_bytes_max, began, after: timeout, until, deadline, late }
+    }
+
+    /// A namespace whose members have been asked, and are to answer within `after`.
+    pub(super) fn add(
+        &mut self,
+        gatherings: Vec<Gathering>,
+        fanout: Fanout,
+        after: Duration,
+        event_bytes_max: usize,
+    ) {
+        self.namespaces.extend(gatherings.into_iter().map(|gathering| (gathering, None)));
+        self.fanout = [self.fanout, fanout].into_iter().sum();
+        self.until.get_or_insert_with(|| moment_after(after));
+        self.after = Some(after);
+        self.event_bytes_max = event_bytes_max;
+    }
+
+    /// A namespace whose members layers will ask.
+    pub(super) fn add_layered(
+        &mut self,
+        gathering: Gathering,
+        layered: Layered,
+        event_bytes_max: usize,
+    ) {
+        self.namespaces.push((gathering, Some(layered)));
+        self.event_bytes_max = event_bytes_max;
+    }
+
+    fn is_layered(&self) -> bool {
+        self.namespaces.iter().any(|(_, layered)| layered.is_some())
+    }
+
+    /// Waits until the layers have let it through.
+    async fn sent(mut self) -> Result<Self, EmitError> {
+        for (gathering, way) in &mut self.namespaces {
+            let Some(layered) = way else { continue };
+            let attempts = Arc::clone(layered.attempts());
+            match until_sent(layered).await {
+                Some(Err(error)) => return Err(EmitError::of_layers(error)),
+                Some(Ok(_)) => {
+                    *way = None;
+                    self.late.extend(gathering.give_up());
+                }
+                None => {}
+            }
+            let fanout = attempts.fanout().unwrap_or_default();
+            self.fanout = [self.fanout, fanout].into_iter().sum();
+        }
+        Ok(self)
+    }
+
+    #[allow(clippy::type_complexity)] // the element of a stream
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketId, Result<Answer, AckError>)>> {
         loop {
             let mut place = 0;
-            while let Some(gathering) = self.gatherings.get_mut(place) {
+            while let Some((gathering, way)) = self.namespaces.get_mut(place) {
+                if way.as_mut().is_some_and(|layered| layered.poll(cx).is_ready()) {
+                    *way = None;
+                    self.late.extend(gathering.give_up());
+                }
                 match gathering.poll_next(cx) {
                     Poll::Ready(Some((member, answer))) => {
-                        let answer = AckError::judge(answer, self.event_bytes_max);
-                        return Poll::Ready(Some((member, answer)));
+                        return Poll::Ready(Some((member, Ok(answer))));
                     }
-                    Poll::Ready(None) => drop(self.gatherings.swap_remove(place)),
+                    Poll::Ready(None) => drop(self.namespaces.swap_remove(place)),
                     Poll::Pending => place += 1,
                 }
             }
-            if self.gatherings.is_empty() {
-                let timeout = Err(AckError::Timeout { after: self.after });
+            if self.namespaces.is_empty() {
+                let after = self.after.unwrap_or_else(|| self.began.elapsed());
+                let timeout = Err(AckError::Timeout { after });
                 return Poll::Ready(self.late.pop().map(|member| (member, timeout)));
             }
-            let until = self.until;
+            let Some(until) = self.until else { return Poll::Pending };
             let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
             ready!(deadline.as_mut().poll(cx));
-            self.late = self.gatherings.iter_mut().flat_map(Gathering::give_up).collect();
+            for (gathering, way) in &mut self.namespaces {
+                *way = None;
+                self.late.extend(gathering.give_up());
+            }
         }
     }
 }
@@ -156,6 +254,6 @@ impl<R: DeserializeOwned> Stream for Answers<R> {
 
 impl<R> std::fmt::Debug for Answers<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answers").field("fanout", &self.fanout).finish_non_exhaustive()
+        f.debug_struct("Answers").field("fanout", &self.fanout()).finish_non_exhaustive()
     }
 }

@@ -1,15 +1,22 @@
 //! Emitting to many sockets.
 
+use super::answers::Gathered;
+use super::attempts::{Attempts, Target};
 use super::core::pack;
-use super::{Answers, EmitBroadcastWithAck, EmitError, Scope, Socket};
-use crate::protocol::{EventId, NamespaceNumber, Packet, Payload, ProducerId, SocketId, ToPayload};
+use super::layered::Layered;
+use super::{EmitBroadcastWithAck, EmitError, Level, Scope, Socket, moment_after};
+use crate::protocol::{
+    Event, EventId, NamespaceNumber, Packet, Payload, ProducerId, SocketId, ToPayload,
+};
 use crate::room::{Adapter, Fanout, Gathering, RoomError, RoomName, Rooms, Selection, Shared};
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
-use std::future::{IntoFuture, Ready, ready};
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::task::coop::{Coop, cooperative};
+use tokio::task::coop::{cooperative, poll_proceed};
 
 /// A selection of sockets that one can emit to: rooms in, rooms out.
 ///
@@ -227,7 +234,8 @@ impl std::fmt::Debug for Broadcast {
 /// in the [`Fanout`].
 ///
 /// # Cancel safety
-/// It is done as soon as it is awaited; dropping it then only loses the `Fanout`.
+/// It is done as soon as it is awaited; dropping it then only loses the `Fanout`. Behind layers it
+/// is done when these let it through, and dropped before that it is withdrawn.
 #[must_use = "an emit does nothing until it is awaited"]
 #[derive(Debug)]
 pub struct EmitBroadcast<'a, T: ?Sized> {
@@ -258,26 +266,45 @@ impl<'a, T: ?Sized> EmitBroadcast<'a, T> {
 }
 
 impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
-    fn send(&self) -> Result<Fanout, EmitError> {
+    fn send(&self) -> Result<Sent, EmitError> {
         let (scopes, payload) = (self.broadcast.scopes()?, self.checked()?);
-        let send = |scope: &Arc<Scope>| self.send_in(scope, &payload, None);
-        scopes.iter().map(send).sum()
+        let mut sent = Sent::default();
+        for scope in &*scopes {
+            match scope.outbound.as_ref().filter(|_| !self.volatile) {
+                Some(stack) => {
+                    let (event, attempts) = self.envelope(scope, &payload)?;
+                    sent.layered.push(Layered::new(stack, event, Level::Accepted, attempts));
+                }
+                None => sent.fanouts.push(self.send_in(scope, &payload, None)?),
+            }
+        }
+        Ok(sent)
     }
 
     /// Sends it, and begins to wait for the answers.
-    pub(super) fn send_for_answers<R>(&self) -> Result<Answers<R>, EmitError> {
+    pub(super) fn send_for_answers(&self) -> Result<Gathered, EmitError> {
         let (scopes, payload) = (self.broadcast.scopes()?, self.checked()?);
-        let Some(served) = scopes.iter().find_map(|scope| scope.served.as_ref()) else {
-            return Ok(Answers::none());
-        };
-        let after = self.timeout.unwrap_or(served.ack_timeout);
+        let mut gathered = Gathered::new(self.timeout);
         // In each namespace it is an event of its own: a session may be in several of them.
-        let (mut gatherings, mut fanouts) = (Vec::new(), Vec::new());
         for scope in &*scopes {
-            fanouts.push(self.send_in(scope, &payload, Some(&mut gatherings))?);
+            let Some(served) = &scope.served else { continue };
+            match &scope.outbound {
+                Some(stack) => {
+                    let (event, attempts) = self.envelope(scope, &payload)?;
+                    // Before it is sent, so that no answer is too early.
+                    let gathering = attempts.gather(served);
+                    let layered = Layered::new(stack, event, Level::Handled, attempts);
+                    gathered.add_layered(gathering, layered, served.event_bytes_max);
+                }
+                None => {
+                    let mut gatherings = Vec::with_capacity(1);
+                    let fanout = self.send_in(scope, &payload, Some(&mut gatherings))?;
+                    let after = self.timeout.unwrap_or(served.ack_timeout);
+                    gathered.add(gatherings, fanout, after, served.event_bytes_max);
+                }
+            }
         }
-        let fanout = fanouts.into_iter().sum();
-        Ok(Answers::new(gatherings, fanout, after, served.event_bytes_max))
+        Ok(gathered)
     }
 
     /// The payload, encoded once for all. What can never be said is an error also where nobody
@@ -286,6 +313,20 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
         let (nowhere, nobody) = (NamespaceNumber(0), ProducerId(0));
         let id = EventId { producer: nobody, number: 0 };
         Ok(pack(self.name, self.value, nowhere, id, nobody, usize::MAX)?.payload)
+    }
+
+    /// The event for the members of one namespace, and what all attempts to deliver it share.
+    fn envelope(
+        &self,
+        scope: &Arc<Scope>,
+        payload: &Payload,
+    ) -> Result<(Event, Attempts), EmitError> {
+        let Some(served) = &scope.served else { return Err(RoomError::NotOnServer.into()) };
+        let (id, max) = (served.producer.mint(), served.event_bytes_max);
+        let packet = pack(self.name, payload, served.number, id, id.producer, max)?;
+        let target = Target::Many(Arc::clone(scope), self.broadcast.selection.clone());
+        let attempts = Attempts::new(target, id, self.timeout.map(moment_after));
+        Ok((packet.into_event(id.producer, false), attempts))
     }
 
     /// Sends it to one namespace. With `gatherings` the members are to answer, and one for their
@@ -324,12 +365,54 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
     }
 }
 
+/// A broadcast that was sent, or is on its way through layers.
+#[derive(Default)]
+struct Sent {
+    fanouts: Vec<Fanout>,
+    layered: Vec<Layered>,
+}
+
 impl<T: ToPayload + ?Sized> IntoFuture for EmitBroadcast<'_, T> {
     type Output = Result<Fanout, EmitError>;
-    // A loop that only broadcasts lets others run now and then.
-    type IntoFuture = Coop<Ready<Self::Output>>;
+    type IntoFuture = Broadcasting;
 
-    fn into_future(self) -> Self::IntoFuture {
-        cooperative(ready(self.send()))
+    fn into_future(self) -> Broadcasting {
+        Broadcasting(self.send())
+    }
+}
+
+/// The future of an [`EmitBroadcast`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Broadcasting(Result<Sent, EmitError>);
+
+impl Future for Broadcasting {
+    type Output = Result<Fanout, EmitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A loop that only broadcasts lets others run now and then.
+        let budget = ready!(poll_proceed(cx));
+        let mut failed = None;
+        if let Ok(Sent { fanouts, layered }) = &mut self.0 {
+            layered.retain_mut(|layered| match layered.poll(cx) {
+                Poll::Pending => true,
+                Poll::Ready(Ok(ack)) => {
+                    fanouts.extend(ack.fanout());
+                    false
+                }
+                Poll::Ready(Err(error)) => {
+                    failed.get_or_insert(EmitError::of_layers(error));
+                    false
+                }
+            });
+            if failed.is_none() && !layered.is_empty() {
+                return Poll::Pending;
+            }
+        }
+        budget.made_progress();
+        if let Some(error) = failed {
+            return Poll::Ready(Err(error));
+        }
+        let sent = std::mem::replace(&mut self.0, Ok(Sent::default()));
+        Poll::Ready(sent.map(|sent| sent.fanouts.into_iter().sum()))
     }
 }

@@ -1,7 +1,7 @@
 //! What all sockets of a session share.
 
-use super::EmitError;
 use super::acks::Acks;
+use super::{EmitError, Pair, Slot};
 use crate::protocol::{
     DisconnectReason, EVENT_NAME_BYTES_MAX, EventId, EventName, EventPacket, EventRef,
     NamespaceNumber, Outcome, ProducerId, SessionId, ToPayload, is_reserved,
@@ -10,7 +10,7 @@ use crate::room::{Counters, Loss, Mailbox};
 use crate::transport::{Capabilities, Peer};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -47,6 +47,10 @@ pub(crate) struct SessionCore {
     pub(crate) emit_wait_max: Duration,
     pub(crate) ack_timeout: Duration,
     pub(crate) listeners_max: usize,
+    /// For how long the peer knows an event that comes again; zero when it does not.
+    pub(crate) dedup_horizon: Duration,
+    /// The layers that were made for the session.
+    pairs: Mutex<Vec<(Slot, Pair)>>,
     /// This side drains the session.
     pub(crate) draining: AtomicBool,
     /// Somebody wants something of the driver: a lane, or who has a link for it.
@@ -65,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) emit_wait_max: Duration,
     pub(crate) ack_timeout: Duration,
     pub(crate) listeners_max: usize,
+    pub(crate) dedup_horizon: Duration,
 }
 
 impl SessionCore {
@@ -88,7 +93,7 @@ impl SessionCore {
 
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { id, mailbox, producer, counters, event_bytes_max, .. } = parts;
-        let Parts { emit_wait_max, ack_timeout, listeners_max, .. } = parts;
+        let Parts { emit_wait_max, ack_timeout, listeners_max, dedup_horizon, .. } = parts;
         Self {
             id,
             mailbox,
@@ -101,9 +106,32 @@ impl SessionCore {
             emit_wait_max,
             ack_timeout,
             listeners_max,
+            dedup_horizon,
+            pairs: Mutex::default(),
             draining: AtomicBool::new(false),
             calls: AtomicBool::new(false),
         }
+    }
+
+    /// The layers that were made for the session in this place, made now if there are none.
+    pub(super) fn pair(&self, slot: Slot, make: impl FnOnce() -> Pair) -> Pair {
+        let known = |pairs: &[(Slot, Pair)]| {
+            pairs.iter().find(|(at, _)| *at == slot).map(|(_, pair)| pair.clone())
+        };
+        let found = known(&self.pairs());
+        found.unwrap_or_else(|| {
+            // The application's, and so under no lock.
+            let made = make();
+            let mut pairs = self.pairs();
+            known(&pairs).unwrap_or_else(|| {
+                pairs.push((slot, made.clone()));
+                made
+            })
+        })
+    }
+
+    fn pairs(&self) -> MutexGuard<'_, Vec<(Slot, Pair)>> {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the driver look after its lanes, and after who called it.

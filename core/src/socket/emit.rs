@@ -1,12 +1,15 @@
 //! Emitting to one socket: the builder and the futures that it becomes.
 
+use super::attempts::{Attempts, Target};
 use super::core::pack;
-use super::{EmitError, EmitReceived, EmitWithAck, Socket};
+use super::layered::Layered;
+use super::{EmitError, EmitReceived, EmitWithAck, Level, Socket, moment_after};
 use crate::protocol::{Encoded, Event, EventId, EventPacket, Packet, ToPayload};
 use crate::room::{LatestKey, NotAccepted, Parcel, Taken, Ticket};
 use serde::de::DeserializeOwned;
 use std::future::{Future, IntoFuture, Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::task::coop::poll_proceed;
@@ -68,6 +71,9 @@ impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
 
     /// See [`Socket::try_emit`].
     pub(super) fn now(self) -> Result<(), EmitError> {
+        if let Some(layered) = self.layered(Level::Accepted) {
+            return layered?.now();
+        }
         let (_, packet) = self.pack()?;
         let offer = self.offer(packet);
         let taken = self.socket.session().mailbox.try_offer(&offer.parcel());
@@ -81,26 +87,37 @@ impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
         }
     }
 
+    /// Its way through the layers, if there are any.
+    pub(super) fn layered(&self, level: Level) -> Option<Result<Layered, EmitError>> {
+        let stack = self.socket.scope().outbound.as_ref()?;
+        let packed = self.pack_any();
+        Some(packed.map(|(id, packet)| {
+            let event = packet.into_event(id.producer, false);
+            let latest = self.latest.map(|key| LatestKey::new(self.socket.number(), key));
+            let target = Target::One(self.socket.clone(), latest.map(Box::new));
+            let attempts = Attempts::new(target, id, self.timeout.map(moment_after));
+            Layered::new(stack, event, level, attempts)
+        }))
+    }
+
     pub(super) fn pack(&self) -> Result<(EventId, EventPacket), EmitError> {
+        self.socket.check_open()?;
+        self.pack_any()
+    }
+
+    /// As [`Emit::pack`], also of a socket that has ended: a layer may know another.
+    fn pack_any(&self) -> Result<(EventId, EventPacket), EmitError> {
         let session = self.socket.session();
         let id = session.producer.mint();
         let (number, own) = (self.socket.number(), session.producer.id);
-        self.socket.check_open()?;
         let max = session.event_bytes_max;
         Ok((id, pack(self.name, self.value, number, id, own, max)?))
     }
 
     pub(super) fn offer(&self, packet: EventPacket) -> Offer {
-        let socket = self.socket.clone();
-        let session = socket.session();
-        let (event_bytes, wants_ack) = (packet.bytes(), packet.wants_ack);
-        let outgoing = outgoing(&socket, &packet, false);
-        let encoded = session.mailbox.codec().encode(&Packet::Event(packet));
-        let wait_max = self.timeout.unwrap_or(session.emit_wait_max);
-        let latest = self.latest.map(|key| Box::new(LatestKey::new(socket.number(), key)));
-        let (ticket, deadline) = (None, None);
-        let terms = Terms { event_bytes, wants_ack, latest, outgoing };
-        Offer { socket, encoded, terms, wait_max, ticket, deadline }
+        let wait_max = self.timeout.unwrap_or(self.socket.session().emit_wait_max);
+        let latest = self.latest.map(|key| Box::new(LatestKey::new(self.socket.number(), key)));
+        Offer::new(self.socket.clone(), packet, wait_max, latest)
     }
 }
 
@@ -116,19 +133,21 @@ impl<T: ToPayload + ?Sized> IntoFuture for Emit<'_, T> {
     type IntoFuture = Accepting;
 
     fn into_future(self) -> Accepting {
-        match self.pack() {
-            Ok((_, packet)) => Accepting(State::Offered(self.offer(packet))),
-            Err(error) => Accepting(State::Failed(error)),
+        match self.layered(Level::Accepted) {
+            None => Accepting::of(self.pack().map(|(_, packet)| self.offer(packet))),
+            Some(Ok(layered)) => Accepting(State::Layered(layered)),
+            Some(Err(error)) => Accepting(State::Failed(error)),
         }
     }
 }
 
 /// The future of an [`Emit`]: ready when the event is accepted or refused.
 #[must_use = "futures do nothing unless polled"]
-pub struct Accepting(pub(super) State);
+pub struct Accepting(State);
 
-pub(super) enum State {
+enum State {
     Offered(Offer),
+    Layered(Layered),
     Failed(EmitError),
     Done,
 }
@@ -141,6 +160,8 @@ pub(super) struct Offer {
     ticket: Option<Ticket>,
     /// Only an emit that has to wait needs a timer.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// What it is an attempt of, if there are layers.
+    pub(super) attempts: Option<Arc<Attempts>>,
 }
 
 struct Terms {
@@ -152,6 +173,26 @@ struct Terms {
 }
 
 impl Offer {
+    pub(super) fn new(
+        socket: Socket,
+        packet: EventPacket,
+        wait_max: Duration,
+        latest: Option<Box<LatestKey>>,
+    ) -> Self {
+        let (event_bytes, wants_ack) = (packet.bytes(), packet.wants_ack);
+        let outgoing = outgoing(&socket, &packet, false);
+        let encoded = socket.session().mailbox.codec().encode(&Packet::Event(packet));
+        let terms = Terms { event_bytes, wants_ack, latest, outgoing };
+        let (ticket, deadline, attempts) = (None, None, None);
+        Self { socket, encoded, terms, wait_max, ticket, deadline, attempts }
+    }
+
+    /// It is an attempt of several.
+    pub(super) fn attempt_of(mut self, attempts: Arc<Attempts>) -> Self {
+        self.attempts = Some(attempts);
+        self
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EmitError>> {
         let mut ticket = self.ticket.take();
         let mailbox = &self.socket.session().mailbox;
@@ -183,7 +224,8 @@ impl Offer {
         let socket = &self.socket;
         socket.count(|counters| &counters.events_out, |tally| &tally.events_out);
         socket.counters().count(taken.removed, |counters| &counters.superseded);
-        if let Some(event) = &self.terms.outgoing {
+        let is_first = self.attempts.as_ref().is_none_or(|attempts| attempts.mark_accepted());
+        if let Some(event) = self.terms.outgoing.as_ref().filter(|_| is_first) {
             socket.tell_outgoing(event);
         }
         socket.session().mailbox.flush_in_turn(taken.flush);
@@ -216,22 +258,39 @@ impl EmitError {
     }
 }
 
+impl Accepting {
+    pub(super) fn of(offer: Result<Offer, EmitError>) -> Self {
+        match offer {
+            Ok(offer) => Self(State::Offered(offer)),
+            Err(error) => Self(State::Failed(error)),
+        }
+    }
+}
+
 impl Future for Accepting {
     type Output = Result<(), EmitError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Offered(offer) = &mut self.0 {
-            // A loop that only emits is ready every time; now and then it lets others run.
-            let budget = ready!(poll_proceed(cx));
-            let result = ready!(offer.poll(cx));
-            budget.made_progress();
-            offer.forget_ticket();
-            self.0 = State::Done;
-            return Poll::Ready(result);
+        match &mut self.0 {
+            State::Offered(offer) => {
+                // A loop that only emits is ready every time; now and then it lets others run.
+                let budget = ready!(poll_proceed(cx));
+                let result = ready!(offer.poll(cx));
+                budget.made_progress();
+                offer.forget_ticket();
+                self.0 = State::Done;
+                return Poll::Ready(result);
+            }
+            State::Layered(layered) => {
+                let result = ready!(layered.poll(cx));
+                self.0 = State::Done;
+                return Poll::Ready(result.map(|_| ()).map_err(EmitError::of_layers));
+            }
+            State::Failed(_) | State::Done => {}
         }
         match std::mem::replace(&mut self.0, State::Done) {
             State::Failed(error) => Poll::Ready(Err(error)),
-            State::Offered(_) | State::Done => panic!("polled after it was ready"),
+            _ => panic!("polled after it was ready"),
         }
     }
 }
@@ -240,7 +299,10 @@ impl Drop for Accepting {
     fn drop(&mut self) {
         if let State::Offered(offer) = &mut self.0 {
             offer.forget_ticket();
-            offer.socket.counters().count(1, |counters| &counters.withdrawn);
+            // Of several attempts, whoever makes them counts.
+            if offer.attempts.is_none() {
+                offer.socket.counters().count(1, |counters| &counters.withdrawn);
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Emitting with an answer.
 
+use super::attempts::Attempts;
 use super::core::{SessionCore, moment_after};
-use super::emit::State;
-use super::{Accepting, AckError, Emit, EmitError};
-use crate::protocol::{EventId, ToPayload};
+use super::emit::Offer;
+use super::layered::Layered;
+use super::{Accepting, AckError, Emit, EmitError, Level};
+use crate::protocol::{EventId, Payload, ToPayload};
 use crate::room::{Answer, NoAnswer};
 use serde::de::DeserializeOwned;
 use std::future::{Future, IntoFuture};
@@ -48,31 +50,56 @@ impl<T: ToPayload + ?Sized, R: DeserializeOwned> IntoFuture for EmitWithAck<'_, 
 
     fn into_future(self) -> Answering<R> {
         let session = Arc::clone(self.emit.socket.session());
-        let after = self.emit.timeout.unwrap_or(session.ack_timeout);
-        let (accepting, answer, id) = match self.emit.pack() {
-            Ok((id, mut packet)) => {
-                packet.wants_ack = true;
-                let answer = session.acks.expect(id);
-                (Accepting(State::Offered(self.emit.offer(packet))), Some(answer), Some(id))
+        let event_bytes_max = session.event_bytes_max;
+        let way = match self.emit.layered(Level::Handled) {
+            Some(Ok(layered)) => Way::Layered(layered),
+            Some(Err(error)) => Way::Bare(Asking::failed(session, error)),
+            None => {
+                let after = self.emit.timeout.unwrap_or(session.ack_timeout);
+                Way::Bare(match self.emit.pack() {
+                    Ok((id, mut packet)) => {
+                        packet.wants_ack = true;
+                        let answer = session.acks.expect(id);
+                        Asking::new(session, id, self.emit.offer(packet), answer, after)
+                    }
+                    Err(error) => Asking::failed(session, error),
+                })
             }
-            Err(error) => (Accepting(State::Failed(error)), None, None),
         };
-        Answering {
-            session,
-            id,
-            accepting: Some(accepting),
-            answer,
-            after,
-            until: moment_after(after),
-            deadline: None,
-            decoded: PhantomData,
-        }
+        Answering { way, event_bytes_max, decoded: PhantomData }
     }
 }
 
 /// The future of an [`EmitWithAck`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Answering<R> {
+    way: Way,
+    event_bytes_max: usize,
+    decoded: PhantomData<fn() -> R>,
+}
+
+enum Way {
+    Bare(Asking),
+    Layered(Layered),
+}
+
+impl<R: DeserializeOwned> Future for Answering<R> {
+    type Output = Result<R, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let max = self.event_bytes_max;
+        Poll::Ready(match &mut self.way {
+            Way::Bare(asking) => AckError::judge(ready!(asking.poll(cx))?, max),
+            Way::Layered(layered) => match ready!(layered.poll(cx)) {
+                Ok(ack) => AckError::judge(Ok(ack.payload().clone()), max),
+                Err(error) => Err(AckError::of_layers(error, layered.elapsed())),
+            },
+        })
+    }
+}
+
+/// An event that is accepted and then answered.
+pub(super) struct Asking {
     session: Arc<SessionCore>,
     id: Option<EventId>,
     accepting: Option<Accepting>,
@@ -81,31 +108,78 @@ pub struct Answering<R> {
     /// Counted from the emit, whatever of it acceptance took.
     until: Instant,
     deadline: Option<Pin<Box<Sleep>>>,
-    decoded: PhantomData<fn() -> R>,
+    /// What it is an attempt of, if there are layers.
+    attempts: Option<Arc<Attempts>>,
 }
 
-impl<R: DeserializeOwned> Future for Answering<R> {
-    type Output = Result<R, AckError>;
+impl Asking {
+    /// `answer` is where that of the event comes; waited for as long as `after`.
+    pub(super) fn new(
+        session: Arc<SessionCore>,
+        id: EventId,
+        offer: Offer,
+        answer: oneshot::Receiver<Answer>,
+        after: Duration,
+    ) -> Self {
+        let attempts = offer.attempts.clone();
+        Self {
+            session,
+            id: Some(id),
+            accepting: Some(Accepting::of(Ok(offer))),
+            answer: Some(answer),
+            after,
+            until: moment_after(after),
+            deadline: None,
+            attempts,
+        }
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if let Some(accepting) = &mut this.accepting {
+    fn failed(session: Arc<SessionCore>, error: EmitError) -> Self {
+        let (accepting, after) = (Some(Accepting::of(Err(error))), Duration::ZERO);
+        let (id, answer, deadline, attempts) = (None, None, None, None);
+        let until = Instant::now();
+        Self { session, id, accepting, answer, after, until, deadline, attempts }
+    }
+
+    /// Ready with an answer, or with why there is none.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, AckError>> {
+        if let Some(accepting) = &mut self.accepting {
             let accepted = ready!(Pin::new(accepting).poll(cx));
-            this.accepting = None;
+            self.accepting = None;
             accepted?;
         }
-        let answer = this.answer.as_mut().map(|answer| Pin::new(answer).poll(cx));
+        let answer = self.answer.as_mut().map(|answer| Pin::new(answer).poll(cx));
         if let Some(Poll::Ready(answer)) = answer {
-            this.answer = None;
-            return Poll::Ready(match answer {
-                Ok(answer) => AckError::judge(answer, this.session.event_bytes_max),
-                Err(_) => Err(AckError::Closed),
-            });
+            self.answer = None;
+            return Poll::Ready(Ok(answer.unwrap_or(Err(NoAnswer::Closed))));
         }
-        let (after, until) = (this.after, this.until);
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        let (after, until) = (self.after, self.until);
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
         ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Err(AckError::Timeout { after }))
+    }
+}
+
+impl Future for Asking {
+    type Output = Result<Answer, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Self::poll(&mut self, cx)
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let (Some(id), answer) = (self.id, self.answer.take()) else { return };
+        match (&self.attempts, answer) {
+            (Some(attempts), Some(answer)) => attempts.leave_answer(answer),
+            (None, Some(answer)) => {
+                drop(answer);
+                self.session.acks.forget(id);
+            }
+            // It has come.
+            (_, None) => {}
+        }
     }
 }
 
@@ -115,22 +189,20 @@ impl AckError {
         answer: Answer,
         event_bytes_max: usize,
     ) -> Result<R, Self> {
+        let payload = Self::of_answer(answer, event_bytes_max)?;
+        payload.decode().map_err(|source| Self::Payload { source })
+    }
+
+    /// The answer as it is, or why there is none.
+    pub(super) fn of_answer(answer: Answer, event_bytes_max: usize) -> Result<Payload, Self> {
         match answer {
-            Ok(payload) => payload.decode().map_err(|source| Self::Payload { source }),
+            Ok(payload) => Ok(payload),
             Err(NoAnswer::Nak(nak)) => Err(Self::Refused(nak)),
             Err(NoAnswer::NotAccepted(refused)) => {
                 Err(Self::Emit(EmitError::of(refused, 0, event_bytes_max)))
             }
             Err(NoAnswer::Lost(reason)) => Err(Self::Lost { reason }),
             Err(NoAnswer::Closed) => Err(Self::Closed),
-        }
-    }
-}
-
-impl<R> Drop for Answering<R> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.session.acks.forget(id);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Emitting, and waiting until the peer has it.
 
 use super::core::{SessionCore, moment_after};
-use super::emit::State;
-use super::{Accepting, Emit, ReceiptError};
+use super::emit::Offer;
+use super::layered::Layered;
+use super::{Accepting, Emit, EmitError, Level, ReceiptError};
 use crate::protocol::{Encoded, ToPayload};
 use crate::room::Fate;
 use std::future::{Future, IntoFuture};
@@ -46,24 +47,43 @@ impl<T: ToPayload + ?Sized> IntoFuture for EmitReceived<'_, T> {
     fn into_future(self) -> Receiving {
         let session = Arc::clone(self.emit.socket.session());
         let after = self.emit.timeout.unwrap_or(session.ack_timeout);
-        let (accepting, receipt) = match self.emit.pack() {
-            Ok((_, packet)) => {
-                let offer = self.emit.offer(packet);
-                let encoded = offer.encoded.clone();
-                // Before it is written, so that no position is too early.
-                let received = session.mailbox.expect_receipt(&encoded);
-                (Accepting(State::Offered(offer)), Some((encoded, received)))
-            }
-            Err(error) => (Accepting(State::Failed(error)), None),
-        };
-        let (accepting, until) = (Some(accepting), moment_after(after));
-        Receiving { session, accepting, receipt, after, until, deadline: None }
+        Receiving(match self.emit.layered(Level::Received) {
+            Some(Ok(layered)) => Way::Layered(layered),
+            Some(Err(error)) => Way::Bare(Delivering::failed(session, error)),
+            None => Way::Bare(match self.emit.pack() {
+                Ok((_, packet)) => Delivering::new(session, self.emit.offer(packet), after),
+                Err(error) => Delivering::failed(session, error),
+            }),
+        })
     }
 }
 
 /// The future of an [`EmitReceived`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Receiving {
+pub struct Receiving(Way);
+
+enum Way {
+    Bare(Delivering),
+    Layered(Layered),
+}
+
+impl Future for Receiving {
+    type Output = Result<(), ReceiptError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Way::Bare(delivering) => Pin::new(delivering).poll(cx),
+            Way::Layered(layered) => {
+                let (result, elapsed) = (ready!(layered.poll(cx)), layered.elapsed());
+                let received = result.map(|_| ());
+                Poll::Ready(received.or_else(|error| ReceiptError::of_layers(error, elapsed)))
+            }
+        }
+    }
+}
+
+/// An event that is accepted and then received.
+pub(super) struct Delivering {
     session: Arc<SessionCore>,
     accepting: Option<Accepting>,
     /// The event is kept, because by it the receipt is found.
@@ -74,7 +94,7 @@ pub struct Receiving {
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl Future for Receiving {
+impl Future for Delivering {
     type Output = Result<(), ReceiptError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -101,7 +121,21 @@ impl Future for Receiving {
     }
 }
 
-impl Receiving {
+impl Delivering {
+    pub(super) fn new(session: Arc<SessionCore>, offer: Offer, after: Duration) -> Self {
+        let encoded = offer.encoded.clone();
+        // Before it is written, so that no position is too early.
+        let received = session.mailbox.expect_receipt(&encoded);
+        let (accepting, receipt) = (Some(Accepting::of(Ok(offer))), Some((encoded, received)));
+        let until = moment_after(after);
+        Self { session, accepting, receipt, after, until, deadline: None }
+    }
+
+    fn failed(session: Arc<SessionCore>, error: EmitError) -> Self {
+        let (accepting, after) = (Some(Accepting::of(Err(error))), Duration::ZERO);
+        Self { session, accepting, receipt: None, after, until: Instant::now(), deadline: None }
+    }
+
     fn forget(&mut self) {
         if let Some((encoded, _)) = self.receipt.take() {
             self.session.mailbox.forget_receipt(&encoded);
@@ -109,7 +143,7 @@ impl Receiving {
     }
 }
 
-impl Drop for Receiving {
+impl Drop for Delivering {
     fn drop(&mut self) {
         self.forget();
     }

@@ -1,50 +1,78 @@
-//! What a layer and an extractor see: a socket and an event; and the answer.
+//! What a layer and an extractor see: an event, and whom it is from or for; and the answer.
 
+use super::attempts::{Attempts, Target};
 use super::{Socket, States};
-use crate::protocol::{DisconnectReason, Event, Outcome, Payload, PayloadError};
+use crate::protocol::{DisconnectReason, Event, Outcome, Payload, PayloadError, SocketId};
+use crate::room::{Fanout, Selection};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
-/// An event with the socket that it came by: the request of a tower service.
+/// An event with the socket that it came by, or with whom it is for: the request of a tower
+/// service. Cheap to clone, and each clone is the same event: a second attempt has its id.
 #[derive(Clone)]
 pub struct Envelope {
-    socket: Socket,
     event: Event,
-    /// What a hook is told besides.
-    moment: Option<Box<Moment>>,
-    /// Not the socket's, because it may hold sockets.
-    states: Option<Arc<States>>,
+    way: Way,
+}
+
+/// Which way it goes.
+#[derive(Clone)]
+enum Way {
+    In {
+        socket: Socket,
+        /// What a hook is told besides.
+        moment: Option<Box<Moment>>,
+        /// Not the socket's, because it may hold sockets.
+        states: Option<Arc<States>>,
+    },
+    Out {
+        /// Shared by all attempts.
+        attempts: Arc<Attempts>,
+        level: Level,
+        attempt_max: Option<Duration>,
+    },
+}
+
+/// What an emit waits for. Each level is worth more than the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// It is in the session's mailbox; of a broadcast in those of its members.
+    #[default]
+    Accepted,
+    /// The peer's session has it. A broadcast asks for answers instead.
+    Received,
+    /// The peer's handler has answered; of a broadcast each of its members' has.
+    Handled,
 }
 
 impl Envelope {
     /// An event that came by `socket`.
     #[must_use]
     pub fn new(socket: Socket, event: Event) -> Self {
-        Self { socket, event, moment: None, states: None }
+        Self { event, way: Way::In { socket, moment: None, states: None } }
+    }
+
+    /// An event on its way out.
+    pub(super) fn outbound(event: Event, level: Level, attempts: Arc<Attempts>) -> Self {
+        Self { event, way: Way::Out { attempts, level, attempt_max: None } }
     }
 
     /// What its hook is told besides.
-    pub(crate) fn with_moment(mut self, moment: Moment) -> Self {
-        self.moment = Some(Box::new(moment));
+    pub(crate) fn with_moment(mut self, told: Moment) -> Self {
+        if let Way::In { moment, .. } = &mut self.way {
+            *moment = Some(Box::new(told));
+        }
         self
     }
 
     /// What the handlers of its namespace share.
-    pub(crate) fn with_states(mut self, states: Option<Arc<States>>) -> Self {
-        self.states = states;
+    pub(crate) fn with_states(mut self, shared: Option<Arc<States>>) -> Self {
+        if let Way::In { states, .. } = &mut self.way {
+            *states = shared;
+        }
         self
-    }
-
-    /// The state of this type that the handlers of its namespace share.
-    #[must_use]
-    pub fn state<S: 'static>(&self) -> Option<&S> {
-        self.states.as_deref()?.get()
-    }
-
-    /// The socket that the event came by.
-    #[must_use]
-    pub fn socket(&self) -> &Socket {
-        &self.socket
     }
 
     /// The event.
@@ -53,11 +81,56 @@ impl Envelope {
         &self.event
     }
 
+    /// The socket that the event came by, or that it is for; none when it is a broadcast.
+    #[must_use]
+    pub fn socket(&self) -> Option<&Socket> {
+        match &self.way {
+            Way::In { socket, .. } => Some(socket),
+            Way::Out { attempts, .. } => match attempts.target() {
+                Target::One(socket, _) => Some(socket),
+                Target::Many(..) => None,
+            },
+        }
+    }
+
+    /// Whom a broadcast is for.
+    #[must_use]
+    pub fn selection(&self) -> Option<&Selection> {
+        match self.attempts()?.target() {
+            Target::One(..) => None,
+            Target::Many(_, selection) => Some(selection),
+        }
+    }
+
+    /// The path of its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        match &self.way {
+            Way::In { socket, .. } => socket.namespace(),
+            Way::Out { attempts, .. } => &attempts.scope().path,
+        }
+    }
+
+    /// Whether this side emits it; if not, it has come.
+    #[must_use]
+    pub fn is_outbound(&self) -> bool {
+        self.attempts().is_some()
+    }
+
+    /// The state of this type that the handlers of its namespace share.
+    #[must_use]
+    pub fn state<S: 'static>(&self) -> Option<&S> {
+        match &self.way {
+            Way::In { states, .. } => states.as_deref()?.get(),
+            Way::Out { .. } => None,
+        }
+    }
+
     /// Why the socket, or its link, ended; only in the hooks of that.
     #[must_use]
     pub fn reason(&self) -> Option<&DisconnectReason> {
-        match self.moment.as_deref() {
-            Some(Moment::End(reason) | Moment::Detach(reason)) => Some(reason),
+        match self.moment()? {
+            Moment::End(reason) | Moment::Detach(reason) => Some(reason),
             _ => None,
         }
     }
@@ -65,9 +138,92 @@ impl Envelope {
     /// What a link came to; only in `on_attach`.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
-        match self.moment.as_deref() {
-            Some(Moment::Attach(outcome)) => Some(*outcome),
+        match self.moment()? {
+            Moment::Attach(outcome) => Some(*outcome),
             _ => None,
+        }
+    }
+
+    fn moment(&self) -> Option<&Moment> {
+        match &self.way {
+            Way::In { moment, .. } => moment.as_deref(),
+            Way::Out { .. } => None,
+        }
+    }
+}
+
+/// What only an event has that goes out. On one that has come in, none of this changes anything.
+impl Envelope {
+    /// What the emit waits for.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match &self.way {
+            Way::In { .. } => Level::Accepted,
+            Way::Out { level, .. } => *level,
+        }
+    }
+
+    /// Has the emit wait for no less than this.
+    pub fn raise_level(&mut self, at_least: Level) {
+        if let Way::Out { level, .. } = &mut self.way {
+            *level = at_least.max(*level);
+        }
+    }
+
+    /// When the emit gives up, if whoever emitted has said so: of an attempt that can only be
+    /// later, there is no point in beginning it.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.attempts()?.deadline()
+    }
+
+    /// Has an attempt, from when it reaches the mailbox, take no longer than this instead of what
+    /// `Config` says: for room `emit_wait_max`, for an answer `ack_timeout`.
+    pub fn set_attempt_max(&mut self, longest: Duration) {
+        if let Way::Out { attempt_max, .. } = &mut self.way {
+            *attempt_max = Some(longest);
+        }
+    }
+
+    /// The longest that an attempt may take, if a layer has said so.
+    #[must_use]
+    pub fn attempt_max(&self) -> Option<Duration> {
+        match &self.way {
+            Way::In { .. } => None,
+            Way::Out { attempt_max, .. } => *attempt_max,
+        }
+    }
+
+    /// Whether the event was accepted before: it is in a mailbox, or some layer keeps it. Then
+    /// dropping the future of the emit does not withdraw it any more.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.attempts().is_some_and(|attempts| attempts.is_accepted())
+    }
+
+    /// A layer has made the event its own, and will see to it also when the future of the emit is
+    /// dropped: that does not count as withdrawing it any more.
+    pub fn mark_accepted(&self) {
+        if let Some(attempts) = self.attempts() {
+            attempts.mark_accepted();
+        }
+    }
+
+    /// The same event, with the same id, for another socket of this process, such as that of the
+    /// next session of the same peer. A broadcast, and what has come in, stays as it is.
+    #[must_use]
+    pub fn readdressed(&self, socket: &Socket) -> Self {
+        let Way::Out { attempts, level, attempt_max } = &self.way else { return self.clone() };
+        let Target::One(..) = attempts.target() else { return self.clone() };
+        let attempts = Arc::new(attempts.readdressed(socket));
+        let (level, attempt_max) = (*level, *attempt_max);
+        Self { event: self.event.clone(), way: Way::Out { attempts, level, attempt_max } }
+    }
+
+    pub(super) fn attempts(&self) -> Option<&Arc<Attempts>> {
+        match &self.way {
+            Way::In { .. } => None,
+            Way::Out { attempts, .. } => Some(attempts),
         }
     }
 }
@@ -87,20 +243,34 @@ pub(crate) enum Moment {
 
 impl std::fmt::Debug for Envelope {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (socket, event) = (&self.socket, &self.event);
-        f.debug_struct("Envelope").field("socket", socket).field("event", event).finish()
+        f.debug_struct("Envelope")
+            .field("namespace", &self.namespace())
+            .field("socket", &self.socket().map(Socket::id))
+            .field("event", &self.event)
+            .finish_non_exhaustive()
     }
 }
 
 /// The answer to an event: the response of a tower service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ack(Payload);
+pub struct Ack {
+    payload: Payload,
+    many: Option<Box<Many>>,
+}
+
+/// What became of a broadcast.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Many {
+    fanout: Fanout,
+    missing: Vec<SocketId>,
+    retry_after: Duration,
+}
 
 impl Ack {
     /// An answer with a payload.
     #[must_use]
     pub fn new(payload: Payload) -> Self {
-        Self(payload)
+        Self { payload, many: None }
     }
 
     /// The answer that only says "done".
@@ -109,10 +279,16 @@ impl Ack {
         Self::default()
     }
 
+    /// What became of a broadcast.
+    pub(super) fn of_many(fanout: Fanout, missing: Vec<SocketId>, retry_after: Duration) -> Self {
+        let many = Some(Box::new(Many { fanout, missing, retry_after }));
+        Self { payload: Payload::empty(), many }
+    }
+
     /// The payload as it is.
     #[must_use]
     pub fn payload(&self) -> &Payload {
-        &self.0
+        &self.payload
     }
 
     /// The decoded payload.
@@ -120,6 +296,27 @@ impl Ack {
     /// # Errors
     /// [`PayloadError`] when it is not a `T`.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        self.0.decode()
+        self.payload.decode()
+    }
+
+    /// Of a broadcast: how many mailboxes took it.
+    #[must_use]
+    pub fn fanout(&self) -> Option<Fanout> {
+        self.many.as_ref().map(|many| many.fanout)
+    }
+
+    /// Of a broadcast that waits for answers: members that have given none, or one that another
+    /// attempt may better. That attempt, with the same envelope, is for them alone. Empty when it
+    /// is complete.
+    #[must_use]
+    pub fn missing(&self) -> &[SocketId] {
+        self.many.as_ref().map_or(&[], |many| &many.missing)
+    }
+
+    /// How long another attempt for those that are missing has to wait at least, because some of
+    /// them were busy.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        self.many.as_ref().map_or(Duration::ZERO, |many| many.retry_after)
     }
 }

@@ -3,10 +3,13 @@
 use crate::protocol::{DisconnectReason, LossReason, Nak, PayloadError};
 use crate::room::RoomError;
 use serde::de::DeserializeOwned;
+use std::error::Error as StdError;
 use std::time::Duration;
 use thiserror::Error;
+use tower::timeout::error::Elapsed;
 
-/// Why an event was not accepted. It was not and will not be sent.
+/// Why an event was not accepted: it was not and will not be sent, unless a layer says otherwise,
+/// by `Unanswered` or `Layer`.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EmitError {
@@ -57,6 +60,22 @@ pub enum EmitError {
     /// Rooms cannot be spoken to from here, or no such namespace is mounted.
     #[error(transparent)]
     Room(#[from] RoomError),
+    /// A layer wanted more than acceptance, and did not get it. The event may have been handled all
+    /// the same.
+    #[error("a layer wanted an answer")]
+    Unanswered {
+        /// Why there is none.
+        source: Box<AckError>,
+    },
+    /// A layer ended the emit. Whether the event was sent, the layer knows.
+    #[error("a layer ended the emit")]
+    Layer {
+        /// Its error.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// A layer sent out an event that had come in: a handler emits another one instead.
+    #[error("the event has come in, and cannot go out")]
+    Inbound,
 }
 
 /// Why there is no answer to an event.
@@ -200,5 +219,59 @@ fn hint(name: &str) -> &'static str {
         "newListener" => ": use the hook `on_listener_added`",
         "removeListener" => ": use the hook `on_listener_removed`",
         _ => "",
+    }
+}
+
+/// What became of an emit that went through layers, in the words of the emitter.
+impl EmitError {
+    pub(super) fn of_layers(error: Box<dyn StdError + Send + Sync>) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(error) => match error.downcast::<AckError>() {
+                Ok(error) => match *error {
+                    AckError::Emit(error) => error,
+                    error => Self::Unanswered { source: Box::new(error) },
+                },
+                Err(source) => Self::Layer { source },
+            },
+        }
+    }
+}
+
+impl AckError {
+    /// `elapsed` is for how long the emit has been under way.
+    pub(super) fn of_layers(error: Box<dyn StdError + Send + Sync>, elapsed: Duration) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(error) if error.is::<Elapsed>() => Self::Timeout { after: elapsed },
+            Err(error) => Self::Emit(EmitError::of_layers(error)),
+        }
+    }
+}
+
+impl ReceiptError {
+    pub(super) fn of_layers(
+        error: Box<dyn StdError + Send + Sync>,
+        elapsed: Duration,
+    ) -> Result<(), Self> {
+        Err(match AckError::of_layers(error, elapsed) {
+            AckError::Emit(error) => Self::Emit(error),
+            // Whoever says no has it, and whoever answers something else, too.
+            AckError::Refused(_) | AckError::Payload { .. } => return Ok(()),
+            AckError::Timeout { after } => Self::Timeout { after },
+            AckError::Lost { reason } => Self::Lost { reason },
+            AckError::Closed => Self::InDoubt,
+        })
+    }
+}
+
+impl From<ReceiptError> for AckError {
+    fn from(error: ReceiptError) -> Self {
+        match error {
+            ReceiptError::Emit(error) => Self::Emit(error),
+            ReceiptError::Timeout { after } => Self::Timeout { after },
+            ReceiptError::Lost { reason } => Self::Lost { reason },
+            ReceiptError::InDoubt => Self::Closed,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod acks;
 mod answers;
+mod attempts;
 mod broadcast;
 mod core;
 mod emit;
@@ -10,16 +11,19 @@ mod emit_received;
 mod emitter;
 mod envelope;
 mod error;
+mod layered;
+mod layers;
 mod lost;
 mod once;
 mod outgoing;
 mod own;
 mod refusal;
+mod remedy;
 mod scope;
 mod states;
 
-pub use answers::{Answers, EmitBroadcastWithAck};
-pub use broadcast::{Broadcast, EmitBroadcast};
+pub use answers::{Answers, Asked, EmitBroadcastWithAck};
+pub use broadcast::{Broadcast, Broadcasting, EmitBroadcast};
 pub(crate) use core::{Parts, Producer, SessionCore, moment_after};
 pub use emit::{Accepting, Emit, EmitVolatile};
 pub use emit_ack::{Answering, EmitWithAck};
@@ -27,13 +31,17 @@ pub use emit_received::{EmitReceived, Receiving};
 pub use emitter::{Emitter, ListenerId, Reply};
 pub(crate) use emitter::{Erased, ReplyFuture, Topic};
 pub(crate) use envelope::Moment;
-pub use envelope::{Ack, Envelope};
+pub use envelope::{Ack, Envelope, Level};
 pub use error::{AckError, EmitError, ListenError, ReceiptError, WaitError};
+pub(crate) use layered::Post;
+pub use layers::{BoxError, EventService, Layers, Pair, Stack};
+pub(crate) use layers::{PerSession, Side, Slot};
 pub use lost::{Lost, Missed};
 pub use once::{Once, Waiting};
 pub use own::SocketStats;
 pub(crate) use own::{Own, Tally};
 pub use refusal::Refusal;
+pub use remedy::Remedy;
 pub(crate) use scope::{Scope, Served};
 pub use states::Needs;
 pub(crate) use states::States;
@@ -51,6 +59,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::coop::cooperative;
 
@@ -133,6 +142,13 @@ impl Socket {
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.0.session.outcome() != Outcome::New
+    }
+
+    /// For how long the peer's layers know an event that comes again, and repeat their answer
+    /// instead of having it handled twice: counted from that answer. `None` when they do not.
+    #[must_use]
+    pub fn dedup_horizon(&self) -> Option<Duration> {
+        Some(self.0.session.dedup_horizon).filter(|horizon| !horizon.is_zero())
     }
 
     /// Why the socket has ended; `None` while it lives.

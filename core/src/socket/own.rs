@@ -1,6 +1,6 @@
 //! What one socket has of its own: listeners, data, counters. Without memory until it is used.
 
-use super::Emitter;
+use super::{Emitter, Side, Slot, Stack};
 use crate::protocol::{Event, EventName};
 use crate::room::{Counter, Queue};
 use std::any::{Any, TypeId};
@@ -14,6 +14,8 @@ pub(crate) struct Own {
     emitter: OnceLock<Emitter>,
     waiters: Mutex<Waiters>,
     data: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
+    /// The layers that were built for it.
+    stacks: Mutex<Vec<(Slot, Side, Stack)>>,
     pub(crate) tally: Tally,
     /// Nothing is kept any more.
     is_over: AtomicBool,
@@ -138,6 +140,26 @@ impl Own {
         data.iter().find(|(known, _)| *known == id).map(|(_, value)| Arc::clone(value))
     }
 
+    /// The layers that were built for it in this place.
+    pub(super) fn stack(&self, slot: Slot, side: Side) -> Option<Stack> {
+        let stacks = lock(&self.stacks);
+        let found = stacks.iter().find(|(at, on, _)| (*at, *on) == (slot, side));
+        found.map(|(.., stack)| stack.clone())
+    }
+
+    /// Keeps layers that were built for it, unless it is over, or somebody was faster: then those
+    /// come back.
+    pub(super) fn keep_stack(&self, slot: Slot, side: Side, built: Stack) -> Stack {
+        let mut stacks = lock(&self.stacks);
+        if let Some((.., known)) = stacks.iter().find(|(at, on, _)| (*at, *on) == (slot, side)) {
+            return known.clone();
+        }
+        if !self.is_over() {
+            stacks.push((slot, side, built.clone()));
+        }
+        built
+    }
+
     pub(super) fn take_data(&self, id: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
         let mut data = lock(&self.data);
         let place = data.iter().position(|(known, _)| *known == id)?;
@@ -154,6 +176,8 @@ impl Own {
         self.end_waits();
         let data = std::mem::take(&mut *lock(&self.data));
         drop(data);
+        let stacks = std::mem::take(&mut *lock(&self.stacks));
+        drop(stacks);
     }
 
     fn is_over(&self) -> bool {

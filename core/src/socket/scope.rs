@@ -2,7 +2,7 @@
 
 use super::core::Producer;
 use super::outgoing::Outgoing;
-use super::{Socket, WeakSocket};
+use super::{Socket, Stack, WeakSocket};
 use crate::protocol::{NamespaceNumber, SocketId};
 use crate::room::{AckTable, Adapter, Counters};
 use std::any::TypeId;
@@ -20,6 +20,8 @@ pub(crate) struct Scope {
     pub(crate) outgoing: Arc<Outgoing>,
     /// The types of state that its handlers may ask for.
     pub(crate) states: Arc<[TypeId]>,
+    /// The layers that what is emitted goes through, if there are any.
+    pub(crate) outbound: Option<Stack>,
     /// On servers only.
     pub(crate) served: Option<Served>,
 }

@@ -130,6 +130,7 @@ impl Driver {
             emit_wait_max: config.emit_wait_max,
             ack_timeout: config.ack_timeout,
             listeners_max: config.listeners_max,
+            dedup_horizon: theirs.dedup_horizon,
         }));
         let (delay, timeout) = (config.position_delay, config.liveness_timeout);
         let sockets =

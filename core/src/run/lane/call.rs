@@ -22,7 +22,7 @@ impl Lane {
         let Job::Event { event, mut owed, parked_until, is_served } = job else {
             return Some(job);
         };
-        let only = match &self.mounted.inbound {
+        let only = match &self.mounted.layers.inbound {
             None if !self.is_over() => {
                 only_listener(&self.mounted.blueprint.emitter, &self.socket, &event.name)
             }
@@ -85,7 +85,7 @@ impl Lane {
     /// when nobody hears it.
     pub(super) async fn call(&self, event: Event) -> Result<Result<Ack, Refusal>, Event> {
         let (emitter, name) = (&self.mounted.blueprint.emitter, event.name.clone());
-        let called = if let Some(layers) = &self.mounted.inbound {
+        let called = if let Some(layers) = &self.mounted.layers.inbound {
             if !self.hears(&name) {
                 return Err(event);
             }

@@ -74,6 +74,8 @@ pub(super) async fn come_in(lane: Arc<Lane>, reception: Arc<Reception>) -> bool 
 
 /// The hook of a beginning. A socket whose hook fails ends, and none of its events is handled.
 async fn greet(lane: &Arc<Lane>, auth: Payload) -> bool {
+    // From here on something may be emitted to it.
+    lane.mounted.layers.begin(&lane.socket);
     let Some(hook) = lane.mounted.blueprint.hook(Hook::Connect) else { return true };
     let greeted = lane.run_hook(Hook::Connect, hook, auth, Moment::Begin).await;
     let Err(words) = greeted else { return true };

@@ -1,0 +1,232 @@
+//! The way out through layers: what an emit enters, and what stands innermost.
+
+use super::attempts::{Attempts, Early, Target};
+use super::core::moment_after;
+use super::emit::Offer;
+use super::emit_ack::Asking;
+use super::emit_received::Delivering;
+use super::{Accepting, Ack, AckError, BoxError, EmitError, Envelope, Level, Scope, Socket, Stack};
+use crate::protocol::{Event, EventPacket, EventRef, NamespaceNumber, Packet, ProducerId};
+use crate::room::{LatestKey, Selection, Shared};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+use tower::ServiceExt;
+use tower_service::Service;
+
+type Call = Pin<Box<dyn Future<Output = Result<Ack, BoxError>> + Send>>;
+
+/// An emit on its way through the layers. Dropped before its event was accepted, it is withdrawn.
+pub(super) struct Layered {
+    call: Option<Call>,
+    attempts: Arc<Attempts>,
+    began: Instant,
+}
+
+impl Layered {
+    pub(super) fn new(stack: &Stack, event: Event, level: Level, attempts: Attempts) -> Self {
+        let attempts = Arc::new(attempts);
+        let envelope = Envelope::outbound(event, level, Arc::clone(&attempts));
+        let call: Call = Box::pin(stack.clone().oneshot(envelope));
+        Self { call: Some(call), attempts, began: Instant::now() }
+    }
+
+    pub(super) fn attempts(&self) -> &Arc<Attempts> {
+        &self.attempts
+    }
+
+    /// How long ago it began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ack, BoxError>> {
+        let Some(call) = &mut self.call else { panic!("polled after it was ready") };
+        let result = ready!(call.as_mut().poll(cx));
+        self.call = None;
+        Poll::Ready(result)
+    }
+
+    /// Without waiting: what the layers still have to do goes on by itself, if the event has been
+    /// accepted.
+    pub(super) fn now(mut self) -> Result<(), EmitError> {
+        match self.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result.map(|_| ()).map_err(EmitError::of_layers),
+            Poll::Pending if self.attempts.is_accepted() => {
+                if let (Ok(runtime), Some(call)) = (Handle::try_current(), self.call.take()) {
+                    runtime.spawn(call);
+                }
+                Ok(())
+            }
+            Poll::Pending => Err(EmitError::Full { waited: Duration::ZERO }),
+        }
+    }
+}
+
+impl Drop for Layered {
+    fn drop(&mut self) {
+        if self.call.take().is_some() && !self.attempts.is_accepted() {
+            self.attempts.scope().counters.count(1, |counters| &counters.withdrawn);
+        }
+    }
+}
+
+/// The innermost service on the way out: gives an event to the mailbox of a socket, or of the
+/// members of a broadcast, and waits as its level says. Always ready: whose mailbox has to have
+/// room, an envelope says, so that is waited for in the call.
+#[derive(Clone, Copy)]
+pub(crate) struct Post;
+
+impl Service<Envelope> for Post {
+    type Response = Ack;
+    type Error = BoxError;
+    type Future = Call;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, envelope: Envelope) -> Call {
+        Box::pin(async move {
+            let Some(attempts) = envelope.attempts().map(Arc::clone) else {
+                // It has come in, and somebody's layer sends it out as it is.
+                return Err(EmitError::Inbound.into());
+            };
+            let posted = match attempts.target() {
+                Target::One(socket, latest) => {
+                    to_one(&envelope, &attempts, socket, latest.as_deref()).await
+                }
+                Target::Many(scope, selection) => {
+                    to_many(&envelope, &attempts, scope, selection).await
+                }
+            };
+            posted.map_err(Into::into)
+        })
+    }
+}
+
+/// When an attempt ends that begins now and takes no longer than this.
+fn attempt_end(envelope: &Envelope, default: Duration) -> (Duration, Instant) {
+    let longest = envelope.attempt_max().unwrap_or(default);
+    let (now, end) = (Instant::now(), moment_after(longest));
+    let end = envelope.deadline().map_or(end, |deadline| end.min(deadline));
+    (end.saturating_duration_since(now), end)
+}
+
+async fn to_one(
+    envelope: &Envelope,
+    attempts: &Arc<Attempts>,
+    socket: &Socket,
+    latest: Option<&LatestKey>,
+) -> Result<Ack, AckError> {
+    let session = socket.session();
+    let level = envelope.level();
+    let packet = packet(envelope, socket.number(), level == Level::Handled, session.producer.id);
+    let (bytes, max) = (packet.bytes(), session.event_bytes_max);
+    if bytes > max {
+        return Err(EmitError::TooLarge { bytes, max }.into());
+    }
+    socket.check_open()?;
+    let default = match level {
+        Level::Accepted => session.emit_wait_max,
+        Level::Received | Level::Handled => session.ack_timeout,
+    };
+    let (after, _) = attempt_end(envelope, default);
+    let offer = |packet| {
+        let latest = latest.map(|latest| Box::new(latest.clone()));
+        Offer::new(socket.clone(), packet, after, latest).attempt_of(Arc::clone(attempts))
+    };
+    match level {
+        Level::Accepted => Accepting::of(Ok(offer(packet))).await?,
+        Level::Received => Delivering::new(Arc::clone(session), offer(packet), after).await?,
+        Level::Handled => {
+            let answer = match attempts.await_answer(socket) {
+                Early::Answer(answer) => answer,
+                Early::Awaited(answer) => {
+                    let (session, id) = (Arc::clone(session), envelope.event().id);
+                    Asking::new(session, id, offer(packet), answer, after).await?
+                }
+            };
+            return Ok(Ack::new(AckError::of_answer(answer, max)?));
+        }
+    }
+    Ok(Ack::empty())
+}
+
+async fn to_many(
+    envelope: &Envelope,
+    attempts: &Arc<Attempts>,
+    scope: &Arc<Scope>,
+    selection: &Selection,
+) -> Result<Ack, AckError> {
+    let Some(served) = &scope.served else { return Ok(Ack::empty()) };
+    let wants_ack = envelope.level() > Level::Accepted;
+    let packet = packet(envelope, served.number, wants_ack, served.producer.id);
+    let (bytes, max) = (packet.bytes(), served.event_bytes_max);
+    if bytes > max {
+        return Err(EmitError::TooLarge { bytes, max }.into());
+    }
+    let mut event = Shared::new(Packet::Event(packet));
+    let set = wants_ack.then(|| attempts.set(served));
+    // Only those that are missing are asked again.
+    let missing = set.filter(|_| attempts.fanout().is_some()).map(|set| Selection {
+        rooms: Some(set.missing().0.iter().map(Into::into).collect()),
+        local: selection.local,
+        ..Selection::default()
+    });
+    let opened = set.map(|set| set.hold());
+    if let Some(set) = set {
+        event = event.answered_to(Arc::clone(set));
+    }
+    let is_first = attempts.mark_accepted();
+    let fanout = served.adapter.broadcast(missing.as_ref().unwrap_or(selection), &mut event);
+    drop(opened);
+    attempts.sent(fanout);
+    if is_first && !scope.outgoing.is_empty() {
+        scope.outgoing.tell(envelope.event());
+    }
+    let fanout = attempts.fanout().unwrap_or(fanout);
+    let Some(set) = set else { return Ok(Ack::of_many(fanout, Vec::new(), Duration::ZERO)) };
+    let (_, end) = attempt_end(envelope, served.ack_timeout);
+    // Who has not answered by then is missing.
+    let _ = timeout_at(end, poll_fn(|cx| set.poll_attempt(cx))).await;
+    let (missing, retry_after) = set.missing();
+    Ok(Ack::of_many(fanout, missing, retry_after))
+}
+
+fn packet(
+    envelope: &Envelope,
+    namespace: NamespaceNumber,
+    wants_ack: bool,
+    own: ProducerId,
+) -> EventPacket {
+    let event = envelope.event();
+    EventPacket {
+        namespace,
+        event: EventRef::new(event.id, own),
+        wants_ack,
+        name: event.name.clone(),
+        payload: event.payload.clone(),
+    }
+}
+
+/// Polls an emit to many until it has been sent, or has come to nothing.
+pub(super) async fn until_sent(layered: &mut Layered) -> Option<Result<Ack, BoxError>> {
+    let attempts = Arc::clone(layered.attempts());
+    let mut sent = pin!(attempts.when_sent().notified());
+    sent.as_mut().enable();
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = layered.poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        if attempts.fanout().is_some() {
+            return Poll::Ready(None);
+        }
+        sent.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
