@@ -44,7 +44,7 @@ pub use emitwire_core::socket::{
     Ack, AckError, Answers, BoxError, Broadcast, Emit, EmitBroadcast, EmitBroadcastWithAck,
     EmitError, EmitReceived, EmitVolatile, EmitWithAck, Emitter, Envelope, EventService, Layers,
     Level, ListenError, ListenerId, Lost, Missed, Needs, Once, Pair, ReceiptError, Refusal, Remedy,
-    Reply, Socket, SocketStats, Stack, WaitError,
+    Reply, Socket, SocketStats, Stack, WaitError, boxed,
 };
 #[cfg(feature = "conformance")]
 pub use emitwire_core::transport::conformance;

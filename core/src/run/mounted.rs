@@ -1,7 +1,8 @@
 //! A namespace that is mounted.
 
 use crate::handler::{Blueprint, Dispatch};
-use crate::socket::{Layers, PerSession, Post, Scope, Side, Socket, Stack, States};
+use crate::room::shielded;
+use crate::socket::{Layers, OnBegin, PerSession, Post, Scope, Side, Socket, Stack, States};
 use std::sync::Arc;
 
 /// A mounted namespace: its blueprint, and its layers built around it once.
@@ -32,6 +33,7 @@ pub(crate) struct Built {
     pub(crate) outbound: Option<Stack>,
     /// Those that are built for each session.
     per_session: Vec<PerSession>,
+    on_begin: Arc<[OnBegin]>,
 }
 
 impl Built {
@@ -40,13 +42,16 @@ impl Built {
         let dispatch = || Stack::new(Dispatch(blueprint.emitter.clone()));
         let inbound = layers.around(Side::Inbound, dispatch, &mut per_session);
         let outbound = layers.around(Side::Outbound, || Stack::new(Post), &mut per_session);
-        Self { inbound, outbound, per_session }
+        Self { inbound, outbound, per_session, on_begin: layers.begins().into() }
     }
 
     /// Builds for a socket what is built for each session.
     pub(crate) fn begin(&self, socket: &Socket) {
         for layers in &self.per_session {
             layers.of(socket);
+        }
+        for tell in &*self.on_begin {
+            shielded("begin", || tell(socket));
         }
     }
 }

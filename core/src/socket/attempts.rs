@@ -1,7 +1,7 @@
 //! What all attempts to deliver one event share.
 
 use super::{Scope, Served, Socket};
-use crate::protocol::EventId;
+use crate::protocol::{EventId, SocketId};
 use crate::room::{AckSet, Answer, Fanout, Gathering, Held, LatestKey, Selection};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,9 +12,14 @@ use tokio::time::Instant;
 pub(super) struct Attempts {
     target: Target,
     id: EventId,
+    /// When it was emitted.
+    began: Instant,
     /// When whoever emitted gives up.
     deadline: Option<Instant>,
+    /// A mailbox has it, or has had it.
     accepted: AtomicBool,
+    /// A layer sees to it, whatever becomes of the future of the emit.
+    kept: AtomicBool,
     /// The answer of the one, while no attempt waits for it.
     answer: Mutex<Option<oneshot::Receiver<Answer>>>,
     many: Many,
@@ -51,14 +56,17 @@ pub(super) enum Early {
 
 impl Attempts {
     pub(super) fn new(target: Target, id: EventId, deadline: Option<Instant>) -> Self {
-        let (accepted, answer) = (AtomicBool::new(false), Mutex::default());
-        Self { target, id, deadline, accepted, answer, many: Many::default() }
+        let [accepted, kept] = [false; 2].map(AtomicBool::new);
+        let (began, answer, many) = (Instant::now(), Mutex::default(), Many::default());
+        Self { target, id, began, deadline, accepted, kept, answer, many }
     }
 
     /// The same event for another socket.
     pub(super) fn readdressed(&self, socket: &Socket) -> Self {
-        let again = Self::new(Target::One(socket.clone(), None), self.id, self.deadline);
-        again.accepted.store(self.is_accepted(), Ordering::Release);
+        let target = Target::One(socket.clone(), None);
+        let mut again = Self::new(target, self.id, self.deadline);
+        again.began = self.began;
+        again.kept = AtomicBool::new(self.is_kept());
         again
     }
 
@@ -75,6 +83,19 @@ impl Attempts {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Whether dropping the future of the emit withdraws nothing.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Acquire) || self.is_accepted()
+    }
+
+    pub(super) fn keep(&self) {
+        self.kept.store(true, Ordering::Release);
     }
 
     pub(super) fn is_accepted(&self) -> bool {
@@ -125,6 +146,11 @@ impl Attempts {
         gathering.set().repeat();
         *lock(&self.many.held) = Some(held);
         gathering
+    }
+
+    /// Who has not answered a broadcast yet, of those that were asked.
+    pub(super) fn missing(&self) -> Vec<SocketId> {
+        self.many.set.get().map(|set| set.missing().0).unwrap_or_default()
     }
 
     /// A broadcast was sent.

@@ -194,8 +194,8 @@ impl Envelope {
         }
     }
 
-    /// Whether the event was accepted before: it is in a mailbox, or some layer keeps it. Then
-    /// dropping the future of the emit does not withdraw it any more.
+    /// Whether a mailbox has taken the event, at this attempt or an earlier one. From then on
+    /// dropping the future of an attempt does not withdraw it.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         self.attempts().is_some_and(|attempts| attempts.is_accepted())
@@ -203,9 +203,30 @@ impl Envelope {
 
     /// A layer has made the event its own, and will see to it also when the future of the emit is
     /// dropped: that does not count as withdrawing it any more.
-    pub fn mark_accepted(&self) {
+    pub fn keep(&self) {
         if let Some(attempts) = self.attempts() {
-            attempts.mark_accepted();
+            attempts.keep();
+        }
+    }
+
+    /// How long ago it was emitted.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.attempts().map_or(Duration::ZERO, |attempts| attempts.began().elapsed())
+    }
+
+    /// For how long its receiver knows that it has had the event: see [`Socket::dedup_horizon`]. Of
+    /// a broadcast the shortest of those members of this node that are still missing.
+    #[must_use]
+    pub fn dedup_horizon(&self) -> Option<Duration> {
+        let attempts = self.attempts()?;
+        match attempts.target() {
+            Target::One(socket, _) => socket.dedup_horizon(),
+            Target::Many(scope, _) => {
+                let served = scope.served.as_ref()?;
+                let missing = attempts.missing().into_iter().filter_map(|id| served.socket(id));
+                missing.filter_map(|socket| socket.dedup_horizon()).min()
+            }
         }
     }
 

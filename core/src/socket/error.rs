@@ -1,6 +1,6 @@
 //! What can go wrong with an emit, with the answer to one, and with listening.
 
-use crate::protocol::{DisconnectReason, LossReason, Nak, PayloadError};
+use crate::protocol::{DisconnectReason, LossReason, Nak, PayloadError, SocketId};
 use crate::room::RoomError;
 use serde::de::DeserializeOwned;
 use std::error::Error as StdError;
@@ -109,6 +109,15 @@ pub enum AckError {
     Payload {
         /// Why.
         source: PayloadError,
+    },
+    /// Some members of a broadcast, all of whose answers a layer wanted, have given none. They may
+    /// have handled it all the same.
+    #[error("{} members of a broadcast did not answer", members.len())]
+    Missing {
+        /// Who, in the order of their ids.
+        members: Box<[SocketId]>,
+        /// How long another attempt has to wait at least, because some of them were busy.
+        retry_after: Duration,
     },
 }
 
@@ -259,6 +268,7 @@ impl ReceiptError {
             // Whoever says no has it, and whoever answers something else, too.
             AckError::Refused(_) | AckError::Payload { .. } => return Ok(()),
             AckError::Timeout { after } => Self::Timeout { after },
+            AckError::Missing { .. } => Self::Timeout { after: elapsed },
             AckError::Lost { reason } => Self::Lost { reason },
             AckError::Closed => Self::InDoubt,
         })

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -24,7 +24,8 @@ type Call = Pin<Box<dyn Future<Output = Result<Ack, BoxError>> + Send>>;
 pub(super) struct Layered {
     call: Option<Call>,
     attempts: Arc<Attempts>,
-    began: Instant,
+    /// When whoever emitted gives up, whatever the layers wait for.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Layered {
@@ -32,7 +33,8 @@ impl Layered {
         let attempts = Arc::new(attempts);
         let envelope = Envelope::outbound(event, level, Arc::clone(&attempts));
         let call: Call = Box::pin(stack.clone().oneshot(envelope));
-        Self { call: Some(call), attempts, began: Instant::now() }
+        let deadline = attempts.deadline().map(|deadline| Box::pin(sleep_until(deadline)));
+        Self { call: Some(call), attempts, deadline }
     }
 
     pub(super) fn attempts(&self) -> &Arc<Attempts> {
@@ -41,14 +43,28 @@ impl Layered {
 
     /// How long ago it began.
     pub(super) fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+        self.attempts.began().elapsed()
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ack, BoxError>> {
         let Some(call) = &mut self.call else { panic!("polled after it was ready") };
-        let result = ready!(call.as_mut().poll(cx));
+        let result = match call.as_mut().poll(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+                ready!(deadline.as_mut().poll(cx));
+                Err(self.too_late().into())
+            }
+        };
         self.call = None;
         Poll::Ready(result)
+    }
+
+    fn too_late(&self) -> AckError {
+        match self.attempts.is_kept() {
+            true => AckError::Timeout { after: self.elapsed() },
+            false => EmitError::Full { waited: self.elapsed() }.into(),
+        }
     }
 
     /// Without waiting: what the layers still have to do goes on by itself, if the event has been
@@ -56,7 +72,7 @@ impl Layered {
     pub(super) fn now(mut self) -> Result<(), EmitError> {
         match self.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => result.map(|_| ()).map_err(EmitError::of_layers),
-            Poll::Pending if self.attempts.is_accepted() => {
+            Poll::Pending if self.attempts.is_kept() => {
                 if let (Ok(runtime), Some(call)) = (Handle::try_current(), self.call.take()) {
                     runtime.spawn(call);
                 }
@@ -69,7 +85,7 @@ impl Layered {
 
 impl Drop for Layered {
     fn drop(&mut self) {
-        if self.call.take().is_some() && !self.attempts.is_accepted() {
+        if self.call.take().is_some() && !self.attempts.is_kept() {
             self.attempts.scope().counters.count(1, |counters| &counters.withdrawn);
         }
     }

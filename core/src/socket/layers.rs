@@ -70,6 +70,7 @@ where
 #[derive(Clone, Default)]
 pub struct Layers {
     places: Vec<Place>,
+    on_begin: Vec<OnBegin>,
     dedup_horizon: Option<Duration>,
 }
 
@@ -89,6 +90,7 @@ pub(crate) enum Side {
 
 type Wrap = Arc<dyn Fn(Stack) -> Stack + Send + Sync>;
 type Build = Arc<dyn Fn(&Socket) -> Pair + Send + Sync>;
+pub(crate) type OnBegin = Arc<dyn Fn(&Socket) + Send + Sync>;
 
 /// Which of the layers that are built per session: the same in all clones of its [`Layers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,11 +143,20 @@ impl Layers {
         self
     }
 
+    /// Adds somebody who is told of each socket that begins, before its `on_connect`: for layers
+    /// that keep something for a peer that comes back. It is called in place, so it must not wait.
+    #[must_use]
+    pub fn on_begin(mut self, tell: impl Fn(&Socket) + Send + Sync + 'static) -> Self {
+        self.on_begin.push(Arc::new(tell));
+        self
+    }
+
     /// Adds the layers of another set, inside those added before.
     #[must_use]
     pub fn and(mut self, more: impl Into<Self>) -> Self {
         let more = more.into();
         self.places.extend(more.places);
+        self.on_begin.extend(more.on_begin);
         let horizons = [self.dedup_horizon, more.dedup_horizon];
         self.dedup_horizon = horizons.into_iter().flatten().min();
         self
@@ -161,6 +172,10 @@ impl Layers {
 
     pub(crate) fn horizon(&self) -> Option<Duration> {
         self.dedup_horizon
+    }
+
+    pub(crate) fn begins(&self) -> &[OnBegin] {
+        &self.on_begin
     }
 
     /// The layers of one direction around their innermost service; `None` without any. Those that
@@ -250,7 +265,13 @@ fn wrap<L>(layer: L) -> Wrap
 where
     L: Layer<Stack, Service: EventService> + Send + Sync + 'static,
 {
-    Arc::new(move |inner| Stack::new(MapErr::new(layer.layer(inner), Into::into)))
+    Arc::new(move |inner| boxed(layer.layer(inner)))
+}
+
+/// A service of events as a [`Stack`]: for layers that keep what is inside them.
+#[must_use]
+pub fn boxed(service: impl EventService) -> Stack {
+    Stack::new(MapErr::new(service, Into::into))
 }
 
 /// The place of layers that are built per session: finds those of each socket.

@@ -34,8 +34,8 @@ pub(crate) use envelope::Moment;
 pub use envelope::{Ack, Envelope, Level};
 pub use error::{AckError, EmitError, ListenError, ReceiptError, WaitError};
 pub(crate) use layered::Post;
-pub use layers::{BoxError, EventService, Layers, Pair, Stack};
-pub(crate) use layers::{PerSession, Side, Slot};
+pub use layers::{BoxError, EventService, Layers, Pair, Stack, boxed};
+pub(crate) use layers::{OnBegin, PerSession, Side, Slot};
 pub use lost::{Lost, Missed};
 pub use once::{Once, Waiting};
 pub use own::SocketStats;
@@ -142,6 +142,12 @@ impl Socket {
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.0.session.outcome() != Outcome::New
+    }
+
+    /// Whether this is the server's end of it.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.0.scope.served.is_some()
     }
 
     /// For how long the peer's layers know an event that comes again, and repeat their answer

@@ -86,6 +86,7 @@ fn of_ack(error: &AckError) -> Remedy {
         AckError::Timeout { .. } => AT_ONCE,
         AckError::Lost { reason } => of_loss(*reason),
         AckError::Payload { .. } => Remedy::None,
+        AckError::Missing { retry_after, .. } => Remedy::Repeat { after: *retry_after },
     }
 }
 
