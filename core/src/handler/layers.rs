@@ -1,18 +1,12 @@
-//! What stands innermost on the way in, and what the peer sees of a layer's error.
+//! What stands innermost on the way in.
 
 use super::Listeners;
 use crate::protocol::Nak;
-use crate::socket::{Ack, BoxError, Emitter, Envelope, Refusal};
+use crate::socket::{Ack, BoxError, Emitter, Envelope};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tower::load_shed::error::Overloaded;
-use tower::timeout::error::Elapsed;
 use tower_service::Service;
-
-/// What a shed event's sender is told to wait at least; the layer itself does not know.
-const RETRY_AFTER_OVERLOAD: Duration = Duration::from_millis(100);
 
 /// The innermost service: calls the listeners. Always ready.
 #[derive(Clone)]
@@ -40,19 +34,4 @@ impl Service<Envelope> for Dispatch {
             })
         })
     }
-}
-
-/// What the peer sees of a layer's error.
-pub(crate) fn nak_of(error: BoxError) -> Refusal {
-    let error = match error.downcast::<Nak>() {
-        Ok(nak) => return Refusal::nak_only(*nak),
-        Err(error) => error,
-    };
-    if error.is::<Elapsed>() {
-        return Refusal::nak_only(Nak::Timeout);
-    }
-    if error.is::<Overloaded>() {
-        return Refusal::nak_only(Nak::Busy { retry_after: RETRY_AFTER_OVERLOAD });
-    }
-    Refusal::failed(error)
 }

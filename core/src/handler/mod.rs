@@ -19,7 +19,7 @@ pub use blueprint::Unhandled;
 pub(crate) use blueprint::{Blueprint, Hook};
 pub use error::MountError;
 pub use extract::{Auth, Data, FromEvent, State};
-pub(crate) use layers::{Dispatch, nak_of};
+pub(crate) use layers::Dispatch;
 pub(crate) use listeners::{Listeners, hears, hears_any, only_listener, to_ack};
 pub use namespace::Namespace;
 pub use path::Path;

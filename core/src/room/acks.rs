@@ -136,15 +136,15 @@ impl AckSet {
         Poll::Pending
     }
 
-    /// Who has no final answer yet, in the order of the ids, and how long another attempt has to
-    /// wait at least.
-    pub(crate) fn missing(&self) -> (Vec<SocketId>, Duration) {
+    /// Who has no final answer yet.
+    pub(crate) fn part(&self) -> Parted {
         let state = self.lock();
-        let mut missing: Vec<_> =
-            state.waiting.iter().chain(state.failed.keys()).copied().collect();
-        missing.sort_unstable();
         let waits = state.failed.values().filter_map(NoAnswer::retry_after);
-        (missing, waits.max().unwrap_or_default())
+        Parted {
+            failed: state.failed.keys().copied().collect(),
+            waiting: state.waiting.iter().copied().collect(),
+            retry_after: waits.max().unwrap_or_default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -175,6 +175,26 @@ impl std::fmt::Debug for AckSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let waiting = self.lock().waiting.len();
         f.debug_struct("AckSet").field("id", &self.id).field("waiting", &waiting).finish()
+    }
+}
+
+/// The members of a broadcast that have no final answer yet.
+pub(crate) struct Parted {
+    /// Who has answered with something that another attempt may better.
+    pub(crate) failed: Vec<SocketId>,
+    /// Who has said nothing yet.
+    pub(crate) waiting: Vec<SocketId>,
+    /// How long another attempt has to wait at least.
+    pub(crate) retry_after: Duration,
+}
+
+impl Parted {
+    /// All of them, in the order of their ids.
+    pub(crate) fn missing(self) -> Vec<SocketId> {
+        let mut missing = self.failed;
+        missing.extend(self.waiting);
+        missing.sort_unstable();
+        missing
     }
 }
 

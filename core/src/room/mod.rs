@@ -18,6 +18,7 @@ mod shared;
 mod shield;
 mod turn;
 
+pub(crate) use acks::Parted;
 pub use acks::{AckSet, AckTable, Answer, Gathering, Held, NoAnswer};
 pub use adapter::{Adapter, RoomError};
 pub use counters::{Counter, Counters, Stats};
@@ -34,5 +35,5 @@ pub(crate) use mailbox::{FRAME_BYTES_MIN, decode, pieces};
 pub use name::{RoomName, Rooms};
 pub use selection::{Fanout, Selection};
 pub use shared::Shared;
-pub(crate) use shield::shielded;
+pub use shield::shielded;
 pub(crate) use turn::turn;

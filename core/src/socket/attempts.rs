@@ -1,11 +1,12 @@
 //! What all attempts to deliver one event share.
 
+use super::layered::Waiting;
 use super::{Scope, Served, Socket};
 use crate::protocol::{EventId, SocketId};
-use crate::room::{AckSet, Answer, Fanout, Gathering, Held, LatestKey, Selection};
+use crate::room::{AckSet, Fanout, Gathering, Held, LatestKey, Parted, Selection};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// What all attempts to deliver one event share: whom it is for, and what is known of it so far.
@@ -20,8 +21,8 @@ pub(super) struct Attempts {
     accepted: AtomicBool,
     /// A layer sees to it, whatever becomes of the future of the emit.
     kept: AtomicBool,
-    /// The answer of the one, while no attempt waits for it.
-    answer: Mutex<Option<oneshot::Receiver<Answer>>>,
+    /// What an attempt at the one has left, while no other goes on with it.
+    left: Mutex<Option<Left>>,
     many: Many,
 }
 
@@ -46,19 +47,18 @@ struct Many {
     sent: Notify,
 }
 
-/// What is known of an answer when an attempt begins.
-pub(super) enum Early {
-    /// It has come meanwhile, and is final.
-    Answer(Answer),
-    /// It is waited for here.
-    Awaited(oneshot::Receiver<Answer>),
+/// What is left of an attempt that was given up.
+struct Left {
+    /// Of whom it has been accepted: see `Mailbox::epoch`.
+    epoch: u32,
+    waiting: Waiting,
 }
 
 impl Attempts {
     pub(super) fn new(target: Target, id: EventId, deadline: Option<Instant>) -> Self {
         let [accepted, kept] = [false; 2].map(AtomicBool::new);
-        let (began, answer, many) = (Instant::now(), Mutex::default(), Many::default());
-        Self { target, id, began, deadline, accepted, kept, answer, many }
+        let (began, left, many) = (Instant::now(), Mutex::default(), Many::default());
+        Self { target, id, began, deadline, accepted, kept, left, many }
     }
 
     /// The same event for another socket.
@@ -107,20 +107,51 @@ impl Attempts {
         !self.accepted.swap(true, Ordering::AcqRel)
     }
 
-    /// Begins to wait for the answer of the one. An attempt that was given up leaves its place: an
-    /// answer to it may have come meanwhile, or come yet.
-    pub(super) fn await_answer(&self, socket: &Socket) -> Early {
-        let left = lock(&self.answer).take();
-        match left.map(|mut left| (left.try_recv(), left)) {
-            Some((Ok(answer), _)) if is_final(&answer) => Early::Answer(answer),
-            Some((Err(oneshot::error::TryRecvError::Empty), left)) => Early::Awaited(left),
-            _ => Early::Awaited(socket.session().acks.expect(self.id)),
+    /// An earlier attempt whose event its session has, or is going to have, if no other can do
+    /// better: it waits on. A session delivers once what it has accepted, so there is no need of a
+    /// second event.
+    pub(super) fn resume(&self) -> Option<Waiting> {
+        let left = lock(&self.left).take()?;
+        self.is_sure(left.epoch).then_some(left.waiting)
+    }
+
+    /// An attempt is given up whose event has been accepted.
+    pub(super) fn leave(&self, waiting: Waiting) {
+        if let Target::One(socket, _) = &self.target {
+            let epoch = socket.session().mailbox.epoch();
+            let before = lock(&self.left).replace(Left { epoch, waiting });
+            drop(before);
         }
     }
 
-    /// An attempt waits no longer.
-    pub(super) fn leave_answer(&self, answer: oneshot::Receiver<Answer>) {
-        *lock(&self.answer) = Some(answer);
+    /// Whether another attempt would only wait for what an earlier one has begun.
+    pub(super) fn is_under_way(&self) -> bool {
+        match &self.target {
+            Target::One(..) => {
+                lock(&self.left).as_ref().is_some_and(|left| self.is_sure(left.epoch))
+            }
+            Target::Many(..) => self.many.set.get().is_some_and(|set| {
+                let Parted { failed, waiting, .. } = set.part();
+                failed.is_empty() && !waiting.is_empty() && self.unsure(&waiting).is_empty()
+            }),
+        }
+    }
+
+    /// Whether the one still is who it was: a process that was started again may have forgotten what
+    /// the one before had begun.
+    fn is_sure(&self, epoch: u32) -> bool {
+        let Target::One(socket, _) = &self.target else { return false };
+        socket.session().mailbox.epoch() == epoch && socket.ended().is_none()
+    }
+
+    /// Those members of whom that is not known: of other nodes, or started again at some time.
+    pub(super) fn unsure(&self, members: &[SocketId]) -> Vec<SocketId> {
+        let served = self.scope().served.as_ref();
+        let socket = |member| served.and_then(|served| served.socket(member));
+        let is_sure = |member: &SocketId| {
+            socket(*member).is_some_and(|socket| socket.session().mailbox.epoch() == 0)
+        };
+        members.iter().filter(|member| !is_sure(member)).copied().collect()
     }
 
     /// Where the answers to a broadcast are looked at, by whoever emits it: before it is sent.
@@ -150,7 +181,7 @@ impl Attempts {
 
     /// Who has not answered a broadcast yet, of those that were asked.
     pub(super) fn missing(&self) -> Vec<SocketId> {
-        self.many.set.get().map(|set| set.missing().0).unwrap_or_default()
+        self.many.set.get().map(|set| set.part().missing()).unwrap_or_default()
     }
 
     /// A broadcast was sent.
@@ -170,21 +201,6 @@ impl Attempts {
     pub(super) fn when_sent(&self) -> &Notify {
         &self.many.sent
     }
-}
-
-impl Drop for Attempts {
-    fn drop(&mut self) {
-        let left = lock(&self.answer).take();
-        if let (Target::One(socket, _), Some(left)) = (&self.target, left) {
-            drop(left);
-            socket.session().acks.forget(self.id);
-        }
-    }
-}
-
-/// Whether no other attempt could better it.
-fn is_final(answer: &Answer) -> bool {
-    answer.as_ref().err().is_none_or(|no| no.retry_after().is_none())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

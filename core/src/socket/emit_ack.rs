@@ -1,6 +1,5 @@
 //! Emitting with an answer.
 
-use super::attempts::Attempts;
 use super::core::{SessionCore, moment_after};
 use super::emit::Offer;
 use super::layered::Layered;
@@ -108,8 +107,6 @@ pub(super) struct Asking {
     /// Counted from the emit, whatever of it acceptance took.
     until: Instant,
     deadline: Option<Pin<Box<Sleep>>>,
-    /// What it is an attempt of, if there are layers.
-    attempts: Option<Arc<Attempts>>,
 }
 
 impl Asking {
@@ -121,7 +118,6 @@ impl Asking {
         answer: oneshot::Receiver<Answer>,
         after: Duration,
     ) -> Self {
-        let attempts = offer.attempts.clone();
         Self {
             session,
             id: Some(id),
@@ -130,19 +126,27 @@ impl Asking {
             after,
             until: moment_after(after),
             deadline: None,
-            attempts,
         }
     }
 
     fn failed(session: Arc<SessionCore>, error: EmitError) -> Self {
         let (accepting, after) = (Some(Accepting::of(Err(error))), Duration::ZERO);
-        let (id, answer, deadline, attempts) = (None, None, None, None);
-        let until = Instant::now();
-        Self { session, id, accepting, answer, after, until, deadline, attempts }
+        let (id, answer, deadline) = (None, None, None);
+        Self { session, id, accepting, answer, after, until: Instant::now(), deadline }
+    }
+
+    /// Whether the event has been accepted, so that it only waits for the answer.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.accepting.is_none()
+    }
+
+    /// Waits on, for so long from now.
+    pub(super) fn renew(&mut self, after: Duration) {
+        (self.after, self.until, self.deadline) = (after, moment_after(after), None);
     }
 
     /// Ready with an answer, or with why there is none.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, AckError>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, AckError>> {
         if let Some(accepting) = &mut self.accepting {
             let accepted = ready!(Pin::new(accepting).poll(cx));
             self.accepting = None;
@@ -160,25 +164,11 @@ impl Asking {
     }
 }
 
-impl Future for Asking {
-    type Output = Result<Answer, AckError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Self::poll(&mut self, cx)
-    }
-}
-
 impl Drop for Asking {
     fn drop(&mut self) {
-        let (Some(id), answer) = (self.id, self.answer.take()) else { return };
-        match (&self.attempts, answer) {
-            (Some(attempts), Some(answer)) => attempts.leave_answer(answer),
-            (None, Some(answer)) => {
-                drop(answer);
-                self.session.acks.forget(id);
-            }
-            // It has come.
-            (_, None) => {}
+        drop(self.answer.take());
+        if let Some(id) = self.id {
+            self.session.acks.forget(id);
         }
     }
 }

@@ -72,7 +72,7 @@ impl Future for Receiving {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Way::Bare(delivering) => Pin::new(delivering).poll(cx),
+            Way::Bare(delivering) => delivering.poll(cx),
             Way::Layered(layered) => {
                 let (result, elapsed) = (ready!(layered.poll(cx)), layered.elapsed());
                 let received = result.map(|_| ());
@@ -94,11 +94,10 @@ pub(super) struct Delivering {
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl Future for Delivering {
-    type Output = Result<(), ReceiptError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
+impl Delivering {
+    /// Ready when the peer has the event, or it is known why it has not.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReceiptError>> {
+        let this = self;
         if let Some(accepting) = &mut this.accepting {
             let accepted = ready!(Pin::new(accepting).poll(cx));
             this.accepting = None;
@@ -119,9 +118,7 @@ impl Future for Delivering {
         ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Err(ReceiptError::Timeout { after }))
     }
-}
 
-impl Delivering {
     pub(super) fn new(session: Arc<SessionCore>, offer: Offer, after: Duration) -> Self {
         let encoded = offer.encoded.clone();
         // Before it is written, so that no position is too early.
@@ -134,6 +131,16 @@ impl Delivering {
     fn failed(session: Arc<SessionCore>, error: EmitError) -> Self {
         let (accepting, after) = (Some(Accepting::of(Err(error))), Duration::ZERO);
         Self { session, accepting, receipt: None, after, until: Instant::now(), deadline: None }
+    }
+
+    /// Whether the event has been accepted, so that it only waits for the receipt.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.accepting.is_none()
+    }
+
+    /// Waits on, for so long from now.
+    pub(super) fn renew(&mut self, after: Duration) {
+        (self.after, self.until, self.deadline) = (after, moment_after(after), None);
     }
 
     fn forget(&mut self) {

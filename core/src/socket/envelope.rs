@@ -54,6 +54,15 @@ impl Envelope {
         Self { event, way: Way::In { socket, moment: None, states: None } }
     }
 
+    /// An event for a socket, as its emit makes one: for layers that emit events of their own
+    /// through what is inside them, and for tests of layers.
+    #[must_use]
+    pub fn to(socket: &Socket, event: Event) -> Self {
+        let target = Target::One(socket.clone(), None);
+        let attempts = Arc::new(Attempts::new(target, event.id, None));
+        Self::outbound(event, Level::Accepted, attempts)
+    }
+
     /// An event on its way out.
     pub(super) fn outbound(event: Event, level: Level, attempts: Arc<Attempts>) -> Self {
         Self { event, way: Way::Out { attempts, level, attempt_max: None } }
@@ -199,6 +208,14 @@ impl Envelope {
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         self.attempts().is_some_and(|attempts| attempts.is_accepted())
+    }
+
+    /// Whether another attempt would send nothing, and only wait for what an earlier one has begun:
+    /// its event was accepted by a session that lives, which delivers it once, and nobody has said
+    /// no. So it is waited for, not repeated.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.attempts().is_some_and(|attempts| attempts.is_under_way())
     }
 
     /// A layer has made the event its own, and will see to it also when the future of the emit is

@@ -1,13 +1,14 @@
 //! The way out through layers: what an emit enters, and what stands innermost.
 
-use super::attempts::{Attempts, Early, Target};
+use super::attempts::{Attempts, Target};
 use super::core::moment_after;
 use super::emit::Offer;
 use super::emit_ack::Asking;
 use super::emit_received::Delivering;
 use super::{Accepting, Ack, AckError, BoxError, EmitError, Envelope, Level, Scope, Socket, Stack};
 use crate::protocol::{Event, EventPacket, EventRef, NamespaceNumber, Packet, ProducerId};
-use crate::room::{LatestKey, Selection, Shared};
+use crate::room::{AckSet, LatestKey, Parted, Selection, Shared};
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -156,21 +157,74 @@ async fn to_one(
         let latest = latest.map(|latest| Box::new(latest.clone()));
         Offer::new(socket.clone(), packet, after, latest).attempt_of(Arc::clone(attempts))
     };
-    match level {
-        Level::Accepted => Accepting::of(Ok(offer(packet))).await?,
-        Level::Received => Delivering::new(Arc::clone(session), offer(packet), after).await?,
-        Level::Handled => {
-            let answer = match attempts.await_answer(socket) {
-                Early::Answer(answer) => answer,
-                Early::Awaited(answer) => {
-                    let (session, id) = (Arc::clone(session), envelope.event().id);
-                    Asking::new(session, id, offer(packet), answer, after).await?
-                }
-            };
-            return Ok(Ack::new(AckError::of_answer(answer, max)?));
+    let session = Arc::clone(session);
+    let waiting = match (level, attempts.resume()) {
+        (Level::Accepted, _) => {
+            return Accepting::of(Ok(offer(packet)))
+                .await
+                .map(|()| Ack::empty())
+                .map_err(Into::into);
+        }
+        (Level::Received, Some(Waiting::Delivering(mut left))) => {
+            left.renew(after);
+            Waiting::Delivering(left)
+        }
+        (Level::Handled, Some(Waiting::Asking(mut left))) => {
+            left.renew(after);
+            Waiting::Asking(left)
+        }
+        (Level::Received, _) => Waiting::Delivering(Delivering::new(session, offer(packet), after)),
+        (Level::Handled, _) => {
+            // Before it is written, so that no answer is too early.
+            let (id, answer) = (envelope.event().id, session.acks.expect(envelope.event().id));
+            Waiting::Asking(Asking::new(session, id, offer(packet), answer, after))
+        }
+    };
+    let mut attempt = Attempt { waiting: Some(waiting), attempts };
+    poll_fn(|cx| attempt.poll(cx, max)).await
+}
+
+/// An attempt at one socket that waits for more than acceptance.
+pub(super) enum Waiting {
+    Delivering(Delivering),
+    Asking(Asking),
+}
+
+/// An attempt that leaves what it has begun when it is given up.
+struct Attempt<'a> {
+    waiting: Option<Waiting>,
+    attempts: &'a Attempts,
+}
+
+impl Attempt<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<Result<Ack, AckError>> {
+        let result = match &mut self.waiting {
+            Some(Waiting::Delivering(delivering)) => {
+                ready!(delivering.poll(cx)).map(|()| Ack::empty()).map_err(AckError::from)
+            }
+            Some(Waiting::Asking(asking)) => ready!(asking.poll(cx))
+                .and_then(|answer| AckError::of_answer(answer, bytes_max))
+                .map(Ack::new),
+            None => panic!("polled after it was ready"),
+        };
+        if !matches!(result, Err(AckError::Timeout { .. })) {
+            self.waiting = None;
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let Some(waiting) = self.waiting.take() else { return };
+        let is_accepted = match &waiting {
+            Waiting::Delivering(delivering) => delivering.is_accepted(),
+            Waiting::Asking(asking) => asking.is_accepted(),
+        };
+        if is_accepted {
+            self.attempts.leave(waiting);
         }
     }
-    Ok(Ack::empty())
 }
 
 async fn to_many(
@@ -186,20 +240,18 @@ async fn to_many(
     if bytes > max {
         return Err(EmitError::TooLarge { bytes, max }.into());
     }
-    let mut event = Shared::new(Packet::Event(packet));
     let set = wants_ack.then(|| attempts.set(served));
-    // Only those that are missing are asked again.
-    let missing = set.filter(|_| attempts.fanout().is_some()).map(|set| Selection {
-        rooms: Some(set.missing().0.iter().map(Into::into).collect()),
-        local: selection.local,
-        ..Selection::default()
-    });
+    let selection = match set.filter(|_| attempts.fanout().is_some()) {
+        Some(set) => Cow::Owned(again(attempts, set, selection)),
+        None => Cow::Borrowed(selection),
+    };
+    let mut event = Shared::new(Packet::Event(packet));
     let opened = set.map(|set| set.hold());
     if let Some(set) = set {
         event = event.answered_to(Arc::clone(set));
     }
     let is_first = attempts.mark_accepted();
-    let fanout = served.adapter.broadcast(missing.as_ref().unwrap_or(selection), &mut event);
+    let fanout = served.adapter.broadcast(&selection, &mut event);
     drop(opened);
     attempts.sent(fanout);
     if is_first && !scope.outgoing.is_empty() {
@@ -210,8 +262,18 @@ async fn to_many(
     let (_, end) = attempt_end(envelope, served.ack_timeout);
     // Who has not answered by then is missing.
     let _ = timeout_at(end, poll_fn(|cx| set.poll_attempt(cx))).await;
-    let (missing, retry_after) = set.missing();
-    Ok(Ack::of_many(fanout, missing, retry_after))
+    let parted = set.part();
+    let retry_after = parted.retry_after;
+    Ok(Ack::of_many(fanout, parted.missing(), retry_after))
+}
+
+/// Whom another attempt is for: those whose answer it may better. Who has said nothing yet has the
+/// event, or is going to have it, if that is known.
+fn again(attempts: &Attempts, set: &AckSet, first: &Selection) -> Selection {
+    let Parted { mut failed, waiting, .. } = set.part();
+    failed.extend(attempts.unsure(&waiting));
+    let rooms = Some(failed.iter().map(Into::into).collect());
+    Selection { rooms, local: first.local, ..Selection::default() }
 }
 
 fn packet(

@@ -1,8 +1,14 @@
 //! How a handler says no.
 
+use super::BoxError;
 use crate::protocol::{Nak, Payload, PayloadError, ToPayload};
 use std::error::Error;
 use std::time::Duration;
+use tower::load_shed::error::Overloaded;
+use tower::timeout::error::Elapsed;
+
+/// What a shed event's sender is told to wait at least; the layer itself does not know.
+const RETRY_AFTER_OVERLOAD: Duration = Duration::from_millis(100);
 
 /// What becomes of an event whose handler returned `Err`.
 ///
@@ -41,6 +47,23 @@ impl Refusal {
     #[must_use]
     pub fn busy(retry_after: Duration) -> Self {
         Self { nak: Nak::Busy { retry_after }, source: None }
+    }
+
+    /// What a layer's error means to the peer: a [`Nak`] as it is, tower's `Elapsed` as `Timeout`,
+    /// `Overloaded` as `Busy`, anything else as `Failed`.
+    #[must_use]
+    pub fn of(error: BoxError) -> Self {
+        let error = match error.downcast::<Nak>() {
+            Ok(nak) => return Self::nak_only(*nak),
+            Err(error) => error,
+        };
+        if error.is::<Elapsed>() {
+            return Self::nak_only(Nak::Timeout);
+        }
+        if error.is::<Overloaded>() {
+            return Self::busy(RETRY_AFTER_OVERLOAD);
+        }
+        Self::failed(error)
     }
 
     /// What the peer sees.

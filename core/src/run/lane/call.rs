@@ -1,7 +1,7 @@
 //! The listeners of one event, called.
 
 use super::{Job, Lane};
-use crate::handler::{Listeners, hears_any, nak_of, only_listener, to_ack};
+use crate::handler::{Listeners, hears_any, only_listener, to_ack};
 use crate::protocol::{Event, EventName, Nak};
 use crate::room::{shielded, turn};
 use crate::run::answer::Owed;
@@ -94,8 +94,8 @@ impl Lane {
             // Boxed, so that an event without layers does not pay for their states.
             let call = Box::pin(async move {
                 let mut layers = layers;
-                let ready = layers.ready().await.map_err(nak_of)?;
-                ready.call(envelope).await.map_err(nak_of)
+                let ready = layers.ready().await.map_err(Refusal::of)?;
+                ready.call(envelope).await.map_err(Refusal::of)
             });
             self.limited(call).await
         } else {

@@ -1,0 +1,365 @@
+//! The events that are kept for one peer.
+
+use super::worker::{Flight, Worker};
+use super::{BufferError, Overflow, Shared, Terms, Unsent};
+use emitwire_core::protocol::Nak;
+use emitwire_core::room::shielded;
+use emitwire_core::socket::{Ack, AckError, BoxError, Envelope, Remedy, Socket, Stack};
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout};
+use tower::ServiceExt;
+
+/// How long an event rests that could not go out although there is a session.
+const REST: Duration = Duration::from_secs(1);
+
+pub(super) struct Queue {
+    terms: Terms,
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+    /// Who waits for room goes in here one after another.
+    door: tokio::sync::Mutex<()>,
+    room: Notify,
+    /// Told when the worker has something to do.
+    pub(super) changed: Notify,
+}
+
+struct State {
+    /// Those that wait to go out, and those that are on their way; both in the order of their emits.
+    waiting: BTreeMap<u64, Held>,
+    out: BTreeMap<u64, Held>,
+    bytes: usize,
+    last: u64,
+    /// No event that waits expires before.
+    next_expiry: Option<Instant>,
+    /// The socket of the peer that began last.
+    newest: Socket,
+    is_working: bool,
+}
+
+/// An event that is kept.
+struct Held {
+    envelope: Envelope,
+    inner: Stack,
+    ttl: Duration,
+    expires: Instant,
+    not_before: Option<Instant>,
+    has_been_out: bool,
+    answer: Option<Answer>,
+}
+
+/// Where whoever emitted waits.
+type Answer = oneshot::Sender<Result<Ack, BoxError>>;
+pub(super) type Awaited = oneshot::Receiver<Result<Ack, BoxError>>;
+
+/// There is no room.
+pub(super) enum Full {
+    Rejected,
+    Dropped,
+}
+
+/// What the worker does next.
+pub(super) enum Next {
+    Send(Flight),
+    /// Nothing before that, unless something changes.
+    Wait(Option<Instant>),
+    /// Nothing is kept any more.
+    Done,
+}
+
+impl Queue {
+    pub(super) fn new(terms: Terms, shared: Arc<Shared>, newest: &Socket) -> Self {
+        let state = Mutex::new(State {
+            waiting: BTreeMap::new(),
+            out: BTreeMap::new(),
+            bytes: 0,
+            last: 0,
+            next_expiry: None,
+            newest: newest.clone(),
+            is_working: false,
+        });
+        let (door, room, changed) = Default::default();
+        Self { terms, shared, state, door, room, changed }
+    }
+
+    /// Events and their bytes.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.len(), state.bytes)
+    }
+
+    /// The peer has a new socket.
+    pub(super) fn begin(&self, socket: &Socket) {
+        let mut state = self.lock();
+        state.newest = socket.clone();
+        for held in state.waiting.values_mut() {
+            held.not_before = None;
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Sees to it that somebody works.
+    pub(super) fn work(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if state.is_working || state.waiting.is_empty() {
+            drop(state);
+            return self.changed.notify_one();
+        }
+        state.is_working = true;
+        drop(state);
+        tokio::spawn(Worker::new(Arc::clone(self)).run());
+    }
+
+    /// Nobody works any more, whatever has happened.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        state.is_working = false;
+        let out = std::mem::take(&mut state.out);
+        state.waiting.extend(out);
+    }
+
+    /// Takes an event in, as soon as there is room. With `is_awaited` its answer will be where the
+    /// result says.
+    pub(super) async fn enter(
+        &self,
+        inner: Stack,
+        envelope: Envelope,
+        is_awaited: bool,
+    ) -> Result<Option<Awaited>, Full> {
+        let ttl = self.terms.ttl_of.as_ref().and_then(|ttl| ttl(envelope.event()));
+        let ttl = ttl.unwrap_or(self.terms.ttl);
+        let expires = Instant::now() + ttl.saturating_sub(envelope.age());
+        let (answer, awaited) = match is_awaited {
+            true => Some(oneshot::channel()).unzip(),
+            false => (None, None),
+        };
+        let (not_before, has_been_out) = (None, false);
+        let held = Held { envelope, inner, ttl, expires, not_before, has_been_out, answer };
+        let mut held = Some(held);
+        match self.terms.overflow {
+            Overflow::Block => {
+                let waits = self.wait_for_room(&mut held);
+                timeout(self.terms.wait_max, waits).await.map_err(|_| Full::Rejected)?;
+            }
+            Overflow::DropOldest => self.make_room(&mut held),
+            Overflow::Reject | Overflow::DropNewest => self.put(&mut held, false),
+        }
+        match held {
+            None => Ok(awaited),
+            Some(held) if self.terms.overflow == Overflow::DropNewest && !is_awaited => {
+                self.tell(held, BufferError::Full { waited: Duration::ZERO });
+                Err(Full::Dropped)
+            }
+            Some(_) => Err(Full::Rejected),
+        }
+    }
+
+    async fn wait_for_room(&self, held: &mut Option<Held>) {
+        let _turn = self.door.lock().await;
+        loop {
+            let mut freed = pin!(self.room.notified());
+            freed.as_mut().enable();
+            self.put(held, false);
+            if held.is_none() {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    fn make_room(&self, held: &mut Option<Held>) {
+        loop {
+            self.put(held, false);
+            if held.is_none() {
+                return;
+            }
+            let Some(oldest) = self.lock().take_oldest() else { return self.put(held, true) };
+            self.tell(oldest, BufferError::Evicted);
+        }
+    }
+
+    /// Takes the event if there is room for it, or anyhow.
+    fn put(&self, held: &mut Option<Held>, anyhow: bool) {
+        let Some(bytes) = held.as_ref().map(Held::bytes) else { return };
+        let mut state = self.lock();
+        // A single one may be as large as it is.
+        let has_room = state.len() < self.terms.events_max
+            && (state.bytes + bytes <= self.terms.bytes_max || state.len() == 0);
+        if let Some(held) = held.take_if(|_| has_room || anyhow) {
+            held.envelope.keep();
+            state.put(held);
+        }
+    }
+
+    /// What is to be done next. What has expired is let go of.
+    pub(super) fn next(&self, is_idle: bool) -> Next {
+        let now = Instant::now();
+        for expired in self.lock().take_expired(now) {
+            let after = expired.ttl;
+            self.tell(expired, BufferError::Expired { after });
+            self.room.notify_one();
+        }
+        let mut state = self.lock();
+        if is_idle && state.len() == 0 {
+            state.is_working = false;
+            return Next::Done;
+        }
+        match state.send(now) {
+            Some((flight, is_again)) => {
+                if is_again {
+                    Shared::count(&self.shared.resent);
+                }
+                Next::Send(flight)
+            }
+            None => Next::Wait(state.wakes_at(now)),
+        }
+    }
+
+    /// An event is back from its way.
+    pub(super) fn settle(&self, number: u64, result: Result<Ack, BoxError>) {
+        let mut state = self.lock();
+        // It may have made way meanwhile.
+        let Some(mut held) = state.out.remove(&number) else { return };
+        let refused =
+            |error: &AckError| matches!(error, AckError::Refused(nak) if *nak != Nak::Closed);
+        let is_received = match &result {
+            Ok(_) => true,
+            Err(error) => error.downcast_ref().is_some_and(refused),
+        };
+        let remedy = result.as_ref().err().map(|error| Remedy::of(&**error));
+        let rest = match remedy {
+            Some(Remedy::NextSession) if held.is_cut_off(&state) => Some(None),
+            Some(Remedy::NextSession) => Some(Some(REST)),
+            Some(Remedy::Repeat { after }) if !is_received => Some(Some(after.max(REST))),
+            _ => None,
+        };
+        if let Some(rest) = rest {
+            held.not_before = rest.map(|rest| Instant::now() + rest);
+            state.wait(number, held);
+            return;
+        }
+        state.bytes -= held.bytes();
+        drop(state);
+        self.room.notify_one();
+        if is_received {
+            Shared::count(&self.shared.received);
+        }
+        match (held.answer.take(), result) {
+            // Who asked may have lost interest.
+            (Some(answer), result) => drop(answer.send(result)),
+            (None, Err(error)) if !is_received => self.tell_why(&held, error),
+            (None, _) => {}
+        }
+    }
+
+    /// An event is let go of that was not received.
+    fn tell(&self, mut held: Held, error: BufferError) {
+        if let Some(answer) = held.answer.take() {
+            let _ = answer.send(Err(error.clone().into()));
+        }
+        self.tell_why(&held, error.into());
+    }
+
+    fn tell_why(&self, held: &Held, error: BoxError) {
+        Shared::count(&self.shared.unsent);
+        let event = held.envelope.event();
+        tracing::debug!(event = %event.name, error = %error, "an event was not sent");
+        if let Some(tell) = &self.terms.on_unsent {
+            let unsent = Unsent { event: event.clone(), error: Arc::new(error) };
+            shielded("unsent", || tell(&unsent));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn len(&self) -> usize {
+        self.waiting.len() + self.out.len()
+    }
+
+    fn put(&mut self, held: Held) {
+        self.bytes += held.bytes();
+        self.last += 1;
+        self.wait(self.last, held);
+    }
+
+    fn wait(&mut self, number: u64, held: Held) {
+        let expiry = self.next_expiry.map_or(held.expires, |known| known.min(held.expires));
+        self.next_expiry = Some(expiry);
+        self.waiting.insert(number, held);
+    }
+
+    fn take_oldest(&mut self) -> Option<Held> {
+        let waiting = self.waiting.first_key_value().map(|(number, _)| *number);
+        let out = self.out.first_key_value().map(|(number, _)| *number);
+        let is_out = out.is_some_and(|out| waiting.is_none_or(|waiting| out < waiting));
+        let (_, held) = if is_out { self.out.pop_first()? } else { self.waiting.pop_first()? };
+        self.bytes -= held.bytes();
+        Some(held)
+    }
+
+    fn take_expired(&mut self, now: Instant) -> Vec<Held> {
+        if self.next_expiry.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let is_over = |held: &Held| held.expires <= now;
+        let numbers = self.waiting.iter().filter(|(_, held)| is_over(held));
+        let numbers: Vec<_> = numbers.map(|(number, _)| *number).collect();
+        let expired: Vec<_> =
+            numbers.iter().filter_map(|number| self.waiting.remove(number)).collect();
+        self.bytes -= expired.iter().map(Held::bytes).sum::<usize>();
+        self.next_expiry = self.waiting.values().map(|held| held.expires).min();
+        expired
+    }
+
+    /// Sends the first that waits, if it may go; later ones wait behind it. Says whether it has gone
+    /// before.
+    fn send(&mut self, now: Instant) -> Option<(Flight, bool)> {
+        let first = self.waiting.first_entry()?;
+        let held = first.get();
+        let own = held.envelope.socket().filter(|socket| socket.ended().is_none());
+        let target = match own {
+            Some(own) => own.clone(),
+            None => Some(&self.newest).filter(|socket| socket.ended().is_none())?.clone(),
+        };
+        if held.not_before.is_some_and(|at| at > now) {
+            return None;
+        }
+        let (number, mut held) = first.remove_entry();
+        if held.envelope.socket().map(Socket::id) != Some(target.id()) {
+            held.envelope = held.envelope.readdressed(&target);
+        }
+        let mut envelope = held.envelope.clone();
+        envelope.set_attempt_max(held.expires.saturating_duration_since(now));
+        let is_again = std::mem::replace(&mut held.has_been_out, true);
+        let call = Box::pin(held.inner.clone().oneshot(envelope.clone()));
+        self.out.insert(number, held);
+        Some((Flight { number, envelope, call }, is_again))
+    }
+
+    /// When there is something to do, if nothing changes.
+    fn wakes_at(&self, now: Instant) -> Option<Instant> {
+        let first = self.waiting.first_key_value().map(|(_, held)| held);
+        let rested = first.and_then(|held| held.not_before).filter(|at| *at > now);
+        [rested, self.next_expiry.filter(|_| first.is_some())].into_iter().flatten().min()
+    }
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        self.envelope.event().bytes()
+    }
+
+    /// Whether it has no socket to go to, so that it can only wait for one.
+    fn is_cut_off(&self, state: &State) -> bool {
+        let own = self.envelope.socket().is_none_or(|socket| socket.ended().is_some());
+        own && state.newest.ended().is_some()
+    }
+}
