@@ -148,7 +148,7 @@ impl Keeper<'_> {
             match next {
                 Err(Move { transport, answer }) => {
                     // Who asked may have lost interest.
-                    let _ = answer.send(self.follow(transport).await);
+                    let _ = answer.send(Box::pin(self.follow(transport)).await);
                 }
                 Ok(Attempt::Resumed(_)) => self.attached = Instant::now(),
                 Ok(Attempt::New(welcomed)) => {
@@ -169,7 +169,8 @@ impl Keeper<'_> {
         if lost_at - self.attached >= GOOD_LINK {
             self.attempts = 0;
         }
-        self.resume(lost, lost_at).await
+        // Boxed, as what follows a wish: for most of its life a client is connected.
+        Box::pin(self.resume(lost, lost_at)).await
     }
 
     /// Waits until there is no link; says why, and since when.
