@@ -285,7 +285,8 @@ async fn a_layer_that_refuses_is_told_as_such_and_asked_again_no_more_often_than
     let guard = tower::layer::layer_fn(move |inner: Inner| {
         let (counts, closed) = (Arc::clone(&counts), Arc::clone(&closed));
         service_fn(move |connect: Connect| {
-            counts.fetch_add(1, Ordering::Relaxed);
+            let before = counts.fetch_add(1, Ordering::Relaxed);
+            assert!(before < 100_000, "a busy loop, in which the clock would stand still");
             let (inner, closed) = (inner.clone(), closed.load(Ordering::Relaxed));
             async move { if closed { Err("not today".into()) } else { inner.oneshot(connect).await } }
         })
