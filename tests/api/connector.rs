@@ -288,7 +288,12 @@ async fn a_layer_that_refuses_is_told_as_such_and_asked_again_no_more_often_than
             let before = counts.fetch_add(1, Ordering::Relaxed);
             assert!(before < 100_000, "a busy loop, in which the clock would stand still");
             let (inner, closed) = (inner.clone(), closed.load(Ordering::Relaxed));
-            async move { if closed { Err("not today".into()) } else { inner.oneshot(connect).await } }
+            async move {
+                match closed {
+                    true => Err("not today".into()),
+                    false => inner.oneshot(connect).await,
+                }
+            }
         })
     });
     let wire = Chaos::new(Memory::new(&*name), 7);

@@ -128,8 +128,8 @@ impl Client {
         self
     }
 
-    /// How long it waits before it tries to come back, and how often it tries. Without
-    /// [`Client::reconnect`] it is of no use.
+    /// How long it waits before each attempt to come back, and how many it makes. After
+    /// `reconnect(false)` it makes none, whatever this says.
     ///
     /// ```
     /// # use emitwire_core::run::{Client, Reconnect};
@@ -144,8 +144,9 @@ impl Client {
 
     /// Puts a tower layer around connecting: around [`Transport::connect`], for the first connect,
     /// for each attempt to come back, and for [`Session::move_to`]. The first layer added is the
-    /// outermost; [`Reconnect`] is outside of all of them. So a layer sees each attempt, and what
-    /// it takes, but not the waiting in between, which a timeout here does not cut short. The
+    /// outermost; the client's [`Reconnect`] is outside of all of them, and another one in here
+    /// would wait as well. So a layer sees each attempt, and what it takes, but not the waiting in
+    /// between, which a timeout here does not cut short. The
     /// session's handshake is made on what comes out, and not seen here;
     /// `Config::connect_timeout` is for both together.
     ///

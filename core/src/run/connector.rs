@@ -34,10 +34,10 @@ use tower_service::Service;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Connect {
-    /// Zero for the first connect of a client and for a
-    /// [`move_to`](super::Session::move_to), which are made at once. Else the how-manieth attempt
-    /// it is in a row, from 1, since the link was lost, or since there was to be a new session. The
-    /// row goes on after a link that lived for less than five seconds.
+    /// Its number. Zero for the first connect of a client and for a
+    /// [`move_to`](super::Session::move_to), which are made at once. Else from 1, in a row that
+    /// begins when a link is lost, and again when the session is and there is to be a new one. A
+    /// link or session that lived for less than five seconds does not end the row before it.
     pub attempt: u32,
     /// How long ago the row began; zero when `attempt` is.
     pub since_loss: Duration,
