@@ -29,7 +29,7 @@ struct Mistake {
     told: &'static [&'static str],
 }
 
-const MISTAKES: [Mistake; 6] = [
+const MISTAKES: [Mistake; 7] = [
     Mistake {
         name: "an_argument_that_is_no_extractor",
         code: "async fn say(text: HERE) -> u8 { 7 }
@@ -99,9 +99,20 @@ const MISTAKES: [Mistake; 6] = [
         right: "Clone",
         told: &["cannot stand around events", "a stack of layers is cloned for each event"],
     },
+    Mistake {
+        name: "a_layer_around_connecting_that_makes_no_service",
+        code: "fn client() -> Client {
+                   let layer = tower_layer::layer_fn(|inner| HERE);
+                   Client::new(Memory::new(\"lobby\")).connector(layer)
+               }",
+        wrong: "7",
+        right: "inner",
+        told: &["cannot stand around connecting", "a stack of layers is cloned for each attempt"],
+    },
 ];
 
-const IMPORTS: &str = "use emitwire::{Ack, Broadcast, Data, Envelope, Namespace, Socket};
+const IMPORTS: &str =
+    "use emitwire::{Ack, Broadcast, Client, Data, Envelope, Memory, Namespace, Socket};
                        use std::task::Poll;
                        use tower_service::Service;";
 

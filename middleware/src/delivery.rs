@@ -10,8 +10,8 @@ use std::time::Duration;
 /// | | lost | handled twice | costs |
 /// | --- | --- | --- | --- |
 /// | [`at_most_once`](Self::at_most_once) | with its session | never | nothing |
-/// | [`at_least_once`](Self::at_least_once) | with its process | as it happens | an answer for each event |
-/// | [`effectively_once`](Self::effectively_once) | with its process | only with its process | also memory for what was handled |
+/// | [`at_least_once`](Self::at_least_once) | with its process | as it happens | answers |
+/// | [`effectively_once`](Self::effectively_once) | with its process | with its process | memory |
 ///
 /// What exactly is promised, and what is not, says GUARANTEES.md.
 ///

@@ -21,7 +21,8 @@
 //! use std::time::Duration;
 //!
 //! // At both ends: nothing is lost while both processes live, and nothing is handled twice.
-//! let orders = Namespace::new("/orders").layers(Delivery::effectively_once(Duration::from_secs(5)));
+//! let layers = Delivery::effectively_once(Duration::from_secs(5));
+//! let orders = Namespace::new("/orders").layers(layers);
 //! ```
 
 mod buffer;

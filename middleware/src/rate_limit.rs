@@ -17,8 +17,8 @@ use tower_service::Service;
 /// names beside that. So many may come at once, and then as many as the time brings again.
 ///
 /// Around listeners an event above the limit is answered [`Nak::Busy`], with when to come again:
-/// the peer's [`Retry`](crate::Retry) backs off. Around emitting it waits for its turn, in the order
-/// of asking, for no longer than [`wait_max`](Self::wait_max).
+/// the peer's [`Retry`](crate::Retry) backs off. Around emitting it waits for its turn, in the
+/// order of asking, for no longer than [`wait_max`](Self::wait_max).
 ///
 /// Its clones share one bucket, and so do all sockets behind it: `layers.inbound(limit)` is for a
 /// namespace. [`per_session`](Self::per_session) gives each peer one of its own. Unlike tower's, it

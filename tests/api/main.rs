@@ -7,6 +7,7 @@ mod answers;
 mod authorization;
 mod awaiting;
 mod concurrency;
+mod connector;
 mod counting;
 mod emitting;
 mod in_line;

@@ -32,6 +32,28 @@ async fn events_that_came_before_their_listener_are_handled_when_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listener_that_comes_in_the_moment_of_parking_is_not_overlooked() {
+    let (passes_by, mut passing) = mpsc::unbounded_channel();
+    let namespace = Namespace::new("/").unhandled(Unhandled::Park { ttl: TTL }).on_any(move || {
+        // Who waits for this runs behind the driver, which parks, and ahead of whoever looks after
+        // what is parked.
+        passes_by.send(()).unwrap();
+        std::future::ready(())
+    });
+    let handle = namespace.clone();
+    let (_server, url) = serve(namespace).await;
+    let session = connect(&url, Namespace::new("/")).await;
+    let listens = tokio::spawn(async move {
+        passing.recv().await.unwrap();
+        let _ = handle.on("later", || async {});
+    });
+    let began = tokio::time::Instant::now();
+    within(session.of("/").unwrap().emit("later", &()).ack::<()>()).await.unwrap();
+    assert!(began.elapsed() < TTL, "it was handled when its time was up");
+    listens.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_whose_listener_never_comes_is_refused_when_it_has_waited_long_enough() {
     let (server, url) = serve(Namespace::new("/").unhandled(Unhandled::Park { ttl: TTL })).await;
     let session = connect(&url, Namespace::new("/")).await;

@@ -28,12 +28,40 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// With another ceiling of the first delay.
+    #[must_use]
+    pub fn with_first(mut self, ceiling: Duration) -> Self {
+        self.first = ceiling;
+        self
+    }
+
+    /// With another ceiling for so long after the trouble began.
+    #[must_use]
+    pub fn with_soon(mut self, ceiling: Duration, lasts: Duration) -> Self {
+        (self.soon_max, self.soon_for) = (ceiling, lasts);
+        self
+    }
+
+    /// With another ceiling after that.
+    #[must_use]
+    pub fn with_later(mut self, ceiling: Duration) -> Self {
+        self.later_max = ceiling;
+        self
+    }
+
     /// The next delay, `since_loss` after the trouble began; `random` is any evenly drawn number.
     #[must_use]
     pub fn next_delay(&mut self, since_loss: Duration, random: u64) -> Duration {
-        let max = if since_loss < self.soon_for { self.soon_max } else { self.later_max };
-        let doubled = self.first.saturating_mul(1 << self.attempt.min(16));
+        let delay = self.nth_delay(self.attempt, since_loss, random);
         self.attempt = self.attempt.saturating_add(1);
+        delay
+    }
+
+    /// The delay after so many, for whoever counts them: the first is number 0.
+    #[must_use]
+    pub fn nth_delay(&self, attempt: u32, since_loss: Duration, random: u64) -> Duration {
+        let max = if since_loss < self.soon_for { self.soon_max } else { self.later_max };
+        let doubled = self.first.saturating_mul(1 << attempt.min(16));
         let ceiling_ms = doubled.min(max).as_millis();
         // A fraction of 64 bits times the ceiling: always below it.
         Duration::from_millis(((u128::from(random) * ceiling_ms) >> 64) as u64)

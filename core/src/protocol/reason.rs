@@ -39,6 +39,11 @@ pub enum DisconnectReason {
     Refused,
     /// The `on_connect` hook failed.
     HookFailed,
+    /// This side tried to come back as often as it may.
+    AttemptsExhausted {
+        /// How many attempts it has made in a row.
+        attempts: u32,
+    },
 }
 
 impl DisconnectReason {
@@ -72,6 +77,9 @@ impl fmt::Display for DisconnectReason {
             Self::Moved => "the server is draining",
             Self::Refused => "refused by the server",
             Self::HookFailed => "the connect hook failed",
+            Self::AttemptsExhausted { attempts } => {
+                return write!(f, "{attempts} attempts to come back were in vain");
+            }
         };
         f.write_str(text)
     }

@@ -1,11 +1,12 @@
 //! The client: one session, kept alive by reconnecting.
 
-use super::dialer::{Credentials, Dialer, OnResumeToken};
+use super::connector::{Connect, Connector, ConnectorService, Dial};
+use super::dialer::{Credentials, Dialer, OnResumeToken, Reach};
 use super::mounted::{Built, Mounted};
 use super::reception::Reception;
 use super::session::Session;
 use super::supervise::supervise;
-use super::{Config, ResumeToken, random};
+use super::{Config, Reconnect, ResumeToken, random};
 use crate::handler::{MountError, Namespace};
 use crate::protocol::{PayloadError, ProducerId, ToPayload};
 use crate::room::{Counters, Detached};
@@ -14,7 +15,10 @@ use crate::transport::{ConnectError, Transport};
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use tower::util::{BoxCloneSyncService, MapErr};
 use tower_layer::Layer;
+
+type Wrap = Box<dyn FnOnce(Connector) -> Connector + Send + Sync>;
 
 /// A client that is not connected yet.
 ///
@@ -39,7 +43,9 @@ pub struct Client {
     layers: Layers,
     credentials: Option<Credentials>,
     bad_auth: Option<PayloadError>,
+    connector: Vec<Wrap>,
     reconnects: bool,
+    reconnect: Reconnect,
     resume_with: Option<ResumeToken>,
     on_resume_token: Option<OnResumeToken>,
 }
@@ -54,7 +60,9 @@ impl Client {
             layers: Layers::new(),
             credentials: None,
             bad_auth: None,
+            connector: Vec::new(),
             reconnects: true,
+            reconnect: Reconnect::new(),
             resume_with: None,
             on_resume_token: None,
         }
@@ -145,6 +153,65 @@ impl Client {
         self
     }
 
+    /// How long it waits before each attempt to come back, and how many it makes. After
+    /// `reconnect(false)` it makes none, whatever this says.
+    ///
+    /// ```
+    /// # use emitwire_core::run::{Client, Reconnect};
+    /// # use emitwire_core::transport::Memory;
+    /// let nine = Reconnect::new().attempts_max(9);
+    /// let client = Client::new(Memory::new("lobby")).reconnect_with(nine);
+    /// ```
+    pub fn reconnect_with(mut self, policy: Reconnect) -> Self {
+        self.reconnect = policy;
+        self
+    }
+
+    /// Puts a tower layer around connecting: around [`Transport::connect`], for the first connect,
+    /// for each attempt to come back, and for [`Session::move_to`]. The first layer added is the
+    /// outermost; the client's [`Reconnect`] is outside of all of them, and another one in here
+    /// would wait as well. So a layer sees each attempt, and what it takes, but not the waiting in
+    /// between, which a timeout here does not cut short. The
+    /// session's handshake is made on what comes out, and not seen here;
+    /// `Config::connect_timeout` is for both together.
+    ///
+    /// A [`ConnectError`] of a layer is passed on as it is, tower's `Elapsed` as
+    /// [`ConnectError::Timeout`], any other error as [`ConnectError::Layer`]. After all of them the
+    /// client tries again, but for those after which it does not anyway, such as
+    /// [`ConnectError::AttemptsExhausted`].
+    ///
+    /// ```
+    /// # use emitwire_core::run::{Client, Connect};
+    /// # use emitwire_core::transport::Memory;
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use tower::timeout::TimeoutLayer;
+    /// use tower::util::MapRequestLayer;
+    ///
+    /// // Every other attempt goes to the spare.
+    /// let spare = Arc::new(Memory::new("spare"));
+    /// let fallback = move |connect: Connect| match connect.attempt % 2 {
+    ///     1 => connect.with_transport(spare.clone()),
+    ///     _ => connect,
+    /// };
+    /// let client = Client::new(Memory::new("lobby"))
+    ///     .connector(MapRequestLayer::new(fallback))
+    ///     .connector(TimeoutLayer::new(Duration::from_secs(3)));
+    /// ```
+    ///
+    /// # Cancel safety
+    /// The future of a layer's service is dropped when its attempt takes too long, and when the
+    /// session is closed meanwhile. It then leaves no connection behind.
+    pub fn connector<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Connector, Service: ConnectorService> + Send + Sync + 'static,
+    {
+        self.connector.push(Box::new(move |inner| {
+            BoxCloneSyncService::new(MapErr::new(layer.layer(inner), Into::into))
+        }));
+        self
+    }
+
     /// Goes on with the session of an earlier process of this client, if the server still has it:
     /// its sockets there are still in their rooms, and what the earlier process had not confirmed
     /// comes again. What that process had emitted and not got rid of is lost with it, and what it
@@ -188,7 +255,8 @@ impl Client {
         let after = self.config.connect_timeout;
         let dialer = self.into_dialer()?;
         let attempt = async {
-            let fresh = dialer.dial_fresh().await.inspect_err(|error| dialer.failed(error))?;
+            let dialed = dialer.dial_fresh(Connect::new(dialer.transport())).await;
+            let fresh = dialed.inspect_err(|error| dialer.failed(error))?;
             let (session, moves) = Session::begin(dialer.supervised(&fresh));
             tokio::spawn(supervise(dialer, session.supervised(), fresh, moves));
             session.settled().await?;
@@ -231,6 +299,9 @@ impl Client {
             };
             mounts.push(Arc::new(Mounted::new(blueprint, layers, scope)));
         }
+        let innermost = BoxCloneSyncService::new(Dial);
+        let connector = self.connector.into_iter().rev().fold(innermost, |inner, wrap| wrap(inner));
+        let reach = Reach { credentials: self.credentials, connector };
         Ok(Dialer {
             transport: Mutex::new(self.transport),
             detached: Arc::new(Detached::new(1, self.config.detached_bytes_max)),
@@ -239,7 +310,7 @@ impl Client {
             counters,
             producer: Arc::new(Producer::new(ProducerId(random::bits()))),
             reception: Arc::new(Reception::new(mounts)),
-            credentials: self.credentials,
+            connector: self.reconnect.layer(reach),
             reconnects: self.reconnects,
             nonce: random::bits(),
             resume_with: Mutex::new(self.resume_with),

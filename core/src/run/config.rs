@@ -78,7 +78,8 @@ pub struct Config {
     pub emit_wait_max: Duration,
     /// How long `.ack()` waits for its answer, and `once` for its event. Default 10 s.
     pub ack_timeout: Duration,
-    /// How long a client tries to connect, until its namespaces have answered. Default 10 s.
+    /// How long a client tries to connect, until its namespaces have answered. When it comes back
+    /// it is so long for each attempt, without the waiting before it. Default 10 s.
     pub connect_timeout: Duration,
     /// How long a peer may take for its handshake. Default 10 s.
     pub handshake_timeout: Duration,

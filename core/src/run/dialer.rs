@@ -1,9 +1,11 @@
 //! How a client comes by a link, and by a session.
 
+use super::connector::{Connect, Connector, connect_error, fit};
 use super::dock::Dock;
 use super::driver::{Birth, Driver, Standing};
 use super::link::Link;
 use super::reception::Reception;
+use super::reconnect::ReconnectService;
 use super::session::Supervised;
 use super::sockets::Role;
 use super::{Config, ResumeToken, handshake};
@@ -11,15 +13,20 @@ use crate::protocol::{
     Attach, DisconnectReason, Hello, NamespaceNumber, Outcome, Packet, Payload, ProtocolError,
     SessionId, Welcome,
 };
-use crate::room::{Counters, Detached, FRAME_BYTES_MIN, shielded};
+use crate::room::{Counters, Detached, shielded};
 use crate::socket::{BoxError, Producer};
 use crate::transport::{Capabilities, ConnectError, Connection, Transport};
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tower::ServiceExt;
+use tower::timeout::error::Elapsed;
+use tower_service::Service;
 
 type Asked = Pin<Box<dyn Future<Output = Result<Payload, BoxError>> + Send>>;
 pub(super) type Credentials = Arc<dyn Fn() -> Asked + Send + Sync>;
@@ -38,7 +45,8 @@ pub(super) struct Dialer {
     pub(super) detached: Arc<Detached>,
     pub(super) producer: Arc<Producer>,
     pub(super) reception: Arc<Reception>,
-    pub(super) credentials: Option<Credentials>,
+    /// Waits, and then makes an attempt.
+    pub(super) connector: ReconnectService<Reach>,
     pub(super) reconnects: bool,
     /// Repeated until a welcome is heard, so that one that was lost leaves no second session.
     pub(super) nonce: u128,
@@ -82,9 +90,8 @@ impl Dialer {
     }
 
     /// A session that has not been before.
-    pub(super) async fn dial_fresh(&self) -> Result<Fresh, ConnectError> {
-        let auth = self.ask_credentials().await?;
-        let connection = self.connect(&*self.transport()).await?;
+    pub(super) async fn dial_fresh(&self, connect: Connect) -> Result<Fresh, ConnectError> {
+        let (auth, connection) = self.reach(connect).await?;
         let bytes_max = self.config.handshake_bytes_max;
         let attach = self.attach_of_old(connection.capabilities(), &auth).filter(|attach| {
             let packet = Packet::Attach(attach.clone());
@@ -101,13 +108,12 @@ impl Dialer {
     /// called when the wire is there, and returns when nothing more is read on the link before.
     pub(super) async fn dial_again(
         &self,
-        transport: &dyn Transport,
+        connect: Connect,
         dock: &Dock,
         ticket: &Ticket,
         leave: impl AsyncFnOnce(),
     ) -> Result<Welcomed, ConnectError> {
-        let auth = self.ask_credentials().await?;
-        let connection = self.connect(transport).await?;
+        let (auth, connection) = self.reach(connect).await?;
         let wire = connection.capabilities();
         if !dock.may_go_on(wire, &self.config) {
             // The token of a session that began in secret is not to be seen.
@@ -224,28 +230,10 @@ impl Dialer {
         self.reconnects && !self.config.resume_window.is_zero()
     }
 
-    async fn ask_credentials(&self) -> Result<Payload, ConnectError> {
-        match &self.credentials {
-            Some(ask) => ask().await.map_err(|source| ConnectError::Auth { source }),
-            None => Ok(Payload::empty()),
-        }
-    }
-
-    async fn connect(
-        &self,
-        transport: &dyn Transport,
-    ) -> Result<Box<dyn Connection>, ConnectError> {
-        let connection = transport.connect().await?;
-        let capabilities = connection.capabilities();
-        if !capabilities.keeps_everything() {
-            return Err(ConnectError::NeedsArq);
-        }
-        let frame_bytes_max = capabilities.frame_bytes_max;
-        if frame_bytes_max < FRAME_BYTES_MIN {
-            let needed = FRAME_BYTES_MIN;
-            return Err(ConnectError::FrameTooSmall { frame_bytes_max, needed });
-        }
-        Ok(connection)
+    /// What to show, and the wire to show it on.
+    async fn reach(&self, connect: Connect) -> Result<Reached, ConnectError> {
+        // Boxed: for most of its life a client is connected.
+        Box::pin(self.connector.clone().oneshot(connect)).await.map_err(connect_error)
     }
 
     async fn open(
@@ -277,6 +265,49 @@ impl Dialer {
         let old = lock(&self.resume_with).as_ref().is_some_and(|token| token.began_encrypted);
         let began_encrypted = if is_old { old } else { is_encrypted };
         Ok(Welcomed { link, welcome, auth, began_encrypted })
+    }
+}
+
+/// Credentials, and a wire.
+type Reached = (Payload, Box<dyn Connection>);
+
+/// What is made when the waiting is over. Credentials are asked for here, because they grow old
+/// while it waits, and before there is a wire, because a server waits for them no longer than for
+/// any handshake.
+#[derive(Clone)]
+pub(super) struct Reach {
+    pub(super) credentials: Option<Credentials>,
+    pub(super) connector: Connector,
+}
+
+impl Service<Connect> for Reach {
+    type Response = Reached;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Reached, ConnectError>> + Send>>;
+
+    /// Always ready: how long the layers inside let it wait is bounded as the attempt is.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, connect: Connect) -> Self::Future {
+        connect.begun().begin();
+        let Self { credentials, connector } = self.clone();
+        Box::pin(async move {
+            let auth = match credentials {
+                Some(ask) => ask().await.map_err(|source| ConnectError::Auth { source })?,
+                None => Payload::empty(),
+            };
+            let began = Instant::now();
+            let connected = connector.oneshot(connect).await;
+            let connection = connected.map_err(|error| match error.is::<Elapsed>() {
+                // The layer itself does not say how long it was.
+                true => ConnectError::Timeout { after: began.elapsed() },
+                false => connect_error(error),
+            })?;
+            // A layer may have it from elsewhere.
+            Ok((auth, fit(connection)?))
+        })
     }
 }
 

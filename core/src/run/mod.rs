@@ -3,6 +3,7 @@
 mod answer;
 mod client;
 mod config;
+mod connector;
 mod dialer;
 mod dock;
 mod driver;
@@ -15,6 +16,7 @@ mod mounts;
 mod park;
 mod random;
 mod reception;
+mod reconnect;
 mod server;
 mod session;
 mod sockets;
@@ -24,6 +26,8 @@ mod token;
 
 pub use client::Client;
 pub use config::Config;
+pub use connector::{Connect, ConnectorService};
+pub use reconnect::{Reconnect, ReconnectFuture, ReconnectService};
 pub use server::{Listening, Server};
 pub use session::{NamespaceError, Session};
 use sockets::Role;

@@ -202,7 +202,7 @@ impl Session {
     }
 
     /// Waits until the session has ended for good: closed by this side or by the server, or lost
-    /// with reconnecting switched off. Says why.
+    /// with reconnecting switched off or no more attempts allowed. Says why.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.

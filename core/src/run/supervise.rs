@@ -1,23 +1,24 @@
 //! What keeps a client's session alive: it looks for links, and for a new session when the old one
 //! cannot be had any more.
 
+use super::connector::Connect;
 use super::dialer::{Dialer, Fresh, Ticket, Welcomed};
 use super::dock::{Call, Dock};
 use super::driver::{Ended, Standing};
 use super::handshake::goodbye;
-use super::random;
 use super::session::{Move, Supervised};
-use crate::protocol::{Backoff, DecodeError, DisconnectReason, Outcome, ProtocolError};
+use crate::protocol::{DecodeError, DisconnectReason, Outcome, ProtocolError};
 use crate::transport::{ConnectError, HandshakeError, Transport};
 use std::future::{Future, pending, poll_fn};
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-/// A link that lived this long was a good one: the next attempt begins with short delays.
+/// A link that lived this long was a good one: the next attempt is the first of a row.
 const GOOD_LINK: Duration = Duration::from_secs(5);
 
 /// Keeps one session after another until it is told to stop, or the peer said so.
@@ -28,14 +29,14 @@ pub(super) async fn supervise(
     mut moves: mpsc::Receiver<Move>,
 ) {
     let _finish = Finish(Arc::clone(&session));
-    let mut backoff = Backoff::default();
+    let mut attempts = 0;
     loop {
         let began = Instant::now();
         let (ended, next) = keep(&dialer, fresh, &mut moves).await;
         let Ended { reason, told_to_wait } = ended;
         tracing::debug!(%reason, "session ended");
         if began.elapsed() >= GOOD_LINK {
-            backoff.reset();
+            attempts = 0;
         }
         let stays_away = !dialer.reconnects || is_final(&reason) || session.is_closing();
         session.lost(reason);
@@ -54,7 +55,7 @@ pub(super) async fn supervise(
         fresh = match redialed {
             Some(fresh) => fresh,
             // Boxed: for most of its life a client is connected.
-            None => match Box::pin(look(&dialer, &session, told_to_wait, &mut backoff)).await {
+            None => match Box::pin(look(&dialer, &session, told_to_wait, &mut attempts)).await {
                 Ok(fresh) => fresh,
                 Err(Some(reason)) => break session.lost(reason),
                 Err(None) => break,
@@ -70,12 +71,9 @@ async fn look(
     dialer: &Dialer,
     session: &Supervised,
     told_to_wait: Duration,
-    backoff: &mut Backoff,
+    attempts: &mut u32,
 ) -> Result<Fresh, Option<DisconnectReason>> {
-    let mut again = Box::pin(async {
-        sleep(told_to_wait).await;
-        redial(dialer, backoff).await
-    });
+    let mut again = pin!(redial(dialer, told_to_wait, attempts));
     let mut closing = pin!(session.closing());
     poll_fn(|cx| match closing.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(Err(None)),
@@ -95,8 +93,7 @@ async fn keep(
     let dock = Arc::clone(driver.dock());
     dialer.counters.sessions.add(1);
     let mut run = Box::pin(driver.run());
-    let (backoff, attached) = (Backoff::default(), Instant::now());
-    let keeper = Keeper { dialer, dock, standing, ticket, backoff, attached };
+    let keeper = Keeper { dialer, dock, standing, ticket, attempts: 0, attached: Instant::now() };
     let mut keep = Some(Box::pin(keeper.keep(moves)));
     let mut next = None;
     let ended = poll_fn(|cx| {
@@ -116,7 +113,8 @@ struct Keeper<'a> {
     dock: Arc<Dock>,
     standing: watch::Receiver<Standing>,
     ticket: Option<Ticket>,
-    backoff: Backoff,
+    /// How many attempts to get it back were made in a row.
+    attempts: u32,
     /// When its link came.
     attached: Instant,
 }
@@ -150,7 +148,7 @@ impl Keeper<'_> {
             match next {
                 Err(Move { transport, answer }) => {
                     // Who asked may have lost interest.
-                    let _ = answer.send(self.follow(transport).await);
+                    let _ = answer.send(Box::pin(self.follow(transport)).await);
                 }
                 Ok(Attempt::Resumed(_)) => self.attached = Instant::now(),
                 Ok(Attempt::New(welcomed)) => {
@@ -169,9 +167,10 @@ impl Keeper<'_> {
     async fn restore(&mut self) -> Attempt {
         let (lost, lost_at) = self.lost().await;
         if lost_at - self.attached >= GOOD_LINK {
-            self.backoff.reset();
+            self.attempts = 0;
         }
-        self.resume(lost, lost_at).await
+        // Boxed, as what follows a wish: for most of its life a client is connected.
+        Box::pin(self.resume(lost, lost_at)).await
     }
 
     /// Waits until there is no link; says why, and since when.
@@ -189,15 +188,13 @@ impl Keeper<'_> {
         let window = self.ticket.as_ref().map_or(Duration::ZERO, |ticket| ticket.window);
         let until = lost_at + window;
         loop {
-            let delay = self.backoff.next_delay(lost_at.elapsed(), random::bits() as u64);
-            sleep_until(until.min(Instant::now() + delay)).await;
-            if Instant::now() >= until {
-                return Attempt::Over(lost);
-            }
-            let transport = self.dialer.transport();
-            let error = match self.attempt(&*transport).await {
-                Ok(attempt) => return attempt,
-                Err(error) => error,
+            let mut connect = Connect::new(self.dialer.transport());
+            self.attempts = self.attempts.saturating_add(1);
+            (connect.attempt, connect.since_loss) = (self.attempts, lost_at.elapsed());
+            let error = match self.attempt_until(until, connect).await {
+                None => return Attempt::Over(lost),
+                Some(Ok(attempt)) => return attempt,
+                Some(Err(error)) => error,
             };
             self.dialer.failed(&error);
             if let Some(reason) = final_reason(&error) {
@@ -213,7 +210,7 @@ impl Keeper<'_> {
     /// Goes over to another wire, which is where it comes back to from then on. If the session
     /// cannot go on there, it does where it was.
     async fn follow(&mut self, transport: Arc<dyn Transport>) -> Result<Outcome, ConnectError> {
-        match self.attempt(&*transport).await? {
+        match self.attempt(Connect::new(Arc::clone(&transport))).await? {
             Attempt::Resumed(outcome) => {
                 self.dialer.set_transport(transport);
                 Ok(outcome)
@@ -229,7 +226,24 @@ impl Keeper<'_> {
         }
     }
 
-    async fn attempt(&mut self, transport: &dyn Transport) -> Result<Attempt, ConnectError> {
+    /// As `attempt`; nothing when it still waits at that time.
+    async fn attempt_until(
+        &mut self,
+        until: Instant,
+        connect: Connect,
+    ) -> Option<Result<Attempt, ConnectError>> {
+        let begun = connect.begun();
+        let (mut attempt, mut over) = (pin!(self.attempt(connect)), pin!(sleep_until(until)));
+        poll_fn(|cx| {
+            if !begun.has_begun() && over.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            attempt.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    async fn attempt(&mut self, connect: Connect) -> Result<Attempt, ConnectError> {
         let Some(ticket) = &mut self.ticket else { return Err(ConnectError::NotResumable) };
         // No shorter: a server to which everybody comes back at once answers late.
         let after = self.dialer.config.connect_timeout;
@@ -240,9 +254,9 @@ impl Keeper<'_> {
                 let _ = standing.wait_for(|standing| standing.detached.is_some()).await;
             }
         };
-        let dialed = self.dialer.dial_again(transport, &self.dock, ticket, leave);
-        let dialed = timeout(after, dialed).await.unwrap_or(Err(ConnectError::Timeout { after }));
-        let welcomed = dialed?;
+        let begun = connect.begun();
+        let dialed = self.dialer.dial_again(connect, &self.dock, ticket, leave);
+        let welcomed = begun.timed(after, dialed).await?;
         let outcome = welcomed.welcome.outcome;
         if outcome == Outcome::New {
             return Ok(Attempt::New(Box::new(welcomed)));
@@ -290,6 +304,7 @@ fn is_final(reason: &DisconnectReason) -> bool {
             | DisconnectReason::Replaced
             | DisconnectReason::Refused
             | DisconnectReason::Version
+            | DisconnectReason::AttemptsExhausted { .. }
             | DisconnectReason::Protocol(ProtocolError::Decode(DecodeError::Version { .. }))
     )
 }
@@ -300,6 +315,9 @@ fn final_reason(error: &ConnectError) -> Option<DisconnectReason> {
         ConnectError::Ended { reason } => is_final(reason).then(|| reason.clone()),
         ConnectError::Handshake { source, .. } => {
             is_for_good(source).then_some(DisconnectReason::Refused)
+        }
+        ConnectError::AttemptsExhausted { attempts } => {
+            Some(DisconnectReason::AttemptsExhausted { attempts: *attempts })
         }
         _ => None,
     }
@@ -316,14 +334,22 @@ fn is_for_good(error: &HandshakeError) -> bool {
 }
 
 /// Tries until it has a session again, or learns that it will never have one.
-async fn redial(dialer: &Dialer, backoff: &mut Backoff) -> Result<Fresh, DisconnectReason> {
-    let lost_at = Instant::now();
+async fn redial(
+    dialer: &Dialer,
+    mut wait_at_least: Duration,
+    attempts: &mut u32,
+) -> Result<Fresh, DisconnectReason> {
+    // What it was told to wait is no time of trouble.
+    let (began, told_to_wait) = (Instant::now(), wait_at_least);
     loop {
-        let random = random::bits() as u64;
-        sleep(backoff.next_delay(lost_at.elapsed(), random)).await;
+        let mut connect = Connect::new(dialer.transport());
+        *attempts = attempts.saturating_add(1);
+        connect.attempt = *attempts;
+        connect.since_loss = began.elapsed().saturating_sub(told_to_wait);
+        connect.wait_at_least = mem::take(&mut wait_at_least);
+        let begun = connect.begun();
         let after = dialer.config.connect_timeout;
-        let dialed = timeout(after, dialer.dial_fresh()).await;
-        match dialed.unwrap_or(Err(ConnectError::Timeout { after })) {
+        match begun.timed(after, dialer.dial_fresh(connect)).await {
             Ok(fresh) => return Ok(fresh),
             Err(error) => {
                 dialer.failed(&error);

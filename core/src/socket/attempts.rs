@@ -137,8 +137,8 @@ impl Attempts {
         }
     }
 
-    /// Whether the one still is who it was: a process that was started again may have forgotten what
-    /// the one before had begun.
+    /// Whether the one still is who it was: a process that was started again may have forgotten
+    /// what the one before had begun.
     fn is_sure(&self, epoch: u32) -> bool {
         let Target::One(socket, _) = &self.target else { return false };
         socket.session().mailbox.epoch() == epoch && socket.ended().is_none()

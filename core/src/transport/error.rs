@@ -115,6 +115,20 @@ pub enum ConnectError {
         /// How.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A layer around connecting answered with an error of its own. A client that reconnects tries
+    /// again.
+    #[error("a layer around connecting refused")]
+    Layer {
+        /// The layer's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No further attempt is made: `Reconnect::attempts_max` allows no more, or a layer that
+    /// answers this does. The client stays away.
+    #[error("{attempts} attempts in a row were in vain, and no more are made")]
+    AttemptsExhausted {
+        /// How many were made in a row.
+        attempts: u32,
+    },
 }
 
 impl ConnectError {

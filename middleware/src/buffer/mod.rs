@@ -125,7 +125,8 @@ pub enum BufferError {
     },
 }
 
-/// An event that a [`Buffer`] has let go of without the peer having received it, as far as is known.
+/// An event that a [`Buffer`] has let go of without the peer having received it, as far as it
+/// knows.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Unsent {
@@ -192,9 +193,9 @@ impl Buffer {
         Self { terms, peer: None, shared: Arc::default() }
     }
 
-    /// On a server: names the peer of a socket, such as by what `authorize` has kept with it, so that
-    /// events for it go on to its next session. Of `None` they pass as they are. Who has several
-    /// sockets at a time gets what was for one of them that has ended on the newest.
+    /// On a server: names the peer of a socket, such as by what `authorize` has kept with it, so
+    /// that events for it go on to its next session. Of `None` they pass as they are. Who has
+    /// several sockets at a time gets what was for one of them that has ended on the newest.
     ///
     /// ```
     /// # use emitwire_middleware::Buffer;

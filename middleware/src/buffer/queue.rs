@@ -28,7 +28,7 @@ pub(super) struct Queue {
 }
 
 struct State {
-    /// Those that wait to go out, and those that are on their way; both in the order of their emits.
+    /// Those that wait to go out, and those that are on their way; in the order of their emits.
     waiting: BTreeMap<u64, Held>,
     out: BTreeMap<u64, Held>,
     bytes: usize,
@@ -319,8 +319,8 @@ impl State {
         expired
     }
 
-    /// Sends the first that waits, if it may go; later ones wait behind it. Says whether it has gone
-    /// before.
+    /// Sends the first that waits, if it may go; later ones wait behind it. Says whether it has
+    /// gone before.
     fn send(&mut self, now: Instant) -> Option<(Flight, bool)> {
         let first = self.waiting.first_entry()?;
         let held = first.get();

@@ -3,13 +3,12 @@
 use super::queue::{Next, Queue};
 use crate::Call;
 use emitwire_core::socket::{Ack, BoxError, Envelope};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 /// An event on its way.
@@ -24,7 +23,7 @@ pub(super) struct Flight {
 pub(super) struct Worker {
     queue: Arc<Queue>,
     /// Those that a mailbox has.
-    accepted: FuturesUnordered<Flight>,
+    accepted: JoinSet<(u64, Result<Ack, BoxError>)>,
     /// The one that is to be accepted before the next goes out.
     first: Option<Flight>,
     is_done: bool,
@@ -38,7 +37,7 @@ enum Step {
 
 impl Worker {
     pub(super) fn new(queue: Arc<Queue>) -> Self {
-        Self { queue, accepted: FuturesUnordered::new(), first: None, is_done: false }
+        Self { queue, accepted: JoinSet::new(), first: None, is_done: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -71,13 +70,18 @@ impl Worker {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Step {
         loop {
-            while let Poll::Ready(Some((number, result))) = self.accepted.poll_next_unpin(cx) {
-                self.queue.settle(number, result);
+            while let Poll::Ready(Some(landed)) = self.accepted.poll_join_next(cx) {
+                // None is aborted, and a panic is a result.
+                if let Ok((number, result)) = landed {
+                    self.queue.settle(number, result);
+                }
             }
             if let Some(mut flight) = self.first.take() {
                 match Pin::new(&mut flight).poll(cx) {
                     Poll::Ready((number, result)) => self.queue.settle(number, result),
-                    Poll::Pending if flight.envelope.is_accepted() => self.accepted.push(flight),
+                    Poll::Pending if flight.envelope.is_accepted() => {
+                        self.accepted.spawn(flight);
+                    }
                     Poll::Pending => {
                         self.first = Some(flight);
                         return Step::Wait(None);

@@ -26,11 +26,11 @@ use tower_service::Service;
 /// An event that comes while its handler runs waits for that. The handler is this layer's: it runs
 /// on when the socket that brought the event ends, for as long as [`run_max`](Self::run_max).
 ///
-/// Remembered are answers that stay true: acks, and refusals for good. A handler that was busy, took
-/// too long, failed or panicked runs again when the event comes again. An answer is known for the
-/// [horizon](Self::horizon), which peers are told, so that they do not repeat for longer; when there
-/// are more than can be remembered new events are answered [`Nak::Busy`], and nothing is forgotten
-/// before its time.
+/// Remembered are answers that stay true: acks, and refusals for good. A handler that was busy,
+/// took too long, failed or panicked runs again when the event comes again. An answer is known for
+/// the [horizon](Self::horizon), which peers are told, so that they do not repeat for longer; when
+/// there are more than can be remembered new events are answered [`Nak::Busy`], and nothing is
+/// forgotten before its time.
 ///
 /// What is remembered ends with the process. A handler that cannot run twice even so writes
 /// `Event::id` together with its effect.
@@ -162,9 +162,9 @@ impl Dedup {
     /// # use emitwire_middleware::Dedup;
     /// // Orders have numbers, and `order` alone has a key.
     /// let dedup = Dedup::new().key(|envelope| {
-    ///     let order = envelope.event().name == "order";
-    ///     let (number, _): (u64, String) = envelope.event().payload.decode().ok().filter(|_| order)?;
-    ///     Some(number.to_be_bytes().to_vec())
+    ///     let event = envelope.event();
+    ///     let (number, _): (u64, String) = event.payload.decode().ok()?;
+    ///     (event.name == "order").then(|| number.to_be_bytes().to_vec())
     /// });
     /// ```
     #[must_use]

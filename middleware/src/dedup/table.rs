@@ -128,8 +128,8 @@ fn bytes_of(answer: &Answer) -> usize {
     }
 }
 
-/// A handler that runs. Dropped without an answer, it was cancelled or has panicked: then nothing is
-/// known of the event any more.
+/// A handler that runs. Dropped without an answer, it was cancelled or has panicked: then nothing
+/// is known of the event any more.
 pub(super) struct Running {
     table: Arc<Table>,
     key: Key,

@@ -12,6 +12,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 impl Lane {
@@ -195,8 +196,13 @@ impl Lane {
             // The lane was stopped meanwhile, and will not look here again.
             return self.refuse_parked();
         }
-        self.park
-            .keep(|| tokio::spawn(in_turn(Arc::clone(self).look_after_parked())).abort_handle());
+        self.park.keep(|| {
+            // From here on it misses no listener, also before its task has begun.
+            let shared = self.mounted.blueprint.emitter.changed();
+            let own = self.socket.emitter().changed();
+            let keeper = Arc::clone(self).look_after_parked(shared, own);
+            tokio::spawn(in_turn(keeper)).abort_handle()
+        });
         if self.hears(&name) || self.awaits(&name) {
             // The listener came between two looks; nobody will tell the keeper again.
             self.socket.session().call_driver();
@@ -205,9 +211,11 @@ impl Lane {
 
     /// Has the driver look again whenever a listener is added or an event has waited long enough,
     /// until none is left. Only the driver takes parked events up, so that they stay in order.
-    async fn look_after_parked(self: Arc<Self>) {
-        let mut shared = self.mounted.blueprint.emitter.changed();
-        let mut own = self.socket.emitter().changed();
+    async fn look_after_parked(
+        self: Arc<Self>,
+        mut shared: watch::Receiver<()>,
+        mut own: watch::Receiver<()>,
+    ) {
         while let Some(next) = self.park.next_deadline() {
             let (mut shared, mut own) = (pin!(shared.changed()), pin!(own.changed()));
             let changed = poll_fn(|cx| match shared.as_mut().poll(cx) {
