@@ -2,7 +2,7 @@
 
 use crate::handler::{Blueprint, Dispatch};
 use crate::room::shielded;
-use crate::socket::{Layers, OnBegin, PerSession, Post, Scope, Side, Socket, Stack, States};
+use crate::socket::{Layers, OnSocket, PerSession, Post, Scope, Side, Socket, Stack, States};
 use std::sync::Arc;
 
 /// A mounted namespace: its blueprint, and its layers built around it once.
@@ -33,7 +33,8 @@ pub(crate) struct Built {
     pub(crate) outbound: Option<Stack>,
     /// Those that are built for each session.
     per_session: Vec<PerSession>,
-    on_begin: Arc<[OnBegin]>,
+    on_begin: Arc<[OnSocket]>,
+    on_end: Arc<[OnSocket]>,
 }
 
 impl Built {
@@ -42,7 +43,9 @@ impl Built {
         let dispatch = || Stack::new(Dispatch(blueprint.emitter.clone()));
         let inbound = layers.around(Side::Inbound, dispatch, &mut per_session);
         let outbound = layers.around(Side::Outbound, || Stack::new(Post), &mut per_session);
-        Self { inbound, outbound, per_session, on_begin: layers.begins().into() }
+        let (on_begin, on_end) = layers.told();
+        let (on_begin, on_end) = (on_begin.into(), on_end.into());
+        Self { inbound, outbound, per_session, on_begin, on_end }
     }
 
     /// Builds for a socket what is built for each session.
@@ -52,6 +55,13 @@ impl Built {
         }
         for tell in &*self.on_begin {
             shielded("begin", || tell(socket));
+        }
+    }
+
+    /// A socket has ended.
+    pub(crate) fn end(&self, socket: &Socket) {
+        for tell in &*self.on_end {
+            shielded("end", || tell(socket));
         }
     }
 }

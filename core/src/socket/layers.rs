@@ -70,7 +70,8 @@ where
 #[derive(Clone, Default)]
 pub struct Layers {
     places: Vec<Place>,
-    on_begin: Vec<OnBegin>,
+    on_begin: Vec<OnSocket>,
+    on_end: Vec<OnSocket>,
     dedup_horizon: Option<Duration>,
 }
 
@@ -90,7 +91,7 @@ pub(crate) enum Side {
 
 type Wrap = Arc<dyn Fn(Stack) -> Stack + Send + Sync>;
 type Build = Arc<dyn Fn(&Socket) -> Pair + Send + Sync>;
-pub(crate) type OnBegin = Arc<dyn Fn(&Socket) + Send + Sync>;
+pub(crate) type OnSocket = Arc<dyn Fn(&Socket) + Send + Sync>;
 
 /// Which of the layers that are built per session: the same in all clones of its [`Layers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,12 +152,21 @@ impl Layers {
         self
     }
 
+    /// Adds somebody who is told of each socket that has ended, behind its `on_disconnect`, so that
+    /// nothing of it has to be kept. It is called in place, so it must not wait.
+    #[must_use]
+    pub fn on_end(mut self, tell: impl Fn(&Socket) + Send + Sync + 'static) -> Self {
+        self.on_end.push(Arc::new(tell));
+        self
+    }
+
     /// Adds the layers of another set, inside those added before.
     #[must_use]
     pub fn and(mut self, more: impl Into<Self>) -> Self {
         let more = more.into();
         self.places.extend(more.places);
         self.on_begin.extend(more.on_begin);
+        self.on_end.extend(more.on_end);
         let horizons = [self.dedup_horizon, more.dedup_horizon];
         self.dedup_horizon = horizons.into_iter().flatten().min();
         self
@@ -174,8 +184,9 @@ impl Layers {
         self.dedup_horizon
     }
 
-    pub(crate) fn begins(&self) -> &[OnBegin] {
-        &self.on_begin
+    /// Who is told of beginnings, and who of ends.
+    pub(crate) fn told(&self) -> (&[OnSocket], &[OnSocket]) {
+        (&self.on_begin, &self.on_end)
     }
 
     /// The layers of one direction around their innermost service; `None` without any. Those that

@@ -35,7 +35,7 @@ pub use envelope::{Ack, Envelope, Level};
 pub use error::{AckError, EmitError, ListenError, ReceiptError, WaitError};
 pub(crate) use layered::Post;
 pub use layers::{BoxError, EventService, Layers, Pair, Stack, boxed};
-pub(crate) use layers::{OnBegin, PerSession, Side, Slot};
+pub(crate) use layers::{OnSocket, PerSession, Side, Slot};
 pub use lost::{Lost, Missed};
 pub use once::{Once, Waiting};
 pub use own::SocketStats;

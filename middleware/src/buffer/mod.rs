@@ -157,6 +157,8 @@ pub struct BufferStats {
 #[derive(Default)]
 struct Shared {
     queues: Mutex<HashMap<Peer, Weak<Queue>>>,
+    /// The sockets that peers have now, the newest last.
+    sockets: Mutex<HashMap<Peer, Vec<Socket>>>,
     received: AtomicU64,
     resent: AtomicU64,
     unsent: AtomicU64,
@@ -302,14 +304,27 @@ impl Buffer {
     /// A socket has begun: what is kept for its peer goes out there.
     fn begin(&self, socket: &Socket) {
         let Some(peer) = self.peer_of(socket) else { return };
+        self.shared.sockets().entry(peer.clone()).or_default().push(socket.clone());
         let queue = self.shared.queues().get(&peer).and_then(Weak::upgrade);
         if let Some(queue) = queue {
-            queue.begin(socket);
+            queue.begin();
+        }
+    }
+
+    /// A socket has ended.
+    fn end(&self, socket: &Socket) {
+        let Some(peer) = self.peer_of(socket) else { return };
+        let mut sockets = self.shared.sockets();
+        if let Some(known) = sockets.get_mut(&peer) {
+            known.retain(|it| it.id() != socket.id());
+            if known.is_empty() {
+                sockets.remove(&peer);
+            }
         }
     }
 
     /// The queue of a peer, made if there is none.
-    fn queue(&self, peer: Peer, socket: &Socket) -> Result<Arc<Queue>, BufferError> {
+    fn queue(&self, peer: Peer) -> Result<Arc<Queue>, BufferError> {
         let mut queues = self.shared.queues();
         if let Some(queue) = queues.get(&peer).and_then(Weak::upgrade) {
             return Ok(queue);
@@ -321,7 +336,8 @@ impl Buffer {
         if queues.len() >= max {
             return Err(BufferError::TooManyPeers { max });
         }
-        let queue = Arc::new(Queue::new(self.terms.clone(), Arc::clone(&self.shared), socket));
+        let (terms, shared) = (self.terms.clone(), Arc::clone(&self.shared));
+        let queue = Arc::new(Queue::new(peer.clone(), terms, shared));
         queues.insert(peer, Arc::downgrade(&queue));
         Ok(queue)
     }
@@ -332,16 +348,30 @@ impl Shared {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn sockets(&self) -> MutexGuard<'_, HashMap<Peer, Vec<Socket>>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest socket of a peer, if it has one.
+    fn newest(&self, peer: &Peer) -> Option<Socket> {
+        let sockets = self.sockets();
+        let live = |socket: &&Socket| socket.ended().is_none();
+        sockets.get(peer)?.iter().rev().find(live).cloned()
+    }
+
     fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Around emitting, and told of sockets that begin.
+/// Around emitting, and told of sockets that begin and end.
 impl From<Buffer> for Layers {
     fn from(layer: Buffer) -> Self {
-        let told = layer.clone();
-        Self::new().outbound(layer).on_begin(move |socket| told.begin(socket))
+        let (begins, ends) = (layer.clone(), layer.clone());
+        Self::new()
+            .outbound(layer)
+            .on_begin(move |socket| begins.begin(socket))
+            .on_end(move |socket| ends.end(socket))
     }
 }
 
@@ -371,15 +401,15 @@ impl Service<Envelope> for BufferService {
     }
 
     fn call(&mut self, envelope: Envelope) -> Call {
-        let socket = envelope.socket().filter(|_| envelope.is_outbound()).cloned();
-        let peer = socket.and_then(|socket| Some((self.buffer.peer_of(&socket)?, socket)));
+        let socket = envelope.socket().filter(|_| envelope.is_outbound());
+        let peer = socket.and_then(|socket| self.buffer.peer_of(socket));
         let inner = self.inner.clone();
-        let Some((peer, socket)) = peer else {
+        let Some(peer) = peer else {
             return Box::pin(tower::ServiceExt::oneshot(inner, envelope));
         };
         let buffer = self.buffer.clone();
         Box::pin(async move {
-            let queue = buffer.queue(peer, &socket)?;
+            let queue = buffer.queue(peer)?;
             keep(queue, inner, envelope).await
         })
     }

@@ -1,7 +1,7 @@
 //! The events that are kept for one peer.
 
 use super::worker::{Flight, Worker};
-use super::{BufferError, Overflow, Shared, Terms, Unsent};
+use super::{BufferError, Overflow, Peer, Shared, Terms, Unsent};
 use emitwire_core::protocol::Nak;
 use emitwire_core::room::shielded;
 use emitwire_core::socket::{Ack, AckError, BoxError, Envelope, Remedy, Socket, Stack};
@@ -17,6 +17,7 @@ use tower::ServiceExt;
 const REST: Duration = Duration::from_secs(1);
 
 pub(super) struct Queue {
+    peer: Peer,
     terms: Terms,
     shared: Arc<Shared>,
     state: Mutex<State>,
@@ -35,8 +36,6 @@ struct State {
     last: u64,
     /// No event that waits expires before.
     next_expiry: Option<Instant>,
-    /// The socket of the peer that began last.
-    newest: Socket,
     is_working: bool,
 }
 
@@ -71,18 +70,17 @@ pub(super) enum Next {
 }
 
 impl Queue {
-    pub(super) fn new(terms: Terms, shared: Arc<Shared>, newest: &Socket) -> Self {
+    pub(super) fn new(peer: Peer, terms: Terms, shared: Arc<Shared>) -> Self {
         let state = Mutex::new(State {
             waiting: BTreeMap::new(),
             out: BTreeMap::new(),
             bytes: 0,
             last: 0,
             next_expiry: None,
-            newest: newest.clone(),
             is_working: false,
         });
         let (door, room, changed) = Default::default();
-        Self { terms, shared, state, door, room, changed }
+        Self { peer, terms, shared, state, door, room, changed }
     }
 
     /// Events and their bytes.
@@ -92,9 +90,8 @@ impl Queue {
     }
 
     /// The peer has a new socket.
-    pub(super) fn begin(&self, socket: &Socket) {
+    pub(super) fn begin(&self) {
         let mut state = self.lock();
-        state.newest = socket.clone();
         for held in state.waiting.values_mut() {
             held.not_before = None;
         }
@@ -208,7 +205,8 @@ impl Queue {
             state.is_working = false;
             return Next::Done;
         }
-        match state.send(now) {
+        let newest = self.shared.newest(&self.peer);
+        match state.send(now, newest) {
             Some((flight, is_again)) => {
                 if is_again {
                     Shared::count(&self.shared.resent);
@@ -221,6 +219,7 @@ impl Queue {
 
     /// An event is back from its way.
     pub(super) fn settle(&self, number: u64, result: Result<Ack, BoxError>) {
+        let has_none = self.shared.newest(&self.peer).is_none();
         let mut state = self.lock();
         // It may have made way meanwhile.
         let Some(mut held) = state.out.remove(&number) else { return };
@@ -232,7 +231,8 @@ impl Queue {
         };
         let remedy = result.as_ref().err().map(|error| Remedy::of(&**error));
         let rest = match remedy {
-            Some(Remedy::NextSession) if held.is_cut_off(&state) => Some(None),
+            // It can only wait for the next socket.
+            Some(Remedy::NextSession) if has_none && held.has_ended() => Some(None),
             Some(Remedy::NextSession) => Some(Some(REST)),
             Some(Remedy::Repeat { after }) if !is_received => Some(Some(after.max(REST))),
             _ => None,
@@ -321,13 +321,13 @@ impl State {
 
     /// Sends the first that waits, if it may go; later ones wait behind it. Says whether it has
     /// gone before.
-    fn send(&mut self, now: Instant) -> Option<(Flight, bool)> {
+    fn send(&mut self, now: Instant, newest: Option<Socket>) -> Option<(Flight, bool)> {
         let first = self.waiting.first_entry()?;
         let held = first.get();
         let own = held.envelope.socket().filter(|socket| socket.ended().is_none());
         let target = match own {
             Some(own) => own.clone(),
-            None => Some(&self.newest).filter(|socket| socket.ended().is_none())?.clone(),
+            None => newest?,
         };
         if held.not_before.is_some_and(|at| at > now) {
             return None;
@@ -353,13 +353,12 @@ impl State {
 }
 
 impl Held {
-    fn bytes(&self) -> usize {
-        self.envelope.event().bytes()
+    /// Whether the socket that it is for has.
+    fn has_ended(&self) -> bool {
+        self.envelope.socket().is_none_or(|socket| socket.ended().is_some())
     }
 
-    /// Whether it has no socket to go to, so that it can only wait for one.
-    fn is_cut_off(&self, state: &State) -> bool {
-        let own = self.envelope.socket().is_none_or(|socket| socket.ended().is_some());
-        own && state.newest.ended().is_some()
+    fn bytes(&self) -> usize {
+        self.envelope.event().bytes()
     }
 }

@@ -196,6 +196,7 @@ impl Lane {
         drop(place);
         // What it kept is the application's.
         shielded("data", || self.socket.clear_own());
+        self.mounted.layers.end(&self.socket);
     }
 
     /// Its driver has panicked: nobody will end it in order.

@@ -1,0 +1,15 @@
+//! The table of docs/GUARANTEES.md, cell by cell: on each wire each stack of layers is put through
+//! cuts, the end of its session, handlers that fail, and servers that are killed.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod books;
+mod cell;
+mod house;
+mod limits;
+mod mem;
+mod tcp;
+mod ws;
