@@ -1,1 +1,208 @@
-//! Where the promises end.
+//! Where the promises end: what may be doubled, and what is given up and told.
+
+use crate::books::Effects;
+use crate::support::{becomes, endpoint, fresh_mem, within};
+use emitwire::middleware::{Buffer, BufferError, Dedup, Delivery, RequireAck, Retry};
+use emitwire::{
+    AckError, Chaos, Client, Config, Data, Direction, DisconnectReason, EmitError, Endpoint,
+    Layers, Namespace, Server, Session, Socket,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Both ends in memory, with the time of the test.
+struct Stage {
+    server: Server,
+    session: Session,
+    socket: Socket,
+    wire: Chaos<Endpoint>,
+    effects: Effects,
+    /// Handlers do not answer before it is opened.
+    gate: Arc<Notify>,
+    is_open: Arc<AtomicBool>,
+}
+
+impl Stage {
+    async fn new(near: Layers, far: Layers) -> Self {
+        let mut config = Config::default();
+        config.resume_window = Duration::from_secs(3);
+        config.handler_timeout = Duration::from_secs(600);
+        config.disconnect_grace = Duration::from_millis(100);
+        let (effects, gate) = (Effects::default(), Arc::new(Notify::new()));
+        let is_open = Arc::new(AtomicBool::new(true));
+        let (done, open, waits) = (effects.clone(), Arc::clone(&is_open), Arc::clone(&gate));
+        let namespace = Namespace::new("/").on("order", move |Data(number): Data<u64>| {
+            done.have(number);
+            let (open, gate) = (Arc::clone(&open), Arc::clone(&waits));
+            async move {
+                if !open.load(Ordering::Acquire) {
+                    gate.notified().await;
+                }
+                number
+            }
+        });
+        let server = Server::with_config(config.clone()).layers(far).mount(namespace).unwrap();
+        let url = fresh_mem();
+        within(server.listen(endpoint(&url))).await.unwrap();
+        let wire = Chaos::new(endpoint(&url), 7);
+        let client = Client::new(wire.clone()).config(config).layers(near);
+        let session = within(client.mount(Namespace::new("/")).connect()).await.unwrap();
+        let socket = session.of("/").unwrap();
+        Self { server, session, socket, wire, effects, gate, is_open }
+    }
+
+    /// The session ends, and there is another.
+    async fn end_session(&self) {
+        self.wire.sever();
+        self.wire.cut(Direction::Both);
+        becomes(|| self.server.stats().sessions, 0).await;
+        self.wire.heal(Direction::Both);
+        becomes(|| self.session.of("/").is_ok(), true).await;
+    }
+
+    /// An order that waits for its answer, which is held back: its effect is there.
+    async fn held_order(&self, number: u64) -> tokio::task::JoinHandle<Result<u64, AckError>> {
+        self.is_open.store(false, Ordering::Release);
+        let socket = self.socket.clone();
+        let patience = Duration::from_secs(60);
+        let waiting =
+            tokio::spawn(
+                async move { socket.emit("order", &number).ack().timeout(patience).await },
+            );
+        becomes(|| self.effects.of(number), 1).await;
+        waiting
+    }
+
+    fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+        self.gate.notify_waiters();
+    }
+}
+
+fn acked() -> Layers {
+    Layers::new().and(Buffer::new()).and(RequireAck::handled(Duration::from_secs(60)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_in_a_handler_when_its_session_ended_is_handled_twice_without_dedup() {
+    let stage = Stage::new(acked(), Layers::new()).await;
+    let waiting = stage.held_order(1).await;
+    stage.end_session().await;
+    becomes(|| stage.effects.of(1), 2).await;
+    stage.open();
+    assert_eq!(within(waiting).await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_dedup_it_is_handled_once_and_the_next_session_gets_the_answer_of_the_one_before() {
+    let stage = Stage::new(acked(), Dedup::new().into()).await;
+    let waiting = stage.held_order(1).await;
+    stage.end_session().await;
+    becomes(|| stage.server.stats().events_in, 2).await;
+    stage.open();
+    assert_eq!(within(waiting).await.unwrap().unwrap(), 1);
+    assert_eq!(stage.effects.of(1), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_comes_again_behind_the_horizon_is_handled_again() {
+    let dedup = Dedup::new().horizon(Duration::from_secs(1));
+    let stage = Stage::new(acked(), dedup.clone().into()).await;
+    let waiting = stage.held_order(1).await;
+    // Its answer is given, and lost with its session.
+    stage.wire.cut(Direction::Both);
+    stage.open();
+    becomes(|| dedup.stats().entries, 0).await;
+    stage.end_session().await;
+    assert_eq!(within(waiting).await.unwrap().unwrap(), 1);
+    assert_eq!(stage.effects.of(1), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_for_a_peer_that_does_not_come_back_is_given_up_and_told() {
+    let buffer = Buffer::new().ttl(Duration::from_secs(30));
+    let stage = Stage::new(buffer.clone().into(), Layers::new()).await;
+    stage.wire.sever();
+    stage.wire.cut(Direction::Both);
+    becomes(|| stage.server.stats().sessions, 0).await;
+    let waiting = tokio::time::timeout(
+        Duration::from_secs(60),
+        stage.socket.emit("order", &1_u64).ack::<u64>(),
+    );
+    let AckError::Emit(EmitError::Layer { source }) = waiting.await.unwrap().unwrap_err() else {
+        panic!("somebody else has answered")
+    };
+    let after = Duration::from_secs(30);
+    assert_eq!(source.downcast_ref(), Some(&BufferError::Expired { after }));
+    assert_eq!((stage.effects.of(1), buffer.stats().unsent), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_emit_that_has_a_deadline_keeps_it_whatever_the_layers_wait_for() {
+    let layers = Delivery::at_least_once(Duration::from_secs(60));
+    let stage = Stage::new(layers, Layers::new()).await;
+    stage.wire.sever();
+    stage.wire.cut(Direction::Both);
+    becomes(|| stage.server.stats().sessions, 0).await;
+    let began = tokio::time::Instant::now();
+    let patience = Duration::from_secs(7);
+    let result = stage.socket.emit("order", &1_u64).ack::<u64>().timeout(patience).await;
+    assert!(matches!(result, Err(AckError::Timeout { .. })), "{result:?}");
+    assert_eq!(began.elapsed(), patience);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_buffer_an_event_ends_with_its_session_and_is_told_so() {
+    let layers = Layers::new().and(Retry::new()).and(RequireAck::handled(Duration::from_secs(60)));
+    let stage = Stage::new(layers, Dedup::new().into()).await;
+    let waiting = stage.held_order(1).await;
+    stage.end_session().await;
+    let told = within(waiting).await.unwrap();
+    assert!(matches!(told, Err(AckError::Closed)), "{told:?}");
+    let result = stage.socket.emit("order", &2_u64).await;
+    let Err(EmitError::Closed { reason }) = result else { panic!("{result:?}") };
+    assert!(!matches!(reason, DisconnectReason::Closed), "{reason}");
+    assert_eq!((stage.effects.of(1), stage.effects.of(2)), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_keeps_events_for_a_peer_that_it_knows_again() {
+    let heard = Effects::default();
+    let peers =
+        Buffer::new().for_peers(|socket| Some(socket.data::<String>()?.as_bytes().to_vec()));
+    let mut config = Config::default();
+    config.resume_window = Duration::from_secs(3);
+    let namespace = Namespace::new("/").layers(peers.clone()).authorize(|request| async move {
+        request.set_data(request.auth::<String>()?);
+        Ok::<_, emitwire::Refusal>(())
+    });
+    let server = Server::with_config(config).mount(namespace).unwrap();
+    let url = fresh_mem();
+    within(server.listen(endpoint(&url))).await.unwrap();
+    let connect = |name: &'static str, heard: Effects| {
+        let namespace = Namespace::new("/").on("news", move |Data(number): Data<u64>| {
+            heard.have(number);
+            async {}
+        });
+        let client = Client::new(endpoint(&url)).auth(name).reconnect(false).mount(namespace);
+        async move { within(client.connect()).await.unwrap() }
+    };
+    let (ada, bob) = (connect("ada", heard.clone()).await, connect("bob", heard.clone()).await);
+    let socket = server.socket("/", ada.of("/").unwrap().id()).unwrap();
+    let bobs = server.socket("/", bob.of("/").unwrap().id()).unwrap();
+    socket.emit("news", &1_u64).await.unwrap();
+    becomes(|| heard.of(1), 1).await;
+    within(ada.close()).await;
+    for number in 2..5_u64 {
+        socket.emit("news", &number).await.unwrap();
+    }
+    bobs.emit("news", &9_u64).await.unwrap();
+    becomes(|| (heard.of(9), peers.stats().events), (1, 3)).await;
+    let ada = connect("ada", heard.clone()).await;
+    becomes(|| (2..5).map(|number| heard.of(number)).collect(), vec![1, 1, 1]).await;
+    assert_eq!(peers.stats().events, 0);
+    within(ada.close()).await;
+    within(bob.close()).await;
+}

@@ -11,5 +11,6 @@ mod cell;
 mod house;
 mod limits;
 mod mem;
+mod storm;
 mod tcp;
 mod ws;

@@ -5,11 +5,11 @@ mod worker;
 
 use self::queue::{Full, Queue};
 use crate::Call;
-use emitwire_core::protocol::Event;
+use emitwire_core::protocol::{Event, SocketId};
 use emitwire_core::socket::{
     Ack, AckError, BoxError, Envelope, EventService, Layers, Level, Socket, Stack, boxed,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -157,11 +157,21 @@ pub struct BufferStats {
 #[derive(Default)]
 struct Shared {
     queues: Mutex<HashMap<Peer, Weak<Queue>>>,
-    /// The sockets that peers have now, the newest last.
-    sockets: Mutex<HashMap<Peer, Vec<Socket>>>,
+    peers: Mutex<Peers>,
     received: AtomicU64,
     resent: AtomicU64,
     unsent: AtomicU64,
+}
+
+/// Who is who.
+#[derive(Default)]
+struct Peers {
+    /// The sockets that peers have now, the newest last.
+    sockets: HashMap<Peer, Vec<Socket>>,
+    /// Whose each socket is, and those of them that have ended: what its peer was known by has
+    /// ended with it, and somebody may emit to it yet.
+    names: HashMap<SocketId, Peer>,
+    ended: VecDeque<SocketId>,
 }
 
 /// Whose events are in one queue.
@@ -293,6 +303,9 @@ impl Buffer {
 
     /// Whose queue the events of a socket are in, if they are kept.
     fn peer_of(&self, socket: &Socket) -> Option<Peer> {
+        if let Some(known) = self.shared.peers().names.get(&socket.id()) {
+            return Some(known.clone());
+        }
         let name = match (&self.peer, socket.is_served()) {
             (Some(peer), _) => peer(socket)?,
             (None, true) => return None,
@@ -304,7 +317,10 @@ impl Buffer {
     /// A socket has begun: what is kept for its peer goes out there.
     fn begin(&self, socket: &Socket) {
         let Some(peer) = self.peer_of(socket) else { return };
-        self.shared.sockets().entry(peer.clone()).or_default().push(socket.clone());
+        let mut peers = self.shared.peers();
+        peers.names.insert(socket.id(), peer.clone());
+        peers.sockets.entry(peer.clone()).or_default().push(socket.clone());
+        drop(peers);
         let queue = self.shared.queues().get(&peer).and_then(Weak::upgrade);
         if let Some(queue) = queue {
             queue.begin();
@@ -314,11 +330,19 @@ impl Buffer {
     /// A socket has ended.
     fn end(&self, socket: &Socket) {
         let Some(peer) = self.peer_of(socket) else { return };
-        let mut sockets = self.shared.sockets();
-        if let Some(known) = sockets.get_mut(&peer) {
+        let mut peers = self.shared.peers();
+        if let Some(known) = peers.sockets.get_mut(&peer) {
             known.retain(|it| it.id() != socket.id());
             if known.is_empty() {
-                sockets.remove(&peer);
+                peers.sockets.remove(&peer);
+            }
+        }
+        if peers.names.contains_key(&socket.id()) {
+            peers.ended.push_back(socket.id());
+        }
+        if peers.ended.len() > self.terms.peers_max {
+            if let Some(oldest) = peers.ended.pop_front() {
+                peers.names.remove(&oldest);
             }
         }
     }
@@ -348,15 +372,15 @@ impl Shared {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sockets(&self) -> MutexGuard<'_, HashMap<Peer, Vec<Socket>>> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn peers(&self) -> MutexGuard<'_, Peers> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest socket of a peer, if it has one.
     fn newest(&self, peer: &Peer) -> Option<Socket> {
-        let sockets = self.sockets();
+        let peers = self.peers();
         let live = |socket: &&Socket| socket.ended().is_none();
-        sockets.get(peer)?.iter().rev().find(live).cloned()
+        peers.sockets.get(peer)?.iter().rev().find(live).cloned()
     }
 
     fn count(counter: &AtomicU64) {
