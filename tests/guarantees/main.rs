@@ -11,6 +11,7 @@ mod cell;
 mod house;
 mod limits;
 mod mem;
+mod peers;
 mod storm;
 mod tcp;
 mod ws;
