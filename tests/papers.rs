@@ -131,10 +131,13 @@ fn every_test_that_a_paper_names_is_there() {
 #[test]
 fn every_promise_names_a_test() {
     let text = read("docs/GUARANTEES.md");
-    for header in ["wire", "what happens", "fate", "when", "hole"] {
-        for row in table(&text, header) {
+    for header in ["wire", "what happens", "fate", "when", "hole", "over", "stack"] {
+        let rows = table(&text, header);
+        assert!(!rows.is_empty(), "no table of `{header}`");
+        for row in rows {
             // By wire each column is a promise; elsewhere the last one holds the tests.
-            let promises = if header == "wire" { &row[1..] } else { &row[row.len() - 1..] };
+            let is_by_wire = ["wire", "over"].contains(&header);
+            let promises = if is_by_wire { &row[1..] } else { &row[row.len() - 1..] };
             for promise in promises {
                 assert!(!named_tests(promise).is_empty(), "{}: `{promise}` is a claim", row[0]);
             }
@@ -147,6 +150,9 @@ fn the_guarantees_speak_of_every_wire_of_every_fate_and_of_every_counter_of_the_
     let text = read("docs/GUARANTEES.md");
     let wires: BTreeSet<_> =
         table(&text, "wire").iter().map(|row| in_code(&row[0]).to_owned()).collect();
+    let over = table(&text, "over");
+    let over: BTreeSet<_> = over.iter().map(|row| in_code(&row[0]).to_owned()).collect();
+    assert_eq!(over, wires, "with layers and without");
     if cfg!(feature = "full") {
         assert_eq!(wires, schemes().map(String::from).collect());
     }
