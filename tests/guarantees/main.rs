@@ -8,6 +8,7 @@ mod support;
 
 mod books;
 mod cell;
+mod each;
 mod house;
 mod limits;
 mod mem;
