@@ -13,6 +13,7 @@ mod house;
 mod limits;
 mod mem;
 mod peers;
+mod rooms;
 mod storm;
 mod tcp;
 mod ws;
