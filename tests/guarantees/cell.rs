@@ -26,11 +26,12 @@ const ORDERS: u64 = 60;
 /// How long apart.
 const PACE: Duration = Duration::from_millis(4);
 
-/// How long an attempt may take.
-const ATTEMPT: Duration = Duration::from_millis(250);
+/// How long an attempt may take: longer than any cut lasts, or less than a slow handler does.
+const PATIENT: Duration = Duration::from_secs(8);
+const HASTY: Duration = Duration::from_millis(150);
 
 impl Stack {
-    fn near(self, told: &Told) -> Layers {
+    fn near(self, told: &Told, attempt: Duration) -> Layers {
         let told = told.clone();
         let unsent =
             move |unsent: &Unsent| told.unsent(number(&unsent.event), unsent.error.to_string());
@@ -43,7 +44,7 @@ impl Stack {
             layers = layers.and(Retry::new().budget(10.0));
         }
         if self >= Self::RequireAck {
-            layers = layers.and(RequireAck::handled(ATTEMPT));
+            layers = layers.and(RequireAck::handled(attempt));
         }
         layers
     }
@@ -71,6 +72,10 @@ pub(crate) struct Cell {
 
 impl Cell {
     async fn new(url: &str, stack: Stack, resume_window: Duration) -> Self {
+        Self::with(url, stack, resume_window, PATIENT).await
+    }
+
+    async fn with(url: &str, stack: Stack, resume_window: Duration, attempt: Duration) -> Self {
         let mut config = Config::default();
         config.heartbeat_interval = Duration::from_millis(200);
         config.liveness_timeout = Duration::from_secs(1);
@@ -84,7 +89,8 @@ impl Cell {
         let namespace = Namespace::new("/")
             .on_any_outgoing(move |event| outgoing.outgoing(event.id, number(event)))
             .on_lost(move |event: &Lost| lost.lost(event.id, event.fate));
-        let client = Client::new(wire.clone()).config(config.clone()).layers(stack.near(&told));
+        let client =
+            Client::new(wire.clone()).config(config.clone()).layers(stack.near(&told, attempt));
         let session = within(client.mount(namespace).connect()).await.unwrap();
         let socket = session.of("/").unwrap();
         let house = Some(house);
@@ -221,7 +227,7 @@ pub(crate) async fn killed_server(url: &str, stack: Stack) {
 
 /// Answers come later than an attempt may take: nothing is done twice for that.
 pub(crate) async fn slow_handlers(url: &str, stack: Stack) {
-    let cell = Cell::new(url, stack, Duration::from_secs(30)).await;
+    let cell = Cell::with(url, stack, Duration::from_secs(30), HASTY).await;
     cell.order("slow", 0..8).await;
     becomes(|| cell.told.ended(), 8).await;
     becomes(|| (0..8).all(|number| cell.effects.of(number) == 1), true).await;
