@@ -75,11 +75,10 @@ async fn main() -> Result<(), BoxError> {
         .mount(Namespace::new("/shop"))
         .connect()
         .await?;
-    let mut shop = session.of("/shop")?;
+    let shop = session.of("/shop")?; // also when its session has ended: the layers know the next
     let breaking = tokio::spawn(break_things(wire));
     let mut orders = JoinSet::new();
     for number in 0..ORDERS {
-        shop = session.of("/shop").unwrap_or(shop); // of this session, or of the last one
         let shop = shop.clone();
         orders.spawn(async move { shop.emit("order", &number).ack::<usize>().await });
         sleep(MOMENT / 2).await;
@@ -88,7 +87,8 @@ async fn main() -> Result<(), BoxError> {
     breaking.await?;
 
     let mut effects = effects.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    (effects.sort_unstable(), answered.sort_unstable());
+    effects.sort_unstable();
+    answered.sort_unstable();
     let [arrivals, sessions, resumed] = [arrivals, sessions, resumed].map(|it| it.load(Relaxed));
     print!("{ORDERS} orders, {arrivals} arrivals, {sessions} sessions, {resumed} resumed links: ");
     println!("{} effects, one for each", effects.len());
