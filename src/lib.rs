@@ -67,3 +67,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/FROM_SOCKETIO.md")]
 struct FromSocketIo;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/MIDDLEWARE.md")]
+struct Middleware;
