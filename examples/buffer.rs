@@ -6,7 +6,7 @@
 //! nobody is there: 4 events are kept
 //! given up: blink, it was not received within 100ms
 //! the second server hears 3, 4, 5, under the ids that they were emitted with
-//! received 5, unsent 1, kept 0
+//! received 5, undelivered 1, kept 0
 //! ```
 
 use emitwire::middleware::{Buffer, Next, from_fn};
@@ -41,7 +41,7 @@ async fn main() -> Result<(), BoxError> {
     let (emits, mut ids) = unbounded_channel();
     let buffer = Buffer::new()
         .ttl_of(|event| (event.name == "blink").then_some(MOMENT)) // worth nothing when it is old
-        .on_unsent(move |it| drop(tells.send(format!("{}, {}", it.event.name, it.error))));
+        .on_undelivered(move |it| drop(tells.send(format!("{}, {}", it.event.name, it.error))));
     let session = Client::new(Endpoint::new("mem://buffer")?)
         .reconnect_with(Reconnect::new().first_delay(MOMENT).early_delay_max(MOMENT, 100 * MOMENT))
         .outbound(from_fn(move |envelope: Envelope, next: Next| {
@@ -76,8 +76,11 @@ async fn main() -> Result<(), BoxError> {
     };
     timeout(100 * MOMENT, receipts).await?;
     let stats = buffer.stats();
-    println!("received {}, unsent {}, kept {}", stats.received, stats.unsent, stats.events);
-    assert_eq!((stats.received, stats.unsent), (5, 1));
+    println!(
+        "received {}, undelivered {}, kept {}",
+        stats.received, stats.undelivered, stats.events
+    );
+    assert_eq!((stats.received, stats.undelivered), (5, 1));
     Ok(())
 }
 

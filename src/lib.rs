@@ -37,7 +37,7 @@ pub use emitwire_core::room::{
     Adapter, Fanout, Fate, LocalAdapter, RoomError, RoomEvent, RoomName, Rooms, SlowPolicy, Stats,
 };
 pub use emitwire_core::run::{
-    Client, Config, Connect, ConnectorService, Listening, NamespaceError, Reconnect,
+    Client, Config, Connect, Connector, ConnectorService, Listening, NamespaceError, Reconnect,
     ReconnectFuture, ReconnectService, ResumeToken, ResumeTokenError, Server, Session, testing,
 };
 pub use emitwire_core::socket::{

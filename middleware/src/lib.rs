@@ -34,7 +34,7 @@ mod require_ack;
 mod retry;
 mod trace;
 
-pub use buffer::{Buffer, BufferError, BufferService, BufferStats, Overflow, Unsent};
+pub use buffer::{Buffer, BufferError, BufferService, BufferStats, Overflow, Undelivered};
 pub use dedup::{Dedup, DedupService, DedupStats};
 pub use delivery::Delivery;
 pub use from_fn::{FromFn, FromFnService, Next, from_fn};

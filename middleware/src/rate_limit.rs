@@ -45,7 +45,7 @@ pub struct RateLimit {
 }
 
 /// Why an emit did not pass a [`RateLimit`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RateLimitError {
     /// Its turn would come later than it may wait. It was not sent.
@@ -53,6 +53,9 @@ pub enum RateLimitError {
     TooMany {
         /// When its turn would come.
         retry_after: Duration,
+        /// What can be done about it.
+        #[source]
+        busy: Nak,
     },
 }
 
@@ -183,7 +186,8 @@ impl<S: EventService> Service<Envelope> for RateLimitService<S> {
                 Ok(at) if at > Instant::now() => sleep_until(at).await,
                 Ok(_) => {}
                 Err(retry_after) if is_outbound => {
-                    return Err(RateLimitError::TooMany { retry_after }.into());
+                    let busy = Nak::Busy { retry_after };
+                    return Err(RateLimitError::TooMany { retry_after, busy }.into());
                 }
                 Err(retry_after) => return Err(Nak::Busy { retry_after }.into()),
             }

@@ -4,7 +4,7 @@
 mod support;
 
 use emitwire_core::protocol::Nak;
-use emitwire_core::socket::{Ack, BoxError, Envelope, Stack};
+use emitwire_core::socket::{Ack, BoxError, Envelope, Remedy, Stack};
 use emitwire_middleware::{RateLimit, RateLimitError};
 use std::time::Duration;
 use support::{Calls, Peer, around, call};
@@ -66,8 +66,10 @@ async fn an_emit_waits_for_its_turn_and_fails_at_once_if_that_is_too_far_away() 
     for emit in emits {
         results.push(emit.await.unwrap().map_err(|error| *error.downcast().unwrap()));
     }
-    let too_many = RateLimitError::TooMany { retry_after: Duration::from_millis(1500) };
+    let retry_after = Duration::from_millis(1500);
+    let too_many = RateLimitError::TooMany { retry_after, busy: Nak::Busy { retry_after } };
     assert_eq!(results[4].as_ref().unwrap_err(), &too_many);
+    assert_eq!(Remedy::of(&too_many), Remedy::Repeat { after: retry_after });
     assert!(results[..4].iter().all(Result::is_ok));
     let times: Vec<_> = calls.times().iter().map(|at| (*at - began).as_millis()).collect();
     // Timers have milliseconds.

@@ -28,7 +28,7 @@ struct Inner {
     orders: HashMap<EventId, u64>,
     results: BTreeMap<u64, Result<(), String>>,
     fates: HashMap<EventId, Fate>,
-    unsent: BTreeMap<u64, String>,
+    undelivered: BTreeMap<u64, String>,
 }
 
 impl Told {
@@ -44,8 +44,8 @@ impl Told {
         self.lock().fates.insert(id, fate);
     }
 
-    pub(crate) fn unsent(&self, number: u64, why: String) {
-        self.lock().unsent.insert(number, why);
+    pub(crate) fn undelivered(&self, number: u64, why: String) {
+        self.lock().undelivered.insert(number, why);
     }
 
     /// How many emits have ended.
@@ -64,7 +64,7 @@ impl Told {
         let result = told.results.get(&number).and_then(|result| result.clone().err());
         let fates = told.fates.iter().filter(|(id, _)| told.orders.get(*id) == Some(&number));
         let fates = fates.map(|(_, fate)| fate.to_string());
-        result.into_iter().chain(fates).chain(told.unsent.get(&number).cloned()).collect()
+        result.into_iter().chain(fates).chain(told.undelivered.get(&number).cloned()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -3,7 +3,7 @@
 use crate::books::{Effects, Told};
 use crate::house::House;
 use crate::support::{Dice, becomes, endpoint, within};
-use emitwire::middleware::{Buffer, Dedup, RequireAck, Retry, Unsent};
+use emitwire::middleware::{Buffer, Dedup, RequireAck, Retry, Undelivered};
 use emitwire::{
     Chaos, Client, Config, Direction, Endpoint, Event, Layers, Lost, Namespace, Session, Socket,
 };
@@ -33,11 +33,12 @@ const HASTY: Duration = Duration::from_millis(150);
 impl Stack {
     fn near(self, told: &Told, attempt: Duration) -> Layers {
         let told = told.clone();
-        let unsent =
-            move |unsent: &Unsent| told.unsent(number(&unsent.event), unsent.error.to_string());
+        let undelivered = move |undelivered: &Undelivered| {
+            told.undelivered(number(&undelivered.event), undelivered.error.to_string())
+        };
         let mut layers = Layers::new();
         if self >= Self::Buffer {
-            layers = layers.and(Buffer::new().on_unsent(unsent));
+            layers = layers.and(Buffer::new().on_undelivered(undelivered));
         }
         if self >= Self::Retry {
             // Everything fails here at times: how much is repeated is not what is looked at.

@@ -136,12 +136,12 @@ async fn what_is_kept_for_a_peer_that_does_not_come_back_is_given_up_and_told() 
     };
     let after = Duration::from_secs(30);
     assert_eq!(source.downcast_ref(), Some(&BufferError::Expired { after }));
-    assert_eq!((stage.effects.of(1), buffer.stats().unsent), (0, 1));
+    assert_eq!((stage.effects.of(1), buffer.stats().events), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_emit_that_has_a_deadline_keeps_it_whatever_the_layers_wait_for() {
-    let layers = Delivery::at_least_once(Duration::from_secs(60));
+    let layers = Delivery::at_least_once(Duration::from_secs(60)).into();
     let stage = Stage::new(layers, Layers::new()).await;
     stage.wire.sever();
     stage.wire.cut(Direction::Both);

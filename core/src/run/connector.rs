@@ -100,8 +100,12 @@ impl fmt::Debug for Connect {
     note = "it is `Clone`, `Send` and `Sync`: a stack of layers is cloned for each attempt"
 )]
 pub trait ConnectorService:
-    Service<Connect, Response = Box<dyn Connection>, Error: Into<BoxError>, Future: Send + 'static>
-    + Clone
+    Service<
+        Connect,
+        Response = Box<dyn Connection>,
+        Error: Into<BoxError> + Send,
+        Future: Send + 'static,
+    > + Clone
     + Send
     + Sync
     + 'static
@@ -112,13 +116,13 @@ pub trait ConnectorService:
 impl<S> ConnectorService for S
 where
     S: Service<Connect, Response = Box<dyn Connection>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
+    S::Error: Into<BoxError> + Send,
     S::Future: Send + 'static,
 {
 }
 
-/// What ends at a transport, with all layers around it.
-pub(super) type Connector = BoxCloneSyncService<Connect, Box<dyn Connection>, BoxError>;
+/// Connecting, with all layers around it: what a layer is given. Cheap to clone.
+pub type Connector = BoxCloneSyncService<Connect, Box<dyn Connection>, BoxError>;
 
 /// The innermost service: connects the transport. Always ready.
 #[derive(Clone)]

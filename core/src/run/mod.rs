@@ -26,7 +26,7 @@ mod token;
 
 pub use client::Client;
 pub use config::Config;
-pub use connector::{Connect, ConnectorService};
+pub use connector::{Connect, Connector, ConnectorService};
 pub use reconnect::{Reconnect, ReconnectFuture, ReconnectService};
 pub use server::{Listening, Server};
 pub use session::{NamespaceError, Session};

@@ -94,7 +94,8 @@ impl Session {
     }
 
     /// The current socket of a namespace: the same for as long as the session lives, over all its
-    /// links. Only a new session has new ones.
+    /// links. Only a new session has new ones; who has layers that keep events until then, such as
+    /// a `Buffer`, goes on emitting to the one it has.
     ///
     /// # Errors
     /// [`NamespaceError`]: not mounted, refused, or not connected at the moment.

@@ -1,8 +1,11 @@
 //! What a layer and an extractor see: an event, and whom it is from or for; and the answer.
 
 use super::attempts::{Attempts, Target};
-use super::{Socket, States};
-use crate::protocol::{DisconnectReason, Event, Outcome, Payload, PayloadError, SocketId};
+use super::core::pack;
+use super::{EmitError, Socket, States};
+use crate::protocol::{
+    DisconnectReason, Event, Outcome, Payload, PayloadError, SocketId, ToPayload,
+};
 use crate::room::{Fanout, Selection};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -55,7 +58,22 @@ impl Envelope {
     }
 
     /// An event for a socket, as its emit makes one: for layers that emit events of their own
-    /// through what is inside them, and for tests of layers.
+    /// through what is inside them.
+    ///
+    /// # Errors
+    /// [`EmitError`] when it could never be sent: a reserved name, a value that cannot be encoded.
+    pub fn emit<T: ToPayload + ?Sized>(
+        socket: &Socket,
+        name: &str,
+        value: &T,
+    ) -> Result<Self, EmitError> {
+        let session = socket.session();
+        let (id, max) = (session.producer.mint(), session.event_bytes_max);
+        let packet = pack(name, value, socket.number(), id, id.producer, max)?;
+        Ok(Self::to(socket, packet.into_event(id.producer, false)))
+    }
+
+    /// An event that was made elsewhere, for a socket: for tests of layers.
     #[must_use]
     pub fn to(socket: &Socket, event: Event) -> Self {
         let target = Target::One(socket.clone(), None);

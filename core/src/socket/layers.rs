@@ -28,7 +28,7 @@ pub type Stack = BoxCloneSyncService<Envelope, Ack, BoxError>;
     note = "it is `Clone`, `Send` and `Sync`: a stack of layers is cloned for each event"
 )]
 pub trait EventService:
-    Service<Envelope, Response = Ack, Error: Into<BoxError>, Future: Send + 'static>
+    Service<Envelope, Response = Ack, Error: Into<BoxError> + Send, Future: Send + 'static>
     + Clone
     + Send
     + Sync
@@ -40,7 +40,7 @@ pub trait EventService:
 impl<S> EventService for S
 where
     S: Service<Envelope, Response = Ack> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
+    S::Error: Into<BoxError> + Send,
     S::Future: Send + 'static,
 {
 }

@@ -5,7 +5,7 @@ mod worker;
 
 use self::queue::{Full, Queue};
 use crate::Call;
-use emitwire_core::protocol::{Event, SocketId};
+use emitwire_core::protocol::{Event, Nak, SocketId};
 use emitwire_core::socket::{
     Ack, AckError, BoxError, Envelope, EventService, Layers, Level, Socket, Stack, boxed,
 };
@@ -37,8 +37,9 @@ use tower_service::Service;
 /// comes again. With a [`Dedup`](crate::Dedup) at the other end it is handled once, if that process
 /// still lives and its horizon is no shorter than the [time to live](Self::ttl) here.
 ///
-/// An event that is let go of without having been received is told: to its emit, if that still
-/// waits, and to [`on_unsent`](Self::on_unsent). What the peer has refused it has received.
+/// An event that is let go of without having been handled is told: to its emit, if that still
+/// waits, and else to [`on_undelivered`](Self::on_undelivered). What the peer has refused it has
+/// received: that is not sent again, and is told too.
 ///
 /// ```
 /// # use emitwire_core::handler::Namespace;
@@ -49,7 +50,7 @@ use tower_service::Service;
 ///     .events_max(1_000)
 ///     .overflow(Overflow::DropOldest)
 ///     .ttl(Duration::from_secs(600))
-///     .on_unsent(|unsent| println!("{} was not sent: {}", unsent.event.name, unsent.error));
+///     .on_undelivered(|it| println!("{} was not sent: {}", it.event.name, it.error));
 /// let sensors = Namespace::new("/sensors").layers(buffer);
 /// ```
 ///
@@ -68,7 +69,7 @@ pub struct Buffer {
 /// Names the peer of a socket.
 type PeerOf = Arc<dyn Fn(&Socket) -> Option<Box<[u8]>> + Send + Sync>;
 type TtlOf = Arc<dyn Fn(&Event) -> Option<Duration> + Send + Sync>;
-type OnUnsent = Arc<dyn Fn(&Unsent) + Send + Sync>;
+type OnUndelivered = Arc<dyn Fn(&Undelivered) + Send + Sync>;
 
 /// What it keeps, and for how long.
 #[derive(Clone)]
@@ -80,7 +81,7 @@ struct Terms {
     wait_max: Duration,
     ttl: Duration,
     ttl_of: Option<TtlOf>,
-    on_unsent: Option<OnUnsent>,
+    on_undelivered: Option<OnUndelivered>,
 }
 
 /// What becomes of an event for which there is no room.
@@ -94,7 +95,7 @@ pub enum Overflow {
     Reject,
     /// The oldest makes way for it: for what is worth less when it is old.
     DropOldest,
-    /// It is dropped, and its plain emit does not fail: it counts, and `on_unsent` is told.
+    /// It is dropped, and its plain emit does not fail: it counts, and `on_undelivered` is told.
     DropNewest,
 }
 
@@ -102,11 +103,14 @@ pub enum Overflow {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BufferError {
-    /// There was no room.
+    /// There was no room. Another attempt may find some.
     #[error("the buffer is full; waited for {waited:?}")]
     Full {
         /// How long it waited.
         waited: Duration,
+        /// What can be done about it.
+        #[source]
+        busy: Nak,
     },
     /// It made way for a newer one.
     #[error("it made way for a newer event")]
@@ -125,14 +129,21 @@ pub enum BufferError {
     },
 }
 
-/// An event that a [`Buffer`] has let go of without the peer having received it, as far as it
-/// knows.
+impl BufferError {
+    fn full(waited: Duration) -> Self {
+        Self::Full { waited, busy: Nak::Busy { retry_after: Duration::ZERO } }
+    }
+}
+
+/// An event that a [`Buffer`] has let go of, and that the peer has not received as far as it knows,
+/// or has refused.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Unsent {
+pub struct Undelivered {
     /// The event.
     pub event: Event,
-    /// Why: a [`BufferError`], or an error of what is inside.
+    /// Why: a [`BufferError`], or an error of what is inside, such as
+    /// [`AckError::Refused`].
     pub error: Arc<BoxError>,
 }
 
@@ -146,12 +157,13 @@ pub struct BufferStats {
     pub bytes: usize,
     /// Peers for which some are.
     pub peers: usize,
-    /// Events that the peer has.
+    /// Events that the peer has, refused ones among them.
     pub received: u64,
     /// Events that went out again on another session, or on the same one after a while.
     pub resent: u64,
-    /// Events that were let go of without having been received.
-    pub unsent: u64,
+    /// Events that were let go of without having been received, or that were refused, and whose
+    /// emits did not wait for them.
+    pub undelivered: u64,
 }
 
 #[derive(Default)]
@@ -160,7 +172,7 @@ struct Shared {
     peers: Mutex<Peers>,
     received: AtomicU64,
     resent: AtomicU64,
-    unsent: AtomicU64,
+    undelivered: AtomicU64,
 }
 
 /// Who is who.
@@ -200,7 +212,7 @@ impl Buffer {
             wait_max: Duration::from_secs(5),
             ttl: Duration::from_secs(120),
             ttl_of: None,
-            on_unsent: None,
+            on_undelivered: None,
         };
         Self { terms, peer: None, shared: Arc::default() }
     }
@@ -277,11 +289,11 @@ impl Buffer {
         self
     }
 
-    /// Sets who is told of events that were let go of without having been received. It is called in
-    /// place, so it must not wait.
+    /// Sets who is told of events that were let go of without having been received, or that were
+    /// refused, as far as no emit waits for them. It is called in place, so it must not wait.
     #[must_use]
-    pub fn on_unsent(mut self, tell: impl Fn(&Unsent) + Send + Sync + 'static) -> Self {
-        self.terms.on_unsent = Some(Arc::new(tell));
+    pub fn on_undelivered(mut self, tell: impl Fn(&Undelivered) + Send + Sync + 'static) -> Self {
+        self.terms.on_undelivered = Some(Arc::new(tell));
         self
     }
 
@@ -289,9 +301,9 @@ impl Buffer {
     #[must_use]
     pub fn stats(&self) -> BufferStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let Shared { received, resent, unsent, .. } = &*self.shared;
-        let (received, resent, unsent) = (count(received), count(resent), count(unsent));
-        let mut stats = BufferStats { received, resent, unsent, ..BufferStats::default() };
+        let Shared { received, resent, undelivered, .. } = &*self.shared;
+        let (received, resent, undelivered) = (count(received), count(resent), count(undelivered));
+        let mut stats = BufferStats { received, resent, undelivered, ..BufferStats::default() };
         let queues: Vec<_> = self.shared.queues().values().filter_map(Weak::upgrade).collect();
         for queue in queues {
             let (events, bytes) = queue.size();
@@ -447,7 +459,7 @@ async fn keep(queue: Arc<Queue>, inner: Stack, mut envelope: Envelope) -> Result
     let entered = match queue.enter(inner, envelope.clone(), level > Level::Accepted).await {
         Ok(entered) => entered,
         Err(Full::Dropped) => return Ok(Ack::empty()),
-        Err(Full::Rejected) => return Err(BufferError::Full { waited: began.elapsed() }.into()),
+        Err(Full::Rejected) => return Err(BufferError::full(began.elapsed()).into()),
     };
     queue.work();
     match entered {

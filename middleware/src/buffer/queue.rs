@@ -1,7 +1,7 @@
 //! The events that are kept for one peer.
 
 use super::worker::{Flight, Worker};
-use super::{BufferError, Overflow, Peer, Shared, Terms, Unsent};
+use super::{BufferError, Overflow, Peer, Shared, Terms, Undelivered};
 use emitwire_core::protocol::Nak;
 use emitwire_core::room::shielded;
 use emitwire_core::socket::{Ack, AckError, BoxError, Envelope, Remedy, Socket, Stack};
@@ -148,7 +148,7 @@ impl Queue {
         match held {
             None => Ok(awaited),
             Some(held) if self.terms.overflow == Overflow::DropNewest && !is_awaited => {
-                self.tell(held, BufferError::Full { waited: Duration::ZERO });
+                self.tell(held, BufferError::full(Duration::ZERO));
                 Err(Full::Dropped)
             }
             Some(_) => Err(Full::Rejected),
@@ -248,29 +248,28 @@ impl Queue {
         if is_received {
             Shared::count(&self.shared.received);
         }
-        match (held.answer.take(), result) {
-            // Who asked may have lost interest.
-            (Some(answer), result) => drop(answer.send(result)),
-            (None, Err(error)) if !is_received => self.tell_why(&held, error),
-            (None, _) => {}
-        }
+        self.answer(held, result);
     }
 
     /// An event is let go of that was not received.
-    fn tell(&self, mut held: Held, error: BufferError) {
-        if let Some(answer) = held.answer.take() {
-            let _ = answer.send(Err(error.clone().into()));
-        }
-        self.tell_why(&held, error.into());
+    fn tell(&self, held: Held, error: BufferError) {
+        self.answer(held, Err(error.into()));
     }
 
-    fn tell_why(&self, held: &Held, error: BoxError) {
-        Shared::count(&self.shared.unsent);
+    /// Tells whoever waits for the event. Of bad news that nobody waits for, or not any more,
+    /// others are told.
+    fn answer(&self, mut held: Held, result: Result<Ack, BoxError>) {
+        let untold = match held.answer.take() {
+            Some(answer) => answer.send(result),
+            None => Err(result),
+        };
+        let Err(Err(error)) = untold else { return };
+        Shared::count(&self.shared.undelivered);
         let event = held.envelope.event();
         tracing::debug!(event = %event.name, error = %error, "an event was not sent");
-        if let Some(tell) = &self.terms.on_unsent {
-            let unsent = Unsent { event: event.clone(), error: Arc::new(error) };
-            shielded("unsent", || tell(&unsent));
+        if let Some(tell) = &self.terms.on_undelivered {
+            let undelivered = Undelivered { event: event.clone(), error: Arc::new(error) };
+            shielded("undelivered", || tell(&undelivered));
         }
     }
 
