@@ -93,9 +93,8 @@ async fn a_member_that_ends_between_two_attempts_is_waited_for_no_longer() {
 #[tokio::test(start_paused = true)]
 async fn a_late_answer_between_two_attempts_is_final_and_not_asked_for_again() {
     let (log, gate, policy) = (Log::default(), Gate::shut(), Again::times(9, SECOND));
-    let far = Namespace::new("/")
-        .outbound(attempts_of(SECOND))
-        .outbound(RetryLayer::new(policy.clone()));
+    let far =
+        Namespace::new("/").outbound(attempts_of(SECOND)).outbound(RetryLayer::new(policy.clone()));
     let duo = duo(far, gate.slow(&log)).await;
     let everyone = duo.server.of("/");
     let answers = within(everyone.emit("slow", &1u64).ack::<u64>()).await.unwrap();
@@ -110,9 +109,8 @@ async fn a_late_answer_between_two_attempts_is_final_and_not_asked_for_again() {
 #[tokio::test(start_paused = true)]
 async fn what_a_layer_asks_for_by_itself_is_repeated_and_the_fanout_is_the_first_attempts() {
     let (log, policy) = (Log::default(), Again::times(5, MS));
-    let far = Namespace::new("/")
-        .outbound(raises(Level::Handled))
-        .outbound(RetryLayer::new(policy));
+    let far =
+        Namespace::new("/").outbound(raises(Level::Handled)).outbound(RetryLayer::new(policy));
     let duo = duo(far, member("a", 0, &log)).await;
     let _b = duo.join(member("b", 2, &log)).await;
     let fanout = within(duo.server.of("/").emit("say", &())).await.unwrap();

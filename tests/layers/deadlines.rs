@@ -26,10 +26,9 @@ async fn an_answer_is_waited_for_as_long_as_the_config_says() {
 async fn an_emitter_may_wait_longer_than_the_config_says() {
     let (duo, gate) = nothing_by_itself(transparent()).await;
     let near = duo.near();
-    let asked = begins(async move {
-        near.emit("slow", &1u64).ack::<u64>().timeout(60 * SECOND).await
-    })
-    .await;
+    let asked =
+        begins(async move { near.emit("slow", &1u64).ack::<u64>().timeout(60 * SECOND).await })
+            .await;
     sleep(30 * SECOND).await;
     gate.open(1);
     assert_eq!(within(asked).await.unwrap().unwrap(), 1);

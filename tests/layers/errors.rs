@@ -68,12 +68,14 @@ async fn an_error_of_an_answers_kind_comes_as_it_is_where_one_was_asked_for() {
 async fn the_errors_of_an_answer_that_say_what_became_of_an_event_say_it_to_a_receipt() {
     type Told = fn(&ReceiptError) -> bool;
     let cases: [(fn() -> AckError, Told); 3] = [
-        (|| AckError::Timeout { after: SECOND }, |it| {
-            matches!(it, ReceiptError::Timeout { after: SECOND })
-        }),
-        (|| AckError::Lost { reason: LossReason::Overflow }, |it| {
-            matches!(it, ReceiptError::Lost { reason: LossReason::Overflow })
-        }),
+        (
+            || AckError::Timeout { after: SECOND },
+            |it| matches!(it, ReceiptError::Timeout { after: SECOND }),
+        ),
+        (
+            || AckError::Lost { reason: LossReason::Overflow },
+            |it| matches!(it, ReceiptError::Lost { reason: LossReason::Overflow }),
+        ),
         (|| AckError::Closed, |it| matches!(it, ReceiptError::InDoubt)),
     ];
     for (error, told) in cases {

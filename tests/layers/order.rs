@@ -28,12 +28,9 @@ async fn the_first_layer_is_the_outermost_and_a_servers_or_clients_stand_outside
     let (here, there) = (Log::default(), Log::default());
     let outer = |log| noting(log, &["outer"]);
     let inner = |log| answers(log).layers(noting(log, &["first", "second"]));
-    let duo = Duo::with(
-        Config::default(),
-        (outer(&there), inner(&there)),
-        (outer(&here), inner(&here)),
-    )
-    .await;
+    let duo =
+        Duo::with(Config::default(), (outer(&there), inner(&there)), (outer(&here), inner(&here)))
+            .await;
     assert_eq!(within(duo.near().emit("say", &()).ack::<u8>()).await.unwrap(), 7);
     assert_eq!(here.take(), [OUT, BACK].concat());
     assert_eq!(there.take(), [&OUT[..], &["handler"], &BACK[..]].concat());

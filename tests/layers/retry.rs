@@ -66,9 +66,8 @@ async fn whoever_is_busy_is_asked_again_when_it_wants_to_be() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_between_two_attempts_is_the_answer_and_nothing_is_sent_again() {
     let (gate, log, policy) = (Gate::shut(), Log::default(), Again::times(3, SECOND));
-    let near = Namespace::new("/")
-        .outbound(attempts_of(SECOND))
-        .outbound(RetryLayer::new(policy.clone()));
+    let near =
+        Namespace::new("/").outbound(attempts_of(SECOND)).outbound(RetryLayer::new(policy.clone()));
     let duo = duo(gate.slow(&log), near).await;
     let near = duo.near();
     let asked = begins(async move { near.emit("slow", &1u64).ack::<u64>().await }).await;
@@ -84,9 +83,8 @@ async fn an_answer_that_comes_between_two_attempts_is_the_answer_and_nothing_is_
 #[tokio::test(start_paused = true)]
 async fn an_answer_to_the_first_attempt_is_one_to_the_second_that_waits() {
     let (gate, log, policy) = (Gate::shut(), Log::default(), Again::times(3, MS));
-    let near = Namespace::new("/")
-        .outbound(attempts_of(SECOND))
-        .outbound(RetryLayer::new(policy.clone()));
+    let near =
+        Namespace::new("/").outbound(attempts_of(SECOND)).outbound(RetryLayer::new(policy.clone()));
     let duo = duo(gate.slow(&log), near).await;
     let near = duo.near();
     let asked = begins(async move { near.emit("slow", &1u64).ack::<u64>().await }).await;

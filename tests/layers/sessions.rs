@@ -162,8 +162,7 @@ async fn the_same_layers_at_a_server_and_at_its_namespace_leave_out_none_between
     let (makes, log) = (Makes::default(), Log::default());
     let same = makes.layers();
     let far = say("/").inbound(Watch("between", log.clone())).layers(same.clone());
-    let duo =
-        Duo::with(Config::default(), (same, far), (Layers::new(), Namespace::new("/"))).await;
+    let duo = Duo::with(Config::default(), (same, far), (Layers::new(), Namespace::new("/"))).await;
     within(duo.near().emit("say", &()).ack::<()>()).await.unwrap();
     assert_eq!(log.take(), ["between: say", "between done"]);
     assert_eq!(makes.counts(), [Some((2, 0))], "one pair, in both places");

@@ -44,6 +44,25 @@ async fn a_timeout_inside_a_retry_is_that_of_each_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_timeout_outside_a_limit_begins_with_the_place_there_and_the_emitters_own_at_once() {
+    let (gate, log) = (Gate::shut(), Log::default());
+    let near = Namespace::new("/")
+        .outbound(TimeoutLayer::new(SECOND))
+        .outbound(ConcurrencyLimitLayer::new(1));
+    let duo = duo(gate.slow(&log), near).await;
+    let near = duo.near();
+    let (first, second) = (near.clone(), near.clone());
+    let _first = begins(async move { first.emit("slow", &1u64).ack::<u64>().await }).await;
+    let began = Instant::now();
+    let second = begins(async move { second.emit("slow", &2u64).ack::<u64>().await }).await;
+    let third = within(near.emit("slow", &3u64).ack::<u64>().timeout(SECOND / 2)).await;
+    assert!(matches!(third, Err(AckError::Emit(EmitError::Full { .. }))), "{third:?}");
+    assert_eq!(began.elapsed(), SECOND / 2);
+    within(second).await.unwrap().unwrap_err();
+    assert_eq!(began.elapsed(), 2 * SECOND, "what waits for its turn is not timed by tower");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_misses_towers_timeout_is_there_for_the_next_attempt() {
     let (gate, log, policy) = (Gate::shut(), Log::default(), Again::times(2, SECOND));
     let near = Namespace::new("/")

@@ -1,22 +1,27 @@
 //! What all attempts to deliver one event share.
 
-use super::{Scope, Served, Socket};
-use crate::protocol::EventId;
+use super::core::moment_after;
+use super::{AckError, EmitError, Scope, Served, Socket};
+use crate::protocol::{Encoded, EventId};
 use crate::room::{AckSet, Answer, Fanout, Gathering, Held, LatestKey, Selection};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::sync::{Notify, oneshot};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// What all attempts to deliver one event share: whom it is for, and what is known of it so far.
 pub(super) struct Attempts {
     target: Target,
     id: EventId,
-    /// When whoever emitted gives up.
-    deadline: Option<Instant>,
+    began: Instant,
+    /// How long whoever emitted waits, and until when.
+    patience: Option<(Duration, Instant)>,
     accepted: AtomicBool,
-    /// The answer of the one, while no attempt waits for it.
-    answer: Mutex<Option<oneshot::Receiver<Answer>>>,
+    /// It has been in a mailbox.
+    posted: AtomicBool,
+    one: Mutex<One>,
     many: Many,
 }
 
@@ -25,6 +30,15 @@ pub(super) struct Attempts {
 pub(super) enum Target {
     One(Socket, Option<Box<LatestKey>>),
     Many(Arc<Scope>, Selection),
+}
+
+/// What only an event for one has.
+#[derive(Default)]
+struct One {
+    /// Where the answer comes, while no attempt waits for it.
+    answer: Option<oneshot::Receiver<Answer>>,
+    /// What the last attempt put into the mailbox.
+    encoded: Option<Encoded>,
 }
 
 /// What only a broadcast has.
@@ -38,7 +52,8 @@ struct Many {
     gathering: Mutex<Option<Gathering>>,
     /// What the first attempt came to.
     fanout: OnceLock<Fanout>,
-    sent: Notify,
+    /// Who waits for that.
+    waits: Mutex<Option<Waker>>,
 }
 
 /// What is known of an answer when an attempt begins.
@@ -50,15 +65,24 @@ pub(super) enum Early {
 }
 
 impl Attempts {
-    pub(super) fn new(target: Target, id: EventId, deadline: Option<Instant>) -> Self {
-        let (accepted, answer) = (AtomicBool::new(false), Mutex::default());
-        Self { target, id, deadline, accepted, answer, many: Many::default() }
+    /// `timeout` is what whoever emits has said, if anything.
+    pub(super) fn new(target: Target, id: EventId, timeout: Option<Duration>) -> Self {
+        if let Target::One(socket, Some(key)) = &target {
+            socket.session().newest.enter(key);
+        }
+        let patience = timeout.map(|timeout| (timeout, moment_after(timeout)));
+        let (began, accepted, posted) =
+            (Instant::now(), AtomicBool::default(), AtomicBool::default());
+        let (one, many) = (Mutex::default(), Many::default());
+        Self { target, id, began, patience, accepted, posted, one, many }
     }
 
     /// The same event for another socket.
     pub(super) fn readdressed(&self, socket: &Socket) -> Self {
-        let again = Self::new(Target::One(socket.clone(), None), self.id, self.deadline);
+        let mut again = Self::new(Target::One(socket.clone(), None), self.id, None);
+        (again.began, again.patience) = (self.began, self.patience);
         again.accepted.store(self.is_accepted(), Ordering::Release);
+        again.posted.store(self.was_posted(), Ordering::Release);
         again
     }
 
@@ -73,23 +97,67 @@ impl Attempts {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    /// How long ago the emit began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// How long whoever emitted waits, and until when, if it has said so.
+    pub(super) fn patience(&self) -> Option<(Duration, Instant)> {
+        self.patience
+    }
+
+    /// What whoever emitted is told when it waits no longer.
+    pub(super) fn too_late(&self) -> AckError {
+        let after = self.patience.map_or_else(|| self.elapsed(), |(timeout, _)| timeout);
+        match self.is_accepted() {
+            true => AckError::Timeout { after },
+            false => EmitError::Full { waited: after }.into(),
+        }
     }
 
     pub(super) fn is_accepted(&self) -> bool {
         self.accepted.load(Ordering::Acquire)
     }
 
-    /// Says whether this is the first time.
-    pub(super) fn mark_accepted(&self) -> bool {
-        !self.accepted.swap(true, Ordering::AcqRel)
+    /// From now on it is no withdrawal to give it up.
+    pub(super) fn mark_accepted(&self) {
+        self.accepted.store(true, Ordering::Release);
+    }
+
+    /// It has been in a mailbox.
+    pub(super) fn was_posted(&self) -> bool {
+        self.posted.load(Ordering::Acquire)
+    }
+
+    /// It is in a mailbox, or in those of the members; says whether it is for the first time.
+    pub(super) fn post(&self, encoded: Option<&Encoded>) -> bool {
+        if let Target::One(socket, Some(key)) = &self.target {
+            socket.session().newest.accepted(key, self.id.number);
+        }
+        lock(&self.one).encoded = encoded.cloned();
+        self.mark_accepted();
+        !self.posted.swap(true, Ordering::AcqRel)
+    }
+
+    /// What an earlier attempt has put into the mailbox of this socket and still waits there.
+    pub(super) fn waiting(&self, socket: &Socket) -> Option<Encoded> {
+        let encoded = lock(&self.one).encoded.clone()?;
+        socket.session().mailbox.has_unwritten(&encoded).then_some(encoded)
+    }
+
+    /// Whether a newer event of the same key has been accepted since.
+    pub(super) fn is_superseded(&self) -> bool {
+        match &self.target {
+            Target::One(socket, Some(key)) => socket.session().newest.is_older(key, self.id.number),
+            _ => false,
+        }
     }
 
     /// Begins to wait for the answer of the one. An attempt that was given up leaves its place: an
     /// answer to it may have come meanwhile, or come yet.
     pub(super) fn await_answer(&self, socket: &Socket) -> Early {
-        let left = lock(&self.answer).take();
+        let left = lock(&self.one).answer.take();
         match left.map(|mut left| (left.try_recv(), left)) {
             Some((Ok(answer), _)) if is_final(&answer) => Early::Answer(answer),
             Some((Err(oneshot::error::TryRecvError::Empty), left)) => Early::Awaited(left),
@@ -99,7 +167,7 @@ impl Attempts {
 
     /// An attempt waits no longer.
     pub(super) fn leave_answer(&self, answer: oneshot::Receiver<Answer>) {
-        *lock(&self.answer) = Some(answer);
+        lock(&self.one).answer = Some(answer);
     }
 
     /// Where the answers to a broadcast are looked at, by whoever emits it: before it is sent.
@@ -132,7 +200,10 @@ impl Attempts {
         let _ = self.many.fanout.set(fanout);
         let held = lock(&self.many.held).take();
         drop(held);
-        self.many.sent.notify_waiters();
+        let waits = lock(&self.many.waits).take();
+        if let Some(waker) = waits {
+            waker.wake();
+        }
     }
 
     /// How many took it at the first attempt; `None` before that.
@@ -140,16 +211,22 @@ impl Attempts {
         self.many.fanout.get().copied()
     }
 
-    /// Told when a broadcast was sent.
-    pub(super) fn when_sent(&self) -> &Notify {
-        &self.many.sent
+    /// Ready when a broadcast was sent.
+    pub(super) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // Before the look, so that it is not missed.
+        *lock(&self.many.waits) = Some(cx.waker().clone());
+        if self.fanout().is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
 impl Drop for Attempts {
     fn drop(&mut self) {
-        let left = lock(&self.answer).take();
-        if let (Target::One(socket, _), Some(left)) = (&self.target, left) {
+        let Target::One(socket, key) = &self.target else { return };
+        if let Some(key) = key {
+            socket.session().newest.leave(key);
+        }
+        let left = lock(&self.one).answer.take();
+        if let Some(left) = left {
             drop(left);
             socket.session().acks.forget(self.id);
         }

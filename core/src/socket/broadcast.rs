@@ -4,7 +4,7 @@ use super::answers::Gathered;
 use super::attempts::{Attempts, Target};
 use super::core::pack;
 use super::layered::Layered;
-use super::{EmitBroadcastWithAck, EmitError, Level, Scope, Socket, moment_after};
+use super::{EmitBroadcastWithAck, EmitError, Level, Scope, Socket};
 use crate::protocol::{
     Event, EventId, NamespaceNumber, Packet, Payload, ProducerId, SocketId, ToPayload,
 };
@@ -325,7 +325,7 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
         let (id, max) = (served.producer.mint(), served.event_bytes_max);
         let packet = pack(self.name, payload, served.number, id, id.producer, max)?;
         let target = Target::Many(Arc::clone(scope), self.broadcast.selection.clone());
-        let attempts = Attempts::new(target, id, self.timeout.map(moment_after));
+        let attempts = Attempts::new(target, id, self.timeout);
         Ok((packet.into_event(id.producer, false), attempts))
     }
 

@@ -3,7 +3,7 @@
 use super::attempts::{Attempts, Target};
 use super::core::pack;
 use super::layered::Layered;
-use super::{EmitError, EmitReceived, EmitWithAck, Level, Socket, moment_after};
+use super::{EmitError, EmitReceived, EmitWithAck, Level, Socket};
 use crate::protocol::{Encoded, Event, EventId, EventPacket, Packet, ToPayload};
 use crate::room::{LatestKey, NotAccepted, Parcel, Taken, Ticket};
 use serde::de::DeserializeOwned;
@@ -95,7 +95,7 @@ impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
             let event = packet.into_event(id.producer, false);
             let latest = self.latest.map(|key| LatestKey::new(self.socket.number(), key));
             let target = Target::One(self.socket.clone(), latest.map(Box::new));
-            let attempts = Attempts::new(target, id, self.timeout.map(moment_after));
+            let attempts = Attempts::new(target, id, self.timeout);
             Layered::new(stack, event, level, attempts)
         }))
     }
@@ -224,7 +224,8 @@ impl Offer {
         let socket = &self.socket;
         socket.count(|counters| &counters.events_out, |tally| &tally.events_out);
         socket.counters().count(taken.removed, |counters| &counters.superseded);
-        let is_first = self.attempts.as_ref().is_none_or(|attempts| attempts.mark_accepted());
+        let attempts = self.attempts.as_ref();
+        let is_first = attempts.is_none_or(|attempts| attempts.post(Some(&self.encoded)));
         if let Some(event) = self.terms.outgoing.as_ref().filter(|_| is_first) {
             socket.tell_outgoing(event);
         }

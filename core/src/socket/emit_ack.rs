@@ -60,7 +60,8 @@ impl<T: ToPayload + ?Sized, R: DeserializeOwned> IntoFuture for EmitWithAck<'_, 
                     Ok((id, mut packet)) => {
                         packet.wants_ack = true;
                         let answer = session.acks.expect(id);
-                        Asking::new(session, id, self.emit.offer(packet), answer, after)
+                        let offer = Some(self.emit.offer(packet));
+                        Asking::new(session, id, offer, answer, (after, moment_after(after)))
                     }
                     Err(error) => Asking::failed(session, error),
                 })
@@ -113,25 +114,24 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// `answer` is where that of the event comes; waited for as long as `after`.
+    /// `answer` is where that of the event comes; waited for as long as is said, and until then.
+    /// Without an offer the event waits in the mailbox already.
     pub(super) fn new(
         session: Arc<SessionCore>,
         id: EventId,
-        offer: Offer,
+        offer: Option<Offer>,
         answer: oneshot::Receiver<Answer>,
-        after: Duration,
+        (after, until): (Duration, Instant),
     ) -> Self {
-        let attempts = offer.attempts.clone();
-        Self {
-            session,
-            id: Some(id),
-            accepting: Some(Accepting::of(Ok(offer))),
-            answer: Some(answer),
-            after,
-            until: moment_after(after),
-            deadline: None,
-            attempts,
-        }
+        let accepting = offer.map(|offer| Accepting::of(Ok(offer)));
+        let (id, answer, deadline, attempts) = (Some(id), Some(answer), None, None);
+        Self { session, id, accepting, answer, after, until, deadline, attempts }
+    }
+
+    /// It is an attempt of several.
+    pub(super) fn attempt_of(mut self, attempts: &Arc<Attempts>) -> Self {
+        self.attempts = Some(Arc::clone(attempts));
+        self
     }
 
     fn failed(session: Arc<SessionCore>, error: EmitError) -> Self {

@@ -51,7 +51,10 @@ impl<T: ToPayload + ?Sized> IntoFuture for EmitReceived<'_, T> {
             Some(Ok(layered)) => Way::Layered(layered),
             Some(Err(error)) => Way::Bare(Delivering::failed(session, error)),
             None => Way::Bare(match self.emit.pack() {
-                Ok((_, packet)) => Delivering::new(session, self.emit.offer(packet), after),
+                Ok((_, packet)) => {
+                    let until = moment_after(after);
+                    Delivering::new(session, self.emit.offer(packet), (after, until))
+                }
                 Err(error) => Delivering::failed(session, error),
             }),
         })
@@ -122,13 +125,31 @@ impl Future for Delivering {
 }
 
 impl Delivering {
-    pub(super) fn new(session: Arc<SessionCore>, offer: Offer, after: Duration) -> Self {
+    /// Waited for as long as is said, and until then.
+    pub(super) fn new(
+        session: Arc<SessionCore>,
+        offer: Offer,
+        (after, until): (Duration, Instant),
+    ) -> Self {
         let encoded = offer.encoded.clone();
         // Before it is written, so that no position is too early.
         let received = session.mailbox.expect_receipt(&encoded);
         let (accepting, receipt) = (Some(Accepting::of(Ok(offer))), Some((encoded, received)));
-        let until = moment_after(after);
         Self { session, accepting, receipt, after, until, deadline: None }
+    }
+
+    /// As [`Delivering::new`], of an event that waits in the mailbox already; `None` if it was
+    /// written just now.
+    pub(super) fn of_waiting(
+        session: Arc<SessionCore>,
+        encoded: Encoded,
+        (after, until): (Duration, Instant),
+    ) -> Option<Self> {
+        let received = session.mailbox.expect_receipt(&encoded);
+        let still_waits = session.mailbox.has_unwritten(&encoded);
+        let (accepting, receipt) = (None, Some((encoded, received)));
+        let delivering = Self { session, accepting, receipt, after, until, deadline: None };
+        still_waits.then_some(delivering)
     }
 
     fn failed(session: Arc<SessionCore>, error: EmitError) -> Self {

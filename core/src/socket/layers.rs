@@ -135,8 +135,7 @@ impl Layers {
     /// stand around each socket of that session. They see no broadcasts.
     #[must_use]
     pub fn per_session(mut self, build: impl Fn(&Socket) -> Pair + Send + Sync + 'static) -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        let slot = Slot(LAST.fetch_add(1, Ordering::Relaxed));
+        let slot = Slot(fresh());
         self.places.push(Place::PerSession(slot, Arc::new(build)));
         self
     }
@@ -181,7 +180,7 @@ impl Layers {
             Place::Shared(_, wrap) => wrap(inner),
             Place::PerSession(slot, build) => {
                 let build = Arc::clone(build);
-                let layers = PerSession { slot: *slot, side, build, inner };
+                let layers = PerSession { slot: *slot, place: fresh(), side, build, inner };
                 per_session.push(layers.clone());
                 Stack::new(layers)
             }
@@ -246,6 +245,12 @@ impl fmt::Debug for Pair {
     }
 }
 
+/// A number that no other slot or place has.
+fn fresh() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
 fn wrap<L>(layer: L) -> Wrap
 where
     L: Layer<Stack, Service: EventService> + Send + Sync + 'static,
@@ -257,6 +262,8 @@ where
 #[derive(Clone)]
 pub(crate) struct PerSession {
     slot: Slot,
+    /// Where it stands: the same layers may be in several places of one stack.
+    place: u64,
     side: Side,
     build: Build,
     inner: Stack,
@@ -265,18 +272,21 @@ pub(crate) struct PerSession {
 impl PerSession {
     /// The layers of a socket around what is inside them, built at the first call.
     pub(crate) fn of(&self, socket: &Socket) -> Stack {
-        let (slot, side) = (self.slot, self.side);
-        if let Some(stack) = socket.own().stack(slot, side) {
+        let (own, inner) = (socket.own(), self.inner.clone());
+        if let Some(stack) = own.stack(self.place) {
             return stack;
         }
+        if own.is_over() {
+            // None is made for a socket that has ended: further in it is refused.
+            return inner;
+        }
         // Nothing of the application's is called under a lock.
-        let pair = socket.session().pair(slot, || (self.build)(socket));
-        let inner = self.inner.clone();
-        let built = match pair.side(side) {
+        let pair = socket.session().pair(self.slot, || (self.build)(socket));
+        let built = match pair.side(self.side) {
             Some(wrap) => wrap(inner),
             None => inner,
         };
-        socket.own().keep_stack(slot, side, built)
+        own.keep_stack(self.place, built)
     }
 }
 

@@ -50,6 +50,14 @@ impl Mailbox {
         self.lock().lanes.receipts.expect(encoded)
     }
 
+    /// Whether this event waits to be written, as long as whoever asks holds it.
+    #[must_use]
+    pub fn has_unwritten(&self, encoded: &Encoded) -> bool {
+        let state = self.lock();
+        let mut events = state.lanes.events.iter().rev();
+        events.any(|entry| entry.encoded.address() == encoded.address())
+    }
+
     /// Nobody waits for that any more. To be called while the event is still kept.
     pub fn forget_receipt(&self, encoded: &Encoded) {
         self.lock().lanes.receipts.forget(encoded);
