@@ -99,9 +99,9 @@ async fn world(seed: u64) -> [usize; 2] {
     for number in 0..300u64 {
         tasks.push(tokio::spawn(emit(duo.near(), number, dice.roll())));
         match dice.roll() % 64 {
-            0 => duo.cut().await,
-            1..8 => duo.heal().await,
-            8..24 => sleep(MS).await,
+            0..2 => duo.cut().await,
+            2..6 => duo.heal().await,
+            6..12 => sleep(MS).await,
             _ => tokio::task::yield_now().await,
         }
     }

@@ -166,12 +166,12 @@ impl Gathered {
     /// A namespace whose members have been asked, and are to answer within `after`.
     pub(super) fn add(
         &mut self,
-        gatherings: Vec<Gathering>,
+        gathering: Option<Gathering>,
         fanout: Fanout,
         after: Duration,
         event_bytes_max: usize,
     ) {
-        self.namespaces.extend(gatherings.into_iter().map(|gathering| (gathering, None)));
+        self.namespaces.extend(gathering.map(|gathering| (gathering, None)));
         self.fanout = [self.fanout, fanout].into_iter().sum();
         self.until.get_or_insert_with(|| moment_after(after));
         self.after = Some(after);

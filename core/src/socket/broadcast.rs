@@ -275,7 +275,7 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
                     let (event, attempts) = self.envelope(scope, &payload)?;
                     sent.layered.push(Layered::new(stack, event, Level::Accepted, attempts));
                 }
-                None => sent.fanouts.push(self.send_in(scope, &payload, None)?),
+                None => sent.add(self.send_in(scope, &payload, None)?),
             }
         }
         Ok(sent)
@@ -297,10 +297,10 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
                     gathered.add_layered(gathering, layered, served.event_bytes_max);
                 }
                 None => {
-                    let mut gatherings = Vec::with_capacity(1);
-                    let fanout = self.send_in(scope, &payload, Some(&mut gatherings))?;
+                    let mut gathering = None;
+                    let fanout = self.send_in(scope, &payload, Some(&mut gathering))?;
                     let after = self.timeout.unwrap_or(served.ack_timeout);
-                    gathered.add(gatherings, fanout, after, served.event_bytes_max);
+                    gathered.add(gathering, fanout, after, served.event_bytes_max);
                 }
             }
         }
@@ -329,28 +329,28 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
         Ok((packet.into_event(id.producer, false), attempts))
     }
 
-    /// Sends it to one namespace. With `gatherings` the members are to answer, and one for their
-    /// answers is added.
+    /// Sends it to one namespace. With `gathering` the members are to answer, and the one for their
+    /// answers is put there.
     fn send_in(
         &self,
         scope: &Scope,
         payload: &Payload,
-        gatherings: Option<&mut Vec<Gathering>>,
+        gathering: Option<&mut Option<Gathering>>,
     ) -> Result<Fanout, EmitError> {
         let Some(served) = &scope.served else { return Ok(Fanout::default()) };
         let (number, own, max) = (served.number, served.producer.id, served.event_bytes_max);
         let id = served.producer.mint();
         let mut packet = pack(self.name, payload, number, id, own, max)?;
-        packet.wants_ack = gatherings.is_some();
-        let volatile = self.volatile && gatherings.is_none();
+        packet.wants_ack = gathering.is_some();
+        let volatile = self.volatile && gathering.is_none();
         let tells = !scope.outgoing.is_empty();
         let outgoing = tells.then(|| packet.clone().into_event(own, volatile));
         let packet = if volatile { Packet::Volatile(packet) } else { Packet::Event(packet) };
         let mut event = Shared::new(packet);
         // Held open until all members of this node are announced.
-        let open = gatherings.map(|gatherings| {
-            let (open, gathering) = served.acks.open(id);
-            gatherings.push(gathering);
+        let open = gathering.map(|gathering| {
+            let (open, answers) = served.acks.open(id);
+            *gathering = Some(answers);
             open
         });
         if let Some(open) = &open {
@@ -368,8 +368,14 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
 /// A broadcast that was sent, or is on its way through layers.
 #[derive(Default)]
 struct Sent {
-    fanouts: Vec<Fanout>,
+    fanout: Fanout,
     layered: Vec<Layered>,
+}
+
+impl Sent {
+    fn add(&mut self, fanout: Fanout) {
+        self.fanout = [self.fanout, fanout].into_iter().sum();
+    }
 }
 
 impl<T: ToPayload + ?Sized> IntoFuture for EmitBroadcast<'_, T> {
@@ -392,11 +398,12 @@ impl Future for Broadcasting {
         // A loop that only broadcasts lets others run now and then.
         let budget = ready!(poll_proceed(cx));
         let mut failed = None;
-        if let Ok(Sent { fanouts, layered }) = &mut self.0 {
+        if let Ok(sent) = &mut self.0 {
+            let mut layered = std::mem::take(&mut sent.layered);
             layered.retain_mut(|layered| match layered.poll(cx) {
                 Poll::Pending => true,
                 Poll::Ready(Ok(ack)) => {
-                    fanouts.extend(ack.fanout());
+                    sent.add(ack.fanout().unwrap_or_default());
                     false
                 }
                 Poll::Ready(Err(error)) => {
@@ -404,7 +411,8 @@ impl Future for Broadcasting {
                     false
                 }
             });
-            if failed.is_none() && !layered.is_empty() {
+            sent.layered = layered;
+            if failed.is_none() && !sent.layered.is_empty() {
                 return Poll::Pending;
             }
         }
@@ -413,6 +421,6 @@ impl Future for Broadcasting {
             return Poll::Ready(Err(error));
         }
         let sent = std::mem::replace(&mut self.0, Ok(Sent::default()));
-        Poll::Ready(sent.map(|sent| sent.fanouts.into_iter().sum()))
+        Poll::Ready(sent.map(|sent| sent.fanout))
     }
 }
