@@ -11,12 +11,12 @@ use crate::protocol::{
 use crate::room::{Adapter, Fanout, Gathering, RoomError, RoomName, Rooms, Selection, Shared};
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
-use std::future::{Future, IntoFuture};
+use std::future::{Future, IntoFuture, Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::task::coop::{cooperative, poll_proceed};
+use tokio::task::coop::{Coop, cooperative};
 
 /// A selection of sockets that one can emit to: rooms in, rooms out.
 ///
@@ -376,6 +376,27 @@ impl Sent {
     fn add(&mut self, fanout: Fanout) {
         self.fanout = [self.fanout, fanout].into_iter().sum();
     }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fanout, EmitError>> {
+        let (mut layered, mut failed) = (std::mem::take(&mut self.layered), None);
+        layered.retain_mut(|layered| match layered.poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(ack)) => {
+                self.add(ack.fanout().unwrap_or_default());
+                false
+            }
+            Poll::Ready(Err(error)) => {
+                failed.get_or_insert(EmitError::of_layers(error));
+                false
+            }
+        });
+        self.layered = layered;
+        match failed {
+            Some(error) => Poll::Ready(Err(error)),
+            None if self.layered.is_empty() => Poll::Ready(Ok(self.fanout)),
+            None => Poll::Pending,
+        }
+    }
 }
 
 impl<T: ToPayload + ?Sized> IntoFuture for EmitBroadcast<'_, T> {
@@ -383,44 +404,30 @@ impl<T: ToPayload + ?Sized> IntoFuture for EmitBroadcast<'_, T> {
     type IntoFuture = Broadcasting;
 
     fn into_future(self) -> Broadcasting {
-        Broadcasting(self.send())
+        Broadcasting(match self.send() {
+            Ok(sent) if !sent.layered.is_empty() => Way::Layered(sent),
+            // A loop that only broadcasts lets others run now and then.
+            sent => Way::Bare(cooperative(ready(sent.map(|sent| sent.fanout)))),
+        })
     }
 }
 
 /// The future of an [`EmitBroadcast`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Broadcasting(Result<Sent, EmitError>);
+pub struct Broadcasting(Way);
+
+enum Way {
+    Bare(Coop<Ready<Result<Fanout, EmitError>>>),
+    Layered(Sent),
+}
 
 impl Future for Broadcasting {
     type Output = Result<Fanout, EmitError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A loop that only broadcasts lets others run now and then.
-        let budget = ready!(poll_proceed(cx));
-        let mut failed = None;
-        if let Ok(sent) = &mut self.0 {
-            let mut layered = std::mem::take(&mut sent.layered);
-            layered.retain_mut(|layered| match layered.poll(cx) {
-                Poll::Pending => true,
-                Poll::Ready(Ok(ack)) => {
-                    sent.add(ack.fanout().unwrap_or_default());
-                    false
-                }
-                Poll::Ready(Err(error)) => {
-                    failed.get_or_insert(EmitError::of_layers(error));
-                    false
-                }
-            });
-            sent.layered = layered;
-            if failed.is_none() && !sent.layered.is_empty() {
-                return Poll::Pending;
-            }
+        match &mut self.0 {
+            Way::Bare(sent) => Pin::new(sent).poll(cx),
+            Way::Layered(sent) => sent.poll(cx),
         }
-        budget.made_progress();
-        if let Some(error) = failed {
-            return Poll::Ready(Err(error));
-        }
-        let sent = std::mem::replace(&mut self.0, Ok(Sent::default()));
-        Poll::Ready(sent.map(|sent| sent.fanout))
     }
 }

@@ -490,6 +490,7 @@ impl Socket {
         own || !self.0.scope.outgoing.is_empty()
     }
 
+    #[inline]
     pub(crate) fn check_open(&self) -> Result<(), EmitError> {
         match self.0.ended.get() {
             Some(reason) => Err(EmitError::Closed { reason: reason.clone() }),
