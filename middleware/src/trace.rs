@@ -18,8 +18,8 @@ use tracing::field::Empty;
 /// event is found in the logs of both ends.
 ///
 /// Fields: `namespace`, `event`, `id`, and of an event of one socket `socket`. When it is done
-/// `elapsed_us`; if it failed `error`; of a broadcast `accepted`, `dropped`, and `missing`: of how many
-/// members there is no answer. Payloads are never logged.
+/// `elapsed_us`; if it failed `error`; of a broadcast `accepted`, `dropped`, and `missing`: of how
+/// many members there is no answer. Payloads are never logged.
 ///
 /// ```
 /// # use emitwire_core::handler::{Data, Namespace};
