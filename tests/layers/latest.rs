@@ -107,3 +107,26 @@ async fn a_newer_one_that_was_withdrawn_supersedes_nothing() {
     becomes(|| log.count(), 1).await;
     assert_eq!(log.take(), ["1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_older_one_that_layers_held_back_is_superseded_without_being_sent() {
+    let log = Log::default();
+    // As a limit would that is for one kind of event.
+    let holds = around(|inner, envelope| async move {
+        if envelope.event().payload.decode::<u64>()? == 1 {
+            sleep(SECOND).await;
+        }
+        inner.oneshot(envelope).await
+    });
+    let duo = duo(price(&log), Namespace::new("/").outbound(holds)).await;
+    let near = duo.near();
+    let older = near.clone();
+    let older = begins(async move { older.emit("price", &1u64).latest("price").await }).await;
+    within(near.emit("price", &2u64).latest("price")).await.unwrap();
+    within(older).await.unwrap().unwrap();
+    assert_eq!(within(near.emit("price", &3u64).ack::<u64>()).await.unwrap(), 3);
+    assert_eq!(log.take(), ["2", "3"]);
+    let stats = duo.session.stats();
+    assert_eq!((stats.events_out, stats.superseded, stats.withdrawn), (3, 1, 0));
+    law(|| duo.session.stats()).await;
+}

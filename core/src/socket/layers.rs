@@ -55,6 +55,10 @@ where
 ///
 /// Volatile events pass inbound layers and no outbound ones: they wait for nothing.
 ///
+/// What whoever emits has said by `timeout` holds wherever its event is. tower's `Timeout` does not
+/// count the wait for a `ConcurrencyLimit` inside it, and its `Buffer` is built, and so mounted, on
+/// a runtime.
+///
 /// ```
 /// # use emitwire_core::handler::Namespace;
 /// # use emitwire_core::socket::{Layers, Pair};
@@ -132,7 +136,9 @@ impl Layers {
 
     /// Adds layers that are made for each session, inside those added before: `build` is called
     /// when the first socket of a session begins, before its `on_connect`, and its layers then
-    /// stand around each socket of that session. They see no broadcasts.
+    /// stand around each socket of that session until it ends. They see no broadcasts. A layer
+    /// that is to know whether those inside it are ready, as `LoadShed`, stands in one pair with
+    /// them: from outside they always are.
     #[must_use]
     pub fn per_session(mut self, build: impl Fn(&Socket) -> Pair + Send + Sync + 'static) -> Self {
         let slot = Slot(fresh());

@@ -172,11 +172,13 @@ impl Socket {
         Emit { socket: self, name, value, timeout: None, latest: None }
     }
 
-    /// As [`Socket::emit`], without waiting for room: for code that cannot await.
+    /// As [`Socket::emit`], without waiting for room: for code that cannot await. What layers have
+    /// to do behind its acceptance goes on by itself.
     ///
     /// # Errors
     /// [`EmitError::Full`] when there is no room now, or others wait for it: [`Socket::drained`]
-    /// says when there is. Otherwise as `emit`.
+    /// says when there is. Also when a layer does not let it by at once, as tower's `Buffer` never
+    /// does; then it is withdrawn. Otherwise as `emit`.
     pub fn try_emit<T: ToPayload + ?Sized>(&self, name: &str, value: &T) -> Result<(), EmitError> {
         self.emit(name, value).now()
     }

@@ -49,3 +49,25 @@ impl Newest {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::NamespaceNumber;
+
+    #[test]
+    fn the_newest_is_known_for_as_long_as_an_event_of_its_key_is_on_its_way() {
+        let (newest, key) = (Newest::default(), LatestKey::new(NamespaceNumber(1), "price"));
+        newest.enter(&key);
+        newest.enter(&key);
+        newest.accepted(&key, 7);
+        newest.leave(&key);
+        assert!(newest.is_older(&key, 6));
+        assert!(!newest.is_older(&key, 7) && !newest.is_older(&key, 8));
+        newest.accepted(&key, 5);
+        assert!(newest.is_older(&key, 6), "an older one changes nothing");
+        newest.leave(&key);
+        assert!(!newest.is_older(&key, 6));
+        assert!(newest.lock().is_empty(), "nothing is kept of keys that nobody emits to");
+    }
+}
