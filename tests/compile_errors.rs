@@ -29,7 +29,7 @@ struct Mistake {
     told: &'static [&'static str],
 }
 
-const MISTAKES: [Mistake; 7] = [
+const MISTAKES: [Mistake; 8] = [
     Mistake {
         name: "an_argument_that_is_no_extractor",
         code: "async fn say(text: HERE) -> u8 { 7 }
@@ -109,11 +109,22 @@ const MISTAKES: [Mistake; 7] = [
         right: "inner",
         told: &["cannot stand around connecting", "a stack of layers is cloned for each attempt"],
     },
+    Mistake {
+        name: "a_rate_limit_without_a_buffer_over_it",
+        code: "fn chat() -> Namespace {
+                   let rate = tower::limit::RateLimitLayer::new(5, Duration::from_secs(1));
+                   Namespace::new(\"/\").outbound(HERE)
+               }",
+        wrong: "rate",
+        right: "tower::ServiceBuilder::new().buffer::<Envelope>(8).layer(rate).into_inner()",
+        told: &["cannot stand around events", "a stack of layers is cloned for each event"],
+    },
 ];
 
 const IMPORTS: &str =
     "use emitwire::{Ack, Broadcast, Client, Data, Envelope, Memory, Namespace, Socket};
                        use std::task::Poll;
+                       use std::time::Duration;
                        use tower_service::Service;";
 
 /// What no user sees is of no interest here.
@@ -149,7 +160,8 @@ fn package() -> PathBuf {
     let dependency = format!("{{ path = {root:?}, default-features = false }}");
     let mut text = format!(
         "[package]\nname = \"compile-errors\"\nedition = \"2024\"\nautobins = false\n[workspace]\n\
-         [dependencies]\nemitwire = {dependency}\ntower-layer = \"*\"\ntower-service = \"*\"\n"
+         [dependencies]\nemitwire = {dependency}\ntower-layer = \"*\"\ntower-service = \"*\"\n\
+         tower = {{ version = \"*\", features = [\"buffer\", \"limit\"] }}\n"
     );
     for name in MISTAKES.iter().map(|mistake| mistake.name).chain([CONTROL]) {
         write!(text, "[[bin]]\nname = \"{name}\"\n").unwrap();

@@ -108,6 +108,23 @@ impl AckSet {
         true
     }
 
+    /// A member has ended: what it has said last it will not better.
+    fn ended(&self, member: SocketId) {
+        let mut state = self.lock();
+        let has_failed = state.failed.remove(&member).is_some();
+        if has_failed || state.waiting.remove(&member) {
+            state.answers.push_back((member, Err(NoAnswer::Closed)));
+            wake(&mut state.reader);
+            state.wake_if_complete();
+        }
+    }
+
+    /// Whether a member has given no final answer.
+    pub(super) fn is_missing(&self, member: SocketId) -> bool {
+        let state = self.lock();
+        state.waiting.contains(&member) || state.failed.contains_key(&member)
+    }
+
     /// Who has not answered yet, in no order: what a node tells the one that waits.
     #[must_use]
     pub fn waiting(&self) -> Vec<SocketId> {
@@ -246,7 +263,7 @@ impl AckTable {
         // In the order of the events, so that what follows from it is the same each time.
         sets.sort_unstable_by_key(|set| set.id);
         for set in sets {
-            set.answer(member, Err(NoAnswer::Closed));
+            set.ended(member);
         }
     }
 

@@ -211,17 +211,22 @@ impl Adapter for LocalAdapter {
         // The same mailboxes are not written to under the lock on their rooms.
         let mut full_batches = Vec::new();
         turn(|| {
-            self.read().for_each(selection, |id, mailbox| match self.offer(id, mailbox, event) {
-                Ok(taken) => {
-                    fanout.accepted += 1;
-                    removed += taken.removed;
-                    match taken.flush {
-                        Flush::Pending => {}
-                        Flush::AtTurnEnd => mailbox.flush_in_turn(taken.flush),
-                        Flush::Now => full_batches.push(Arc::clone(mailbox)),
-                    }
+            self.read().for_each(selection, |id, mailbox| {
+                if !event.is_for(id) {
+                    return;
                 }
-                Err(_) => fanout.dropped += 1,
+                match self.offer(id, mailbox, event) {
+                    Ok(taken) => {
+                        fanout.accepted += 1;
+                        removed += taken.removed;
+                        match taken.flush {
+                            Flush::Pending => {}
+                            Flush::AtTurnEnd => mailbox.flush_in_turn(taken.flush),
+                            Flush::Now => full_batches.push(Arc::clone(mailbox)),
+                        }
+                    }
+                    Err(_) => fanout.dropped += 1,
+                }
             });
             for mailbox in full_batches {
                 mailbox.flush();

@@ -1,7 +1,7 @@
 //! One event for many members: encoded once for each codec among them.
 
 use super::{AckSet, Parcel};
-use crate::protocol::{Codec, Encoded, EventPacket, NamespaceNumber, Packet};
+use crate::protocol::{Codec, Encoded, EventPacket, NamespaceNumber, Packet, SocketId};
 use std::sync::Arc;
 
 /// A broadcast on its way to the mailboxes.
@@ -13,6 +13,8 @@ pub struct Shared {
     volatile: bool,
     wants_ack: bool,
     acks: Option<Arc<AckSet>>,
+    /// Others have had it already.
+    again: bool,
     /// By codec name; as good as always one.
     encoded: Vec<(&'static str, Encoded)>,
 }
@@ -30,7 +32,8 @@ impl Shared {
         let namespace = event.map_or(NamespaceNumber(0), |event| event.namespace);
         let wants_ack = !volatile && event.is_some_and(|event| event.wants_ack);
         let encoded = Vec::with_capacity(1);
-        Self { packet, event_bytes, namespace, volatile, wants_ack, acks: None, encoded }
+        let (acks, again) = (None, false);
+        Self { packet, event_bytes, namespace, volatile, wants_ack, acks, again, encoded }
     }
 
     /// Whoever takes it is to answer.
@@ -38,6 +41,17 @@ impl Shared {
     pub fn answered_to(mut self, acks: Arc<AckSet>) -> Self {
         self.acks = Some(acks);
         self
+    }
+
+    /// Only members of this node that have given no final answer get it, whoever is selected.
+    pub(crate) fn again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
+    /// Whether a selected member gets it.
+    pub(super) fn is_for(&self, member: SocketId) -> bool {
+        !self.again || self.acks.as_ref().is_none_or(|acks| acks.is_missing(member))
     }
 
     /// Who waits for the answers, if anybody does.

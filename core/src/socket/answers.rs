@@ -1,7 +1,7 @@
 //! The answers to an event that was emitted to many.
 
 use super::broadcast::EmitBroadcast;
-use super::layered::{Layered, until_sent};
+use super::layered::Layered;
 use super::{AckError, EmitError, moment_after};
 use crate::protocol::{SocketId, ToPayload};
 use crate::room::{Answer, Fanout, Gathering};
@@ -22,7 +22,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// [`EmitError`] when it could not be sent to anyone.
 ///
 /// # Cancel safety
-/// It is done as soon as it is awaited; dropping it then loses interest in the answers.
+/// It is done as soon as it is awaited; dropping it then loses interest in the answers. Behind
+/// layers it is done when these let it through, and dropped before that it is withdrawn.
 #[must_use = "an emit does nothing until it is awaited"]
 #[derive(Debug)]
 pub struct EmitBroadcastWithAck<'a, T: ?Sized, R> {
@@ -165,12 +166,12 @@ impl Gathered {
     /// A namespace whose members have been asked, and are to answer within `after`.
     pub(super) fn add(
         &mut self,
-        gatherings: Vec<Gathering>,
+        gathering: Option<Gathering>,
         fanout: Fanout,
         after: Duration,
         event_bytes_max: usize,
     ) {
-        self.namespaces.extend(gatherings.into_iter().map(|gathering| (gathering, None)));
+        self.namespaces.extend(gathering.map(|gathering| (gathering, None)));
         self.fanout = [self.fanout, fanout].into_iter().sum();
         self.until.get_or_insert_with(|| moment_after(after));
         self.after = Some(after);
@@ -194,21 +195,31 @@ impl Gathered {
 
     /// Waits until the layers have let it through.
     async fn sent(mut self) -> Result<Self, EmitError> {
+        let layered = self.namespaces.iter().filter_map(|(_, way)| way.as_ref());
+        let attempts: Vec<_> = layered.map(|it| Arc::clone(it.attempts())).collect();
+        poll_fn(|cx| self.poll_sent(cx)).await?;
+        let fanouts = attempts.iter().filter_map(|attempts| attempts.fanout());
+        self.fanout = fanouts.chain([self.fanout]).sum();
+        Ok(self)
+    }
+
+    /// All go on beside each other: one may wait for what another holds.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EmitError>> {
+        let mut all = true;
         for (gathering, way) in &mut self.namespaces {
             let Some(layered) = way else { continue };
-            let attempts = Arc::clone(layered.attempts());
-            match until_sent(layered).await {
-                Some(Err(error)) => return Err(EmitError::of_layers(error)),
-                Some(Ok(_)) => {
+            match layered.poll(cx) {
+                Poll::Ready(Err(error)) if layered.attempts().fanout().is_none() => {
+                    return Poll::Ready(Err(EmitError::of_layers(error)));
+                }
+                Poll::Ready(_) => {
                     *way = None;
                     self.late.extend(gathering.give_up());
                 }
-                None => {}
+                Poll::Pending => all &= layered.attempts().poll_sent(cx).is_ready(),
             }
-            let fanout = attempts.fanout().unwrap_or_default();
-            self.fanout = [self.fanout, fanout].into_iter().sum();
         }
-        Ok(self)
+        if all { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     #[allow(clippy::type_complexity)] // the element of a stream

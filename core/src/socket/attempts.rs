@@ -1,12 +1,14 @@
 //! What all attempts to deliver one event share.
 
+use super::core::moment_after;
 use super::layered::Waiting;
-use super::{Scope, Served, Socket};
+use super::{AckError, EmitError, Scope, Served, Socket};
 use crate::protocol::{EventId, SocketId};
 use crate::room::{AckSet, Fanout, Gathering, Held, LatestKey, Parted, Selection};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::sync::Notify;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What all attempts to deliver one event share: whom it is for, and what is known of it so far.
@@ -15,10 +17,12 @@ pub(super) struct Attempts {
     id: EventId,
     /// When it was emitted.
     began: Instant,
-    /// When whoever emitted gives up.
-    deadline: Option<Instant>,
-    /// A mailbox has it, or has had it.
+    /// How long whoever emitted waits, and until when.
+    patience: Option<(Duration, Instant)>,
+    /// The mailbox of this socket has it, or has had it.
     accepted: AtomicBool,
+    /// Some mailbox has, also of a socket that it was for before.
+    posted: AtomicBool,
     /// A layer sees to it, whatever becomes of the future of the emit.
     kept: AtomicBool,
     /// What an attempt at the one has left, while no other goes on with it.
@@ -44,7 +48,8 @@ struct Many {
     gathering: Mutex<Option<Gathering>>,
     /// What the first attempt came to.
     fanout: OnceLock<Fanout>,
-    sent: Notify,
+    /// Who waits for that.
+    waits: Mutex<Option<Waker>>,
 }
 
 /// What is left of an attempt that was given up.
@@ -55,17 +60,22 @@ struct Left {
 }
 
 impl Attempts {
-    pub(super) fn new(target: Target, id: EventId, deadline: Option<Instant>) -> Self {
-        let [accepted, kept] = [false; 2].map(AtomicBool::new);
+    /// `timeout` is what whoever emits has said, if anything.
+    pub(super) fn new(target: Target, id: EventId, timeout: Option<Duration>) -> Self {
+        if let Target::One(socket, Some(key)) = &target {
+            socket.session().newest.enter(key);
+        }
+        let patience = timeout.map(|timeout| (timeout, moment_after(timeout)));
+        let [accepted, posted, kept] = [false; 3].map(AtomicBool::new);
         let (began, left, many) = (Instant::now(), Mutex::default(), Many::default());
-        Self { target, id, began, deadline, accepted, kept, left, many }
+        Self { target, id, began, patience, accepted, posted, kept, left, many }
     }
 
     /// The same event for another socket.
     pub(super) fn readdressed(&self, socket: &Socket) -> Self {
-        let target = Target::One(socket.clone(), None);
-        let mut again = Self::new(target, self.id, self.deadline);
-        again.began = self.began;
+        let mut again = Self::new(Target::One(socket.clone(), None), self.id, None);
+        (again.began, again.patience) = (self.began, self.patience);
+        again.posted = AtomicBool::new(self.was_posted());
         again.kept = AtomicBool::new(self.is_kept());
         again
     }
@@ -81,12 +91,23 @@ impl Attempts {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    /// How long ago the emit began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
-    pub(super) fn began(&self) -> Instant {
-        self.began
+    /// How long whoever emitted waits, and until when, if it has said so.
+    pub(super) fn patience(&self) -> Option<(Duration, Instant)> {
+        self.patience
+    }
+
+    /// What whoever emitted is told when it waits no longer.
+    pub(super) fn too_late(&self) -> AckError {
+        let after = self.patience.map_or_else(|| self.elapsed(), |(timeout, _)| timeout);
+        match self.is_kept() {
+            true => AckError::Timeout { after },
+            false => EmitError::Full { waited: after }.into(),
+        }
     }
 
     /// Whether dropping the future of the emit withdraws nothing.
@@ -102,9 +123,26 @@ impl Attempts {
         self.accepted.load(Ordering::Acquire)
     }
 
-    /// Says whether this is the first time.
-    pub(super) fn mark_accepted(&self) -> bool {
-        !self.accepted.swap(true, Ordering::AcqRel)
+    pub(super) fn was_posted(&self) -> bool {
+        self.posted.load(Ordering::Acquire)
+    }
+
+    /// It is in the mailbox, or in those of the members; says whether it is in any for the first
+    /// time.
+    pub(super) fn post(&self) -> bool {
+        if let Target::One(socket, Some(key)) = &self.target {
+            socket.session().newest.accepted(key, self.id.number);
+        }
+        self.accepted.store(true, Ordering::Release);
+        !self.posted.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether a newer event of the same key has been accepted since.
+    pub(super) fn is_superseded(&self) -> bool {
+        match &self.target {
+            Target::One(socket, Some(key)) => socket.session().newest.is_older(key, self.id.number),
+            _ => false,
+        }
     }
 
     /// An earlier attempt whose event its session has, or is going to have, if no other can do
@@ -189,7 +227,10 @@ impl Attempts {
         let _ = self.many.fanout.set(fanout);
         let held = lock(&self.many.held).take();
         drop(held);
-        self.many.sent.notify_waiters();
+        let waits = lock(&self.many.waits).take();
+        if let Some(waker) = waits {
+            waker.wake();
+        }
     }
 
     /// How many took it at the first attempt; `None` before that.
@@ -197,9 +238,19 @@ impl Attempts {
         self.many.fanout.get().copied()
     }
 
-    /// Told when a broadcast was sent.
-    pub(super) fn when_sent(&self) -> &Notify {
-        &self.many.sent
+    /// Ready when a broadcast was sent.
+    pub(super) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // Before the look, so that it is not missed.
+        *lock(&self.many.waits) = Some(cx.waker().clone());
+        if self.fanout().is_some() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Attempts {
+    fn drop(&mut self) {
+        if let Target::One(socket, Some(key)) = &self.target {
+            socket.session().newest.leave(key);
+        }
     }
 }
 

@@ -4,19 +4,19 @@ use super::answers::Gathered;
 use super::attempts::{Attempts, Target};
 use super::core::pack;
 use super::layered::Layered;
-use super::{EmitBroadcastWithAck, EmitError, Level, Scope, Socket, moment_after};
+use super::{EmitBroadcastWithAck, EmitError, Level, Scope, Socket};
 use crate::protocol::{
     Event, EventId, NamespaceNumber, Packet, Payload, ProducerId, SocketId, ToPayload,
 };
 use crate::room::{Adapter, Fanout, Gathering, RoomError, RoomName, Rooms, Selection, Shared};
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
-use std::future::{Future, IntoFuture};
+use std::future::{Future, IntoFuture, Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::task::coop::{cooperative, poll_proceed};
+use tokio::task::coop::{Coop, cooperative};
 
 /// A selection of sockets that one can emit to: rooms in, rooms out.
 ///
@@ -275,7 +275,7 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
                     let (event, attempts) = self.envelope(scope, &payload)?;
                     sent.layered.push(Layered::new(stack, event, Level::Accepted, attempts));
                 }
-                None => sent.fanouts.push(self.send_in(scope, &payload, None)?),
+                None => sent.add(self.send_in(scope, &payload, None)?),
             }
         }
         Ok(sent)
@@ -297,10 +297,10 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
                     gathered.add_layered(gathering, layered, served.event_bytes_max);
                 }
                 None => {
-                    let mut gatherings = Vec::with_capacity(1);
-                    let fanout = self.send_in(scope, &payload, Some(&mut gatherings))?;
+                    let mut gathering = None;
+                    let fanout = self.send_in(scope, &payload, Some(&mut gathering))?;
                     let after = self.timeout.unwrap_or(served.ack_timeout);
-                    gathered.add(gatherings, fanout, after, served.event_bytes_max);
+                    gathered.add(gathering, fanout, after, served.event_bytes_max);
                 }
             }
         }
@@ -325,32 +325,32 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
         let (id, max) = (served.producer.mint(), served.event_bytes_max);
         let packet = pack(self.name, payload, served.number, id, id.producer, max)?;
         let target = Target::Many(Arc::clone(scope), self.broadcast.selection.clone());
-        let attempts = Attempts::new(target, id, self.timeout.map(moment_after));
+        let attempts = Attempts::new(target, id, self.timeout);
         Ok((packet.into_event(id.producer, false), attempts))
     }
 
-    /// Sends it to one namespace. With `gatherings` the members are to answer, and one for their
-    /// answers is added.
+    /// Sends it to one namespace. With `gathering` the members are to answer, and the one for their
+    /// answers is put there.
     fn send_in(
         &self,
         scope: &Scope,
         payload: &Payload,
-        gatherings: Option<&mut Vec<Gathering>>,
+        gathering: Option<&mut Option<Gathering>>,
     ) -> Result<Fanout, EmitError> {
         let Some(served) = &scope.served else { return Ok(Fanout::default()) };
         let (number, own, max) = (served.number, served.producer.id, served.event_bytes_max);
         let id = served.producer.mint();
         let mut packet = pack(self.name, payload, number, id, own, max)?;
-        packet.wants_ack = gatherings.is_some();
-        let volatile = self.volatile && gatherings.is_none();
+        packet.wants_ack = gathering.is_some();
+        let volatile = self.volatile && gathering.is_none();
         let tells = !scope.outgoing.is_empty();
         let outgoing = tells.then(|| packet.clone().into_event(own, volatile));
         let packet = if volatile { Packet::Volatile(packet) } else { Packet::Event(packet) };
         let mut event = Shared::new(packet);
         // Held open until all members of this node are announced.
-        let open = gatherings.map(|gatherings| {
-            let (open, gathering) = served.acks.open(id);
-            gatherings.push(gathering);
+        let open = gathering.map(|gathering| {
+            let (open, answers) = served.acks.open(id);
+            *gathering = Some(answers);
             open
         });
         if let Some(open) = &open {
@@ -368,8 +368,35 @@ impl<T: ToPayload + ?Sized> EmitBroadcast<'_, T> {
 /// A broadcast that was sent, or is on its way through layers.
 #[derive(Default)]
 struct Sent {
-    fanouts: Vec<Fanout>,
+    fanout: Fanout,
     layered: Vec<Layered>,
+}
+
+impl Sent {
+    fn add(&mut self, fanout: Fanout) {
+        self.fanout = [self.fanout, fanout].into_iter().sum();
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fanout, EmitError>> {
+        let (mut layered, mut failed) = (std::mem::take(&mut self.layered), None);
+        layered.retain_mut(|layered| match layered.poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(ack)) => {
+                self.add(ack.fanout().unwrap_or_default());
+                false
+            }
+            Poll::Ready(Err(error)) => {
+                failed.get_or_insert(EmitError::of_layers(error));
+                false
+            }
+        });
+        self.layered = layered;
+        match failed {
+            Some(error) => Poll::Ready(Err(error)),
+            None if self.layered.is_empty() => Poll::Ready(Ok(self.fanout)),
+            None => Poll::Pending,
+        }
+    }
 }
 
 impl<T: ToPayload + ?Sized> IntoFuture for EmitBroadcast<'_, T> {
@@ -377,42 +404,30 @@ impl<T: ToPayload + ?Sized> IntoFuture for EmitBroadcast<'_, T> {
     type IntoFuture = Broadcasting;
 
     fn into_future(self) -> Broadcasting {
-        Broadcasting(self.send())
+        Broadcasting(match self.send() {
+            Ok(sent) if !sent.layered.is_empty() => Way::Layered(sent),
+            // A loop that only broadcasts lets others run now and then.
+            sent => Way::Bare(cooperative(ready(sent.map(|sent| sent.fanout)))),
+        })
     }
 }
 
 /// The future of an [`EmitBroadcast`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Broadcasting(Result<Sent, EmitError>);
+pub struct Broadcasting(Way);
+
+enum Way {
+    Bare(Coop<Ready<Result<Fanout, EmitError>>>),
+    Layered(Sent),
+}
 
 impl Future for Broadcasting {
     type Output = Result<Fanout, EmitError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A loop that only broadcasts lets others run now and then.
-        let budget = ready!(poll_proceed(cx));
-        let mut failed = None;
-        if let Ok(Sent { fanouts, layered }) = &mut self.0 {
-            layered.retain_mut(|layered| match layered.poll(cx) {
-                Poll::Pending => true,
-                Poll::Ready(Ok(ack)) => {
-                    fanouts.extend(ack.fanout());
-                    false
-                }
-                Poll::Ready(Err(error)) => {
-                    failed.get_or_insert(EmitError::of_layers(error));
-                    false
-                }
-            });
-            if failed.is_none() && !layered.is_empty() {
-                return Poll::Pending;
-            }
+        match &mut self.0 {
+            Way::Bare(sent) => Pin::new(sent).poll(cx),
+            Way::Layered(sent) => sent.poll(cx),
         }
-        budget.made_progress();
-        if let Some(error) = failed {
-            return Poll::Ready(Err(error));
-        }
-        let sent = std::mem::replace(&mut self.0, Ok(Sent::default()));
-        Poll::Ready(sent.map(|sent| sent.fanouts.into_iter().sum()))
     }
 }

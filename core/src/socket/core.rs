@@ -1,12 +1,13 @@
 //! What all sockets of a session share.
 
 use super::acks::Acks;
+use super::newest::Newest;
 use super::{EmitError, Pair, Slot};
 use crate::protocol::{
     DisconnectReason, EVENT_NAME_BYTES_MAX, EventId, EventName, EventPacket, EventRef,
     NamespaceNumber, Outcome, ProducerId, SessionId, ToPayload, is_reserved,
 };
-use crate::room::{Counters, Loss, Mailbox};
+use crate::room::{Counters, Loss, Mailbox, shielded};
 use crate::transport::{Capabilities, Peer};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,8 +50,10 @@ pub(crate) struct SessionCore {
     pub(crate) listeners_max: usize,
     /// For how long the peer knows an event that comes again; zero when it does not.
     pub(crate) dedup_horizon: Duration,
-    /// The layers that were made for the session.
-    pairs: Mutex<Vec<(Slot, Pair)>>,
+    /// Which events of a key are the newest, of those on their way through layers.
+    pub(super) newest: Newest,
+    /// The layers that were made for the session; none when it is over, for they may hold sockets.
+    pairs: Mutex<Option<Vec<(Slot, Pair)>>>,
     /// This side drains the session.
     pub(crate) draining: AtomicBool,
     /// Somebody wants something of the driver: a lane, or who has a link for it.
@@ -107,7 +110,8 @@ impl SessionCore {
             ack_timeout,
             listeners_max,
             dedup_horizon,
-            pairs: Mutex::default(),
+            newest: Newest::default(),
+            pairs: Mutex::new(Some(Vec::new())),
             draining: AtomicBool::new(false),
             calls: AtomicBool::new(false),
         }
@@ -115,8 +119,9 @@ impl SessionCore {
 
     /// The layers that were made for the session in this place, made now if there are none.
     pub(super) fn pair(&self, slot: Slot, make: impl FnOnce() -> Pair) -> Pair {
-        let known = |pairs: &[(Slot, Pair)]| {
-            pairs.iter().find(|(at, _)| *at == slot).map(|(_, pair)| pair.clone())
+        let known = |pairs: &Option<Vec<(Slot, Pair)>>| {
+            let found = pairs.as_ref()?.iter().find(|(at, _)| *at == slot);
+            found.map(|(_, pair)| pair.clone())
         };
         let found = known(&self.pairs());
         found.unwrap_or_else(|| {
@@ -124,13 +129,22 @@ impl SessionCore {
             let made = make();
             let mut pairs = self.pairs();
             known(&pairs).unwrap_or_else(|| {
-                pairs.push((slot, made.clone()));
+                if let Some(pairs) = &mut *pairs {
+                    pairs.push((slot, made.clone()));
+                }
                 made
             })
         })
     }
 
-    fn pairs(&self) -> MutexGuard<'_, Vec<(Slot, Pair)>> {
+    /// The session is over, and makes its layers no longer known.
+    pub(crate) fn let_go_of_layers(&self) {
+        let pairs = self.pairs().take();
+        // They are the application's.
+        shielded("layers", || drop(pairs));
+    }
+
+    fn pairs(&self) -> MutexGuard<'_, Option<Vec<(Slot, Pair)>>> {
         self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -151,6 +165,7 @@ impl SessionCore {
     pub(crate) fn end(&self, reason: &DisconnectReason, answered: &HashSet<EventRef>) -> Vec<Loss> {
         let losses = self.mailbox.end(reason, answered);
         self.acks.close();
+        self.let_go_of_layers();
         losses
     }
 }

@@ -3,7 +3,7 @@
 use super::attempts::{Attempts, Target};
 use super::core::pack;
 use super::layered::Layered;
-use super::{EmitError, EmitReceived, EmitWithAck, Level, Socket, moment_after};
+use super::{EmitError, EmitReceived, EmitWithAck, Level, Socket, Stack};
 use crate::protocol::{Encoded, Event, EventId, EventPacket, Packet, ToPayload};
 use crate::room::{LatestKey, NotAccepted, Parcel, Taken, Ticket};
 use serde::de::DeserializeOwned;
@@ -88,16 +88,19 @@ impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
     }
 
     /// Its way through the layers, if there are any.
+    #[inline] // without layers it costs one look
     pub(super) fn layered(&self, level: Level) -> Option<Result<Layered, EmitError>> {
         let stack = self.socket.scope().outbound.as_ref()?;
-        let packed = self.pack_any();
-        Some(packed.map(|(id, packet)| {
-            let event = packet.into_event(id.producer, false);
-            let latest = self.latest.map(|key| LatestKey::new(self.socket.number(), key));
-            let target = Target::One(self.socket.clone(), latest.map(Box::new));
-            let attempts = Attempts::new(target, id, self.timeout.map(moment_after));
-            Layered::new(stack, event, level, attempts)
-        }))
+        Some(self.through(stack, level))
+    }
+
+    fn through(&self, stack: &Stack, level: Level) -> Result<Layered, EmitError> {
+        let (id, packet) = self.pack_any()?;
+        let event = packet.into_event(id.producer, false);
+        let latest = self.latest.map(|key| LatestKey::new(self.socket.number(), key));
+        let target = Target::One(self.socket.clone(), latest.map(Box::new));
+        let attempts = Attempts::new(target, id, self.timeout);
+        Ok(Layered::new(stack, event, level, attempts))
     }
 
     pub(super) fn pack(&self) -> Result<(EventId, EventPacket), EmitError> {
@@ -122,6 +125,7 @@ impl<'a, T: ToPayload + ?Sized> Emit<'a, T> {
 }
 
 /// The event as whoever wants to know what goes out is shown it, if anybody does.
+#[inline]
 fn outgoing(socket: &Socket, packet: &EventPacket, volatile: bool) -> Option<Box<Event>> {
     let own = socket.session().producer.id;
     let event = || Box::new(packet.clone().into_event(own, volatile));
@@ -134,7 +138,10 @@ impl<T: ToPayload + ?Sized> IntoFuture for Emit<'_, T> {
 
     fn into_future(self) -> Accepting {
         match self.layered(Level::Accepted) {
-            None => Accepting::of(self.pack().map(|(_, packet)| self.offer(packet))),
+            None => match self.pack() {
+                Ok((_, packet)) => Accepting(State::Offered(self.offer(packet))),
+                Err(error) => Accepting(State::Failed(error)),
+            },
             Some(Ok(layered)) => Accepting(State::Layered(layered)),
             Some(Err(error)) => Accepting(State::Failed(error)),
         }
@@ -173,6 +180,7 @@ struct Terms {
 }
 
 impl Offer {
+    #[inline] // an emit is moved as seldom as can be
     pub(super) fn new(
         socket: Socket,
         packet: EventPacket,
@@ -224,7 +232,8 @@ impl Offer {
         let socket = &self.socket;
         socket.count(|counters| &counters.events_out, |tally| &tally.events_out);
         socket.counters().count(taken.removed, |counters| &counters.superseded);
-        let is_first = self.attempts.as_ref().is_none_or(|attempts| attempts.mark_accepted());
+        let attempts = self.attempts.as_ref();
+        let is_first = attempts.is_none_or(|attempts| attempts.post());
         if let Some(event) = self.terms.outgoing.as_ref().filter(|_| is_first) {
             socket.tell_outgoing(event);
         }

@@ -59,7 +59,8 @@ impl<T: ToPayload + ?Sized, R: DeserializeOwned> IntoFuture for EmitWithAck<'_, 
                     Ok((id, mut packet)) => {
                         packet.wants_ack = true;
                         let answer = session.acks.expect(id);
-                        Asking::new(session, id, self.emit.offer(packet), answer, after)
+                        let patience = (after, moment_after(after));
+                        Asking::new(session, id, self.emit.offer(packet), answer, patience)
                     }
                     Err(error) => Asking::failed(session, error),
                 })
@@ -110,23 +111,17 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// `answer` is where that of the event comes; waited for as long as `after`.
+    /// `answer` is where that of the event comes; waited for as long as is said, and until then.
     pub(super) fn new(
         session: Arc<SessionCore>,
         id: EventId,
         offer: Offer,
         answer: oneshot::Receiver<Answer>,
-        after: Duration,
+        (after, until): (Duration, Instant),
     ) -> Self {
-        Self {
-            session,
-            id: Some(id),
-            accepting: Some(Accepting::of(Ok(offer))),
-            answer: Some(answer),
-            after,
-            until: moment_after(after),
-            deadline: None,
-        }
+        let (id, answer, deadline) = (Some(id), Some(answer), None);
+        let accepting = Some(Accepting::of(Ok(offer)));
+        Self { session, id, accepting, answer, after, until, deadline }
     }
 
     fn failed(session: Arc<SessionCore>, error: EmitError) -> Self {
@@ -140,9 +135,9 @@ impl Asking {
         self.accepting.is_none()
     }
 
-    /// Waits on, for so long from now.
-    pub(super) fn renew(&mut self, after: Duration) {
-        (self.after, self.until, self.deadline) = (after, moment_after(after), None);
+    /// Waits on, for as long as is said, and until then.
+    pub(super) fn renew(&mut self, (after, until): (Duration, Instant)) {
+        (self.after, self.until, self.deadline) = (after, until, None);
     }
 
     /// Ready with an answer, or with why there is none.

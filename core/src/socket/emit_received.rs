@@ -51,7 +51,10 @@ impl<T: ToPayload + ?Sized> IntoFuture for EmitReceived<'_, T> {
             Some(Ok(layered)) => Way::Layered(layered),
             Some(Err(error)) => Way::Bare(Delivering::failed(session, error)),
             None => Way::Bare(match self.emit.pack() {
-                Ok((_, packet)) => Delivering::new(session, self.emit.offer(packet), after),
+                Ok((_, packet)) => {
+                    let patience = (after, moment_after(after));
+                    Delivering::new(session, self.emit.offer(packet), patience)
+                }
                 Err(error) => Delivering::failed(session, error),
             }),
         })
@@ -119,12 +122,16 @@ impl Delivering {
         Poll::Ready(Err(ReceiptError::Timeout { after }))
     }
 
-    pub(super) fn new(session: Arc<SessionCore>, offer: Offer, after: Duration) -> Self {
+    /// Waited for as long as is said, and until then.
+    pub(super) fn new(
+        session: Arc<SessionCore>,
+        offer: Offer,
+        (after, until): (Duration, Instant),
+    ) -> Self {
         let encoded = offer.encoded.clone();
         // Before it is written, so that no position is too early.
         let received = session.mailbox.expect_receipt(&encoded);
         let (accepting, receipt) = (Some(Accepting::of(Ok(offer))), Some((encoded, received)));
-        let until = moment_after(after);
         Self { session, accepting, receipt, after, until, deadline: None }
     }
 
@@ -138,9 +145,9 @@ impl Delivering {
         self.accepting.is_none()
     }
 
-    /// Waits on, for so long from now.
-    pub(super) fn renew(&mut self, after: Duration) {
-        (self.after, self.until, self.deadline) = (after, moment_after(after), None);
+    /// Waits on, for as long as is said, and until then.
+    pub(super) fn renew(&mut self, (after, until): (Duration, Instant)) {
+        (self.after, self.until, self.deadline) = (after, until, None);
     }
 
     fn forget(&mut self) {

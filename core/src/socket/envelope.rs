@@ -83,7 +83,9 @@ impl Envelope {
 
     /// An event on its way out.
     pub(super) fn outbound(event: Event, level: Level, attempts: Arc<Attempts>) -> Self {
-        Self { event, way: Way::Out { attempts, level, attempt_max: None } }
+        let mut envelope = Self { event, way: Way::Out { attempts, level, attempt_max: None } };
+        envelope.event.wants_ack = envelope.wants_ack();
+        envelope
     }
 
     /// What its hook is told besides.
@@ -194,6 +196,7 @@ impl Envelope {
     pub fn raise_level(&mut self, at_least: Level) {
         if let Way::Out { level, .. } = &mut self.way {
             *level = at_least.max(*level);
+            self.event.wants_ack = self.wants_ack();
         }
     }
 
@@ -201,11 +204,12 @@ impl Envelope {
     /// later, there is no point in beginning it.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.attempts()?.deadline()
+        self.attempts()?.patience().map(|(_, deadline)| deadline)
     }
 
-    /// Has an attempt, from when it reaches the mailbox, take no longer than this instead of what
-    /// `Config` says: for room `emit_wait_max`, for an answer `ack_timeout`.
+    /// Has an attempt, from when it reaches the mailbox, take no longer than this. Without it an
+    /// attempt takes as long as whoever emits has said, else what `Config` says: for room
+    /// `emit_wait_max`, for an answer `ack_timeout`.
     pub fn set_attempt_max(&mut self, longest: Duration) {
         if let Way::Out { attempt_max, .. } = &mut self.way {
             *attempt_max = Some(longest);
@@ -247,7 +251,7 @@ impl Envelope {
     /// How long ago it was emitted.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.attempts().map_or(Duration::ZERO, |attempts| attempts.began().elapsed())
+        self.attempts().map_or(Duration::ZERO, |attempts| attempts.elapsed())
     }
 
     /// For how long its receiver knows that it has had the event: see [`Socket::dedup_horizon`]. Of
@@ -274,6 +278,14 @@ impl Envelope {
         let attempts = Arc::new(attempts.readdressed(socket));
         let (level, attempt_max) = (*level, *attempt_max);
         Self { event: self.event.clone(), way: Way::Out { attempts, level, attempt_max } }
+    }
+
+    /// Whether its peers are asked for an answer.
+    pub(super) fn wants_ack(&self) -> bool {
+        match self.selection() {
+            Some(_) => self.level() > Level::Accepted,
+            None => self.level() == Level::Handled,
+        }
     }
 
     pub(super) fn attempts(&self) -> Option<&Arc<Attempts>> {

@@ -1,12 +1,14 @@
 //! The way out through layers: what an emit enters, and what stands innermost.
 
 use super::attempts::{Attempts, Target};
-use super::core::moment_after;
+use super::core::{SessionCore, moment_after};
 use super::emit::Offer;
 use super::emit_ack::Asking;
 use super::emit_received::Delivering;
 use super::{Accepting, Ack, AckError, BoxError, EmitError, Envelope, Level, Scope, Socket, Stack};
-use crate::protocol::{Event, EventPacket, EventRef, NamespaceNumber, Packet, ProducerId};
+use crate::protocol::{
+    Event, EventPacket, EventRef, LossReason, NamespaceNumber, Packet, ProducerId,
+};
 use crate::room::{AckSet, LatestKey, Parted, Selection, Shared};
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tower::ServiceExt;
 use tower_service::Service;
@@ -25,7 +28,7 @@ type Call = Pin<Box<dyn Future<Output = Result<Ack, BoxError>> + Send>>;
 pub(super) struct Layered {
     call: Option<Call>,
     attempts: Arc<Attempts>,
-    /// When whoever emitted gives up, whatever the layers wait for.
+    /// Only an emit that has to wait, and no longer than it says, needs a timer.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -34,8 +37,7 @@ impl Layered {
         let attempts = Arc::new(attempts);
         let envelope = Envelope::outbound(event, level, Arc::clone(&attempts));
         let call: Call = Box::pin(stack.clone().oneshot(envelope));
-        let deadline = attempts.deadline().map(|deadline| Box::pin(sleep_until(deadline)));
-        Self { call: Some(call), attempts, deadline }
+        Self { call: Some(call), attempts, deadline: None }
     }
 
     pub(super) fn attempts(&self) -> &Arc<Attempts> {
@@ -44,34 +46,32 @@ impl Layered {
 
     /// How long ago it began.
     pub(super) fn elapsed(&self) -> Duration {
-        self.attempts.began().elapsed()
+        self.attempts.elapsed()
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ack, BoxError>> {
         let Some(call) = &mut self.call else { panic!("polled after it was ready") };
-        let result = match call.as_mut().poll(cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => {
-                let Some(deadline) = &mut self.deadline else { return Poll::Pending };
-                ready!(deadline.as_mut().poll(cx));
-                Err(self.too_late().into())
+        let polled = match (call.as_mut().poll(cx), self.attempts.patience()) {
+            (Poll::Pending, Some((_, until))) => {
+                // Wherever it is: a layer may make it wait, and knows nothing of its emitter.
+                let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(until)));
+                deadline.as_mut().poll(cx).map(|()| Err(self.attempts.too_late().into()))
             }
+            (polled, _) => polled,
         };
-        self.call = None;
-        Poll::Ready(result)
-    }
-
-    fn too_late(&self) -> AckError {
-        match self.attempts.is_kept() {
-            true => AckError::Timeout { after: self.elapsed() },
-            false => EmitError::Full { waited: self.elapsed() }.into(),
+        if polled.is_ready() {
+            self.call = None;
         }
+        polled
     }
 
     /// Without waiting: what the layers still have to do goes on by itself, if the event has been
     /// accepted.
     pub(super) fn now(mut self) -> Result<(), EmitError> {
-        match self.poll(&mut Context::from_waker(Waker::noop())) {
+        // A task that has used up what it may do in one go is not to be told that there is no room.
+        let polled = pin!(unconstrained(poll_fn(|cx| self.poll(cx))))
+            .poll(&mut Context::from_waker(Waker::noop()));
+        match polled {
             Poll::Ready(result) => result.map(|_| ()).map_err(EmitError::of_layers),
             Poll::Pending if self.attempts.is_kept() => {
                 if let (Ok(runtime), Some(call)) = (Handle::try_current(), self.call.take()) {
@@ -113,6 +113,7 @@ impl Service<Envelope> for Post {
                 // It has come in, and somebody's layer sends it out as it is.
                 return Err(EmitError::Inbound.into());
             };
+            let was_posted = attempts.was_posted();
             let posted = match attempts.target() {
                 Target::One(socket, latest) => {
                     to_one(&envelope, &attempts, socket, latest.as_deref()).await
@@ -121,17 +122,24 @@ impl Service<Envelope> for Post {
                     to_many(&envelope, &attempts, scope, selection).await
                 }
             };
+            let posted = posted.map_err(|error| match was_posted {
+                true => posted_before(error, attempts.elapsed()),
+                false => error,
+            });
             posted.map_err(Into::into)
         })
     }
 }
 
-/// When an attempt ends that begins now and takes no longer than this.
-fn attempt_end(envelope: &Envelope, default: Duration) -> (Duration, Instant) {
-    let longest = envelope.attempt_max().unwrap_or(default);
-    let (now, end) = (Instant::now(), moment_after(longest));
-    let end = envelope.deadline().map_or(end, |deadline| end.min(deadline));
-    (end.saturating_duration_since(now), end)
+/// When an attempt ends that begins now, and what is then said to have passed. `default` holds
+/// where neither a layer nor whoever emits has said anything.
+fn attempt_end(envelope: &Envelope, attempts: &Attempts, default: Duration) -> (Duration, Instant) {
+    let longest = envelope.attempt_max();
+    let (end, patience) = (moment_after(longest.unwrap_or(default)), attempts.patience());
+    match patience.filter(|(_, until)| longest.is_none() || *until <= end) {
+        Some(patience) => patience,
+        None => (longest.unwrap_or(default), end),
+    }
 }
 
 async fn to_one(
@@ -140,48 +148,64 @@ async fn to_one(
     socket: &Socket,
     latest: Option<&LatestKey>,
 ) -> Result<Ack, AckError> {
-    let session = socket.session();
-    let level = envelope.level();
-    let packet = packet(envelope, socket.number(), level == Level::Handled, session.producer.id);
+    let (session, level) = (socket.session(), envelope.level());
+    let packet = packet(envelope, socket.number(), envelope.wants_ack(), session.producer.id);
     let (bytes, max) = (packet.bytes(), session.event_bytes_max);
     if bytes > max {
         return Err(EmitError::TooLarge { bytes, max }.into());
     }
     socket.check_open()?;
-    let default = match level {
-        Level::Accepted => session.emit_wait_max,
-        Level::Received | Level::Handled => session.ack_timeout,
+    let (default, resumed) = match level {
+        Level::Accepted if attempts.is_accepted() => return Ok(Ack::empty()),
+        Level::Accepted => (session.emit_wait_max, None),
+        Level::Received | Level::Handled => (session.ack_timeout, attempts.resume()),
     };
-    let (after, _) = attempt_end(envelope, default);
-    let offer = |packet| {
-        let latest = latest.map(|latest| Box::new(latest.clone()));
-        Offer::new(socket.clone(), packet, after, latest).attempt_of(Arc::clone(attempts))
-    };
-    let session = Arc::clone(session);
-    let waiting = match (level, attempts.resume()) {
-        (Level::Accepted, _) => {
-            return Accepting::of(Ok(offer(packet)))
-                .await
-                .map(|()| Ack::empty())
-                .map_err(Into::into);
-        }
+    let patience = attempt_end(envelope, attempts, default);
+    let waiting = match (level, resumed) {
         (Level::Received, Some(Waiting::Delivering(mut left))) => {
-            left.renew(after);
+            left.renew(patience);
             Waiting::Delivering(left)
         }
         (Level::Handled, Some(Waiting::Asking(mut left))) => {
-            left.renew(after);
+            left.renew(patience);
             Waiting::Asking(left)
         }
-        (Level::Received, _) => Waiting::Delivering(Delivering::new(session, offer(packet), after)),
-        (Level::Handled, _) => {
-            // Before it is written, so that no answer is too early.
-            let (id, answer) = (envelope.event().id, session.acks.expect(envelope.event().id));
-            Waiting::Asking(Asking::new(session, id, offer(packet), answer, after))
+        _ if attempts.is_superseded() => return supersede(envelope, attempts, socket),
+        _ => {
+            let wait_max = patience.1.saturating_duration_since(Instant::now());
+            let latest = latest.map(|latest| Box::new(latest.clone()));
+            let offer = Offer::new(socket.clone(), packet, wait_max, latest);
+            let offer = offer.attempt_of(Arc::clone(attempts));
+            match begin(envelope, Arc::clone(session), offer, patience) {
+                Ok(waiting) => waiting,
+                Err(accepting) => {
+                    accepting.await?;
+                    return Ok(Ack::empty());
+                }
+            }
         }
     };
     let mut attempt = Attempt { waiting: Some(waiting), attempts };
     poll_fn(|cx| attempt.poll(cx, max)).await
+}
+
+/// Begins to wait for more than acceptance, if that is wanted; before the event is written, so that
+/// nothing is too early.
+fn begin(
+    envelope: &Envelope,
+    session: Arc<SessionCore>,
+    offer: Offer,
+    patience: (Duration, Instant),
+) -> Result<Waiting, Accepting> {
+    match envelope.level() {
+        Level::Accepted => Err(Accepting::of(Ok(offer))),
+        Level::Received => Ok(Waiting::Delivering(Delivering::new(session, offer, patience))),
+        Level::Handled => {
+            let id = envelope.event().id;
+            let answer = session.acks.expect(id);
+            Ok(Waiting::Asking(Asking::new(session, id, offer, answer, patience)))
+        }
+    }
 }
 
 /// An attempt at one socket that waits for more than acceptance.
@@ -227,6 +251,29 @@ impl Drop for Attempt<'_> {
     }
 }
 
+/// A newer event has taken its place before it could be sent, or sent again.
+fn supersede(envelope: &Envelope, attempts: &Attempts, socket: &Socket) -> Result<Ack, AckError> {
+    if envelope.level() > Level::Accepted {
+        return Err(AckError::Lost { reason: LossReason::Superseded });
+    }
+    if !attempts.was_posted() {
+        // As if it had been in the mailbox for a moment.
+        attempts.keep();
+        socket.count(|counters| &counters.events_out, |tally| &tally.events_out);
+        socket.counters().count(1, |counters| &counters.superseded);
+    }
+    Ok(Ack::empty())
+}
+
+/// What was in a mailbox before may have been handled, whatever became of another attempt.
+fn posted_before(error: AckError, elapsed: Duration) -> AckError {
+    match error {
+        AckError::Emit(EmitError::Closed { .. } | EmitError::Draining) => AckError::Closed,
+        AckError::Emit(EmitError::Full { .. }) => AckError::Timeout { after: elapsed },
+        error => error,
+    }
+}
+
 async fn to_many(
     envelope: &Envelope,
     attempts: &Arc<Attempts>,
@@ -234,15 +281,16 @@ async fn to_many(
     selection: &Selection,
 ) -> Result<Ack, AckError> {
     let Some(served) = &scope.served else { return Ok(Ack::empty()) };
-    let wants_ack = envelope.level() > Level::Accepted;
+    let wants_ack = envelope.wants_ack();
     let packet = packet(envelope, served.number, wants_ack, served.producer.id);
     let (bytes, max) = (packet.bytes(), served.event_bytes_max);
     if bytes > max {
         return Err(EmitError::TooLarge { bytes, max }.into());
     }
     let set = wants_ack.then(|| attempts.set(served));
-    let selection = match set.filter(|_| attempts.fanout().is_some()) {
-        Some(set) => Cow::Owned(again(attempts, set, selection)),
+    let again = set.filter(|_| attempts.fanout().is_some());
+    let selection = match again {
+        Some(set) => Cow::Owned(those_again(attempts, set, selection)),
         None => Cow::Borrowed(selection),
     };
     let mut event = Shared::new(Packet::Event(packet));
@@ -250,7 +298,10 @@ async fn to_many(
     if let Some(set) = set {
         event = event.answered_to(Arc::clone(set));
     }
-    let is_first = attempts.mark_accepted();
+    if again.is_some() {
+        event = event.again();
+    }
+    let is_first = attempts.post();
     let fanout = served.adapter.broadcast(&selection, &mut event);
     drop(opened);
     attempts.sent(fanout);
@@ -259,7 +310,7 @@ async fn to_many(
     }
     let fanout = attempts.fanout().unwrap_or(fanout);
     let Some(set) = set else { return Ok(Ack::of_many(fanout, Vec::new(), Duration::ZERO)) };
-    let (_, end) = attempt_end(envelope, served.ack_timeout);
+    let (_, end) = attempt_end(envelope, attempts, served.ack_timeout);
     // Who has not answered by then is missing.
     let _ = timeout_at(end, poll_fn(|cx| set.poll_attempt(cx))).await;
     let parted = set.part();
@@ -269,7 +320,7 @@ async fn to_many(
 
 /// Whom another attempt is for: those whose answer it may better. Who has said nothing yet has the
 /// event, or is going to have it, if that is known.
-fn again(attempts: &Attempts, set: &AckSet, first: &Selection) -> Selection {
+fn those_again(attempts: &Attempts, set: &AckSet, first: &Selection) -> Selection {
     let Parted { mut failed, waiting, .. } = set.part();
     failed.extend(attempts.unsure(&waiting));
     let rooms = Some(failed.iter().map(Into::into).collect());
@@ -290,21 +341,4 @@ fn packet(
         name: event.name.clone(),
         payload: event.payload.clone(),
     }
-}
-
-/// Polls an emit to many until it has been sent, or has come to nothing.
-pub(super) async fn until_sent(layered: &mut Layered) -> Option<Result<Ack, BoxError>> {
-    let attempts = Arc::clone(layered.attempts());
-    let mut sent = pin!(attempts.when_sent().notified());
-    sent.as_mut().enable();
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = layered.poll(cx) {
-            return Poll::Ready(Some(result));
-        }
-        if attempts.fanout().is_some() {
-            return Poll::Ready(None);
-        }
-        sent.as_mut().poll(cx).map(|()| None)
-    })
-    .await
 }

@@ -55,6 +55,10 @@ where
 ///
 /// Volatile events pass inbound layers and no outbound ones: they wait for nothing.
 ///
+/// What whoever emits has said by `timeout` holds wherever its event is. tower's `Timeout` does not
+/// count the wait for a `ConcurrencyLimit` inside it, and its `Buffer` is built, and so mounted, on
+/// a runtime.
+///
 /// ```
 /// # use emitwire_core::handler::Namespace;
 /// # use emitwire_core::socket::{Layers, Pair};
@@ -135,11 +139,12 @@ impl Layers {
 
     /// Adds layers that are made for each session, inside those added before: `build` is called
     /// when the first socket of a session begins, before its `on_connect`, and its layers then
-    /// stand around each socket of that session. They see no broadcasts.
+    /// stand around each socket of that session until it ends. They see no broadcasts. A layer
+    /// that is to know whether those inside it are ready, as `LoadShed`, stands in one pair with
+    /// them: from outside they always are.
     #[must_use]
     pub fn per_session(mut self, build: impl Fn(&Socket) -> Pair + Send + Sync + 'static) -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        let slot = Slot(LAST.fetch_add(1, Ordering::Relaxed));
+        let slot = Slot(fresh());
         self.places.push(Place::PerSession(slot, Arc::new(build)));
         self
     }
@@ -207,7 +212,7 @@ impl Layers {
             Place::Shared(_, wrap) => wrap(inner),
             Place::PerSession(slot, build) => {
                 let build = Arc::clone(build);
-                let layers = PerSession { slot: *slot, side, build, inner };
+                let layers = PerSession { slot: *slot, place: fresh(), side, build, inner };
                 per_session.push(layers.clone());
                 Stack::new(layers)
             }
@@ -272,6 +277,12 @@ impl fmt::Debug for Pair {
     }
 }
 
+/// A number that no other slot or place has.
+fn fresh() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
 fn wrap<L>(layer: L) -> Wrap
 where
     L: Layer<Stack, Service: EventService> + Send + Sync + 'static,
@@ -289,6 +300,8 @@ pub fn boxed(service: impl EventService) -> Stack {
 #[derive(Clone)]
 pub(crate) struct PerSession {
     slot: Slot,
+    /// Where it stands: the same layers may be in several places of one stack.
+    place: u64,
     side: Side,
     build: Build,
     inner: Stack,
@@ -297,18 +310,21 @@ pub(crate) struct PerSession {
 impl PerSession {
     /// The layers of a socket around what is inside them, built at the first call.
     pub(crate) fn of(&self, socket: &Socket) -> Stack {
-        let (slot, side) = (self.slot, self.side);
-        if let Some(stack) = socket.own().stack(slot, side) {
+        let (own, inner) = (socket.own(), self.inner.clone());
+        if let Some(stack) = own.stack(self.place) {
             return stack;
         }
+        if own.is_over() {
+            // None is made for a socket that has ended: further in it is refused.
+            return inner;
+        }
         // Nothing of the application's is called under a lock.
-        let pair = socket.session().pair(slot, || (self.build)(socket));
-        let inner = self.inner.clone();
-        let built = match pair.side(side) {
+        let pair = socket.session().pair(self.slot, || (self.build)(socket));
+        let built = match pair.side(self.side) {
             Some(wrap) => wrap(inner),
             None => inner,
         };
-        socket.own().keep_stack(slot, side, built)
+        own.keep_stack(self.place, built)
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 mod layered;
 mod layers;
 mod lost;
+mod newest;
 mod once;
 mod outgoing;
 mod own;
@@ -34,8 +35,9 @@ pub(crate) use envelope::Moment;
 pub use envelope::{Ack, Envelope, Level};
 pub use error::{AckError, EmitError, ListenError, ReceiptError, WaitError};
 pub(crate) use layered::Post;
+use layers::Slot;
 pub use layers::{BoxError, EventService, Layers, Pair, Stack, boxed};
-pub(crate) use layers::{OnSocket, PerSession, Side, Slot};
+pub(crate) use layers::{OnSocket, PerSession, Side};
 pub use lost::{Lost, Missed};
 pub use once::{Once, Waiting};
 pub use own::SocketStats;
@@ -176,11 +178,13 @@ impl Socket {
         Emit { socket: self, name, value, timeout: None, latest: None }
     }
 
-    /// As [`Socket::emit`], without waiting for room: for code that cannot await.
+    /// As [`Socket::emit`], without waiting for room: for code that cannot await. What layers have
+    /// to do behind its acceptance goes on by itself.
     ///
     /// # Errors
     /// [`EmitError::Full`] when there is no room now, or others wait for it: [`Socket::drained`]
-    /// says when there is. Otherwise as `emit`.
+    /// says when there is. Also when a layer does not let it by at once, as tower's `Buffer` never
+    /// does; then it is withdrawn. Otherwise as `emit`.
     pub fn try_emit<T: ToPayload + ?Sized>(&self, name: &str, value: &T) -> Result<(), EmitError> {
         self.emit(name, value).now()
     }
@@ -494,6 +498,7 @@ impl Socket {
         own || !self.0.scope.outgoing.is_empty()
     }
 
+    #[inline]
     pub(crate) fn check_open(&self) -> Result<(), EmitError> {
         match self.0.ended.get() {
             Some(reason) => Err(EmitError::Closed { reason: reason.clone() }),

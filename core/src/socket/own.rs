@@ -1,6 +1,6 @@
 //! What one socket has of its own: listeners, data, counters. Without memory until it is used.
 
-use super::{Emitter, Side, Slot, Stack};
+use super::{Emitter, Stack};
 use crate::protocol::{Event, EventName};
 use crate::room::{Counter, Queue};
 use std::any::{Any, TypeId};
@@ -14,8 +14,8 @@ pub(crate) struct Own {
     emitter: OnceLock<Emitter>,
     waiters: Mutex<Waiters>,
     data: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
-    /// The layers that were built for it.
-    stacks: Mutex<Vec<(Slot, Side, Stack)>>,
+    /// The layers that were built for it, by their places.
+    stacks: Mutex<Vec<(u64, Stack)>>,
     pub(crate) tally: Tally,
     /// Nothing is kept any more.
     is_over: AtomicBool,
@@ -141,21 +141,20 @@ impl Own {
     }
 
     /// The layers that were built for it in this place.
-    pub(super) fn stack(&self, slot: Slot, side: Side) -> Option<Stack> {
+    pub(super) fn stack(&self, place: u64) -> Option<Stack> {
         let stacks = lock(&self.stacks);
-        let found = stacks.iter().find(|(at, on, _)| (*at, *on) == (slot, side));
-        found.map(|(.., stack)| stack.clone())
+        stacks.iter().find(|(at, _)| *at == place).map(|(_, stack)| stack.clone())
     }
 
     /// Keeps layers that were built for it, unless it is over, or somebody was faster: then those
     /// come back.
-    pub(super) fn keep_stack(&self, slot: Slot, side: Side, built: Stack) -> Stack {
+    pub(super) fn keep_stack(&self, place: u64, built: Stack) -> Stack {
         let mut stacks = lock(&self.stacks);
-        if let Some((.., known)) = stacks.iter().find(|(at, on, _)| (*at, *on) == (slot, side)) {
+        if let Some((_, known)) = stacks.iter().find(|(at, _)| *at == place) {
             return known.clone();
         }
         if !self.is_over() {
-            stacks.push((slot, side, built.clone()));
+            stacks.push((place, built.clone()));
         }
         built
     }
@@ -180,7 +179,8 @@ impl Own {
         drop(stacks);
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether nothing is kept any more.
+    pub(super) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::SeqCst)
     }
 }

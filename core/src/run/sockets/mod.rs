@@ -415,5 +415,6 @@ impl Drop for Sockets {
         for joined in &self.joined {
             joined.lane.abandon();
         }
+        self.core.let_go_of_layers();
     }
 }
