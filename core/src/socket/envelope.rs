@@ -96,12 +96,10 @@ impl Envelope {
         self
     }
 
-    /// What the handlers of its namespace share.
-    pub(crate) fn with_states(mut self, shared: Option<Arc<States>>) -> Self {
-        if let Way::In { states, .. } = &mut self.way {
-            *states = shared;
-        }
-        self
+    /// An event that came by `socket`, with what the handlers of its namespace share.
+    #[inline]
+    pub(crate) fn inbound(socket: Socket, event: Event, states: Option<Arc<States>>) -> Self {
+        Self { event, way: Way::In { socket, moment: None, states } }
     }
 
     /// The event.

@@ -363,7 +363,7 @@ impl Lane {
     }
 
     fn envelope(&self, event: Event) -> Envelope {
-        Envelope::new(self.socket.clone(), event).with_states(self.mounted.states.clone())
+        Envelope::inbound(self.socket.clone(), event, self.mounted.states.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
