@@ -206,3 +206,20 @@ async fn a_server_keeps_events_for_a_peer_that_it_knows_again() {
     within(ada.close()).await;
     within(bob.close()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_waited_for_again_is_seen_when_it_comes_whatever_the_delays_are() {
+    let delays = Duration::from_secs(50);
+    for delays in [delays, Duration::ZERO, Duration::MAX] {
+        let retry = Retry::new().backoff(delays, delays);
+        let attempt = RequireAck::handled(Duration::from_secs(1));
+        let stage = Stage::new(Layers::new().and(retry).and(attempt), Layers::new()).await;
+        let waiting = stage.held_order(1).await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        stage.open();
+        let began = tokio::time::Instant::now();
+        assert_eq!(within(waiting).await.unwrap().unwrap(), 1);
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        assert_eq!(stage.effects.of(1), 1);
+    }
+}
