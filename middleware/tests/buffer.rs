@@ -227,3 +227,14 @@ async fn events_on_their_way_do_not_wait_for_each_others_receipts() {
     assert_eq!(stage.calls.names(), expected);
     assert_eq!(stage.buffer.stats().received, 500);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_may_be_kept_for_ever() {
+    let stage = Stage::new(Buffer::new().ttl(Duration::MAX)).await;
+    stage.wire.send_replace(Wire::Gone);
+    stage.emit("a").await.unwrap();
+    tokio::time::sleep(SECOND * 3600).await;
+    stage.wire.send_replace(Wire::Fine);
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(stage.buffer.stats().received, 1);
+}

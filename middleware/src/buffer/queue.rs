@@ -2,6 +2,7 @@
 
 use super::worker::{Flight, Worker};
 use super::{BufferError, Overflow, Peer, Shared, Terms, Unsent};
+use crate::moment_after;
 use emitwire_core::protocol::Nak;
 use emitwire_core::room::shielded;
 use emitwire_core::socket::{Ack, AckError, BoxError, Envelope, Remedy, Socket, Stack};
@@ -129,7 +130,7 @@ impl Queue {
     ) -> Result<Option<Awaited>, Full> {
         let ttl = self.terms.ttl_of.as_ref().and_then(|ttl| ttl(envelope.event()));
         let ttl = ttl.unwrap_or(self.terms.ttl);
-        let expires = Instant::now() + ttl.saturating_sub(envelope.age());
+        let expires = moment_after(ttl.saturating_sub(envelope.age()));
         let (answer, awaited) = match is_awaited {
             true => Some(oneshot::channel()).unzip(),
             false => (None, None),
@@ -238,7 +239,7 @@ impl Queue {
             _ => None,
         };
         if let Some(rest) = rest {
-            held.not_before = rest.map(|rest| Instant::now() + rest);
+            held.not_before = rest.map(moment_after);
             state.wait(number, held);
             return;
         }
