@@ -223,3 +223,27 @@ async fn an_answer_that_is_waited_for_again_is_seen_when_it_comes_whatever_the_d
         assert_eq!(stage.effects.of(1), 1);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_were_given_the_same_layers_keep_their_events_apart() {
+    let layers = Layers::from(Buffer::new());
+    let one = Stage::new(layers.clone(), Layers::new()).await;
+    let other = Stage::new(layers, Layers::new()).await;
+    within(one.session.close()).await;
+    becomes(|| one.socket.ended().is_some(), true).await;
+    one.socket.emit("order", &1_u64).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(other.effects.of(1), 0, "it was for another server");
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_ends_may_have_been_given_the_same_layers() {
+    let layers = Layers::from(Buffer::new());
+    let stage = Stage::new(layers.clone(), layers).await;
+    let served = stage.server.socket("/", stage.socket.id()).unwrap();
+    within(stage.session.close()).await;
+    becomes(|| served.ended().is_some(), true).await;
+    // The buffer of a server that does not know who is who keeps nothing.
+    let result = served.emit("order", &1_u64).await;
+    assert!(matches!(result, Err(EmitError::Closed { .. })), "{result:?}");
+}

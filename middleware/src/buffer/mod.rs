@@ -5,7 +5,7 @@ mod worker;
 
 use self::queue::{Full, Queue};
 use crate::Call;
-use emitwire_core::protocol::{Event, SocketId};
+use emitwire_core::protocol::{Event, ProducerId, SocketId};
 use emitwire_core::socket::{
     Ack, AckError, BoxError, Envelope, EventService, Layers, Level, Socket, Stack, boxed,
 };
@@ -170,13 +170,22 @@ struct Peers {
     sockets: HashMap<Peer, Vec<Socket>>,
     /// Whose each socket is, and those of them that have ended: what its peer was known by has
     /// ended with it, and somebody may emit to it yet.
-    names: HashMap<SocketId, Peer>,
-    ended: VecDeque<SocketId>,
+    names: HashMap<Place, Peer>,
+    ended: VecDeque<Place>,
+}
+
+/// One end of a socket: both may be in one process, and have its id.
+type Place = (ProducerId, SocketId);
+
+fn place(socket: &Socket) -> Place {
+    (socket.producer(), socket.id())
 }
 
 /// Whose events are in one queue.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Peer {
+    /// The client or server whose peer it is: the layer may stand around several.
+    of: ProducerId,
     namespace: Box<str>,
     name: Box<[u8]>,
 }
@@ -303,7 +312,7 @@ impl Buffer {
 
     /// Whose queue the events of a socket are in, if they are kept.
     fn peer_of(&self, socket: &Socket) -> Option<Peer> {
-        if let Some(known) = self.shared.peers().names.get(&socket.id()) {
+        if let Some(known) = self.shared.peers().names.get(&place(socket)) {
             return Some(known.clone());
         }
         let name = match (&self.peer, socket.is_served()) {
@@ -311,14 +320,14 @@ impl Buffer {
             (None, true) => return None,
             (None, false) => Box::default(),
         };
-        Some(Peer { namespace: socket.namespace().into(), name })
+        Some(Peer { of: socket.producer(), namespace: socket.namespace().into(), name })
     }
 
     /// A socket has begun: what is kept for its peer goes out there.
     fn begin(&self, socket: &Socket) {
         let Some(peer) = self.peer_of(socket) else { return };
         let mut peers = self.shared.peers();
-        peers.names.insert(socket.id(), peer.clone());
+        peers.names.insert(place(socket), peer.clone());
         peers.sockets.entry(peer.clone()).or_default().push(socket.clone());
         drop(peers);
         let queue = self.shared.queues().get(&peer).and_then(Weak::upgrade);
@@ -337,8 +346,8 @@ impl Buffer {
                 peers.sockets.remove(&peer);
             }
         }
-        if peers.names.contains_key(&socket.id()) {
-            peers.ended.push_back(socket.id());
+        if peers.names.contains_key(&place(socket)) {
+            peers.ended.push_back(place(socket));
         }
         if peers.ended.len() > self.terms.peers_max {
             if let Some(oldest) = peers.ended.pop_front() {
