@@ -47,9 +47,13 @@ impl Delivery {
         Layers::new()
     }
 
-    /// Every event is handled at the other end, or its emit fails: a [`Buffer`] (on clients; a
+    /// Every event is handled at the other end, or it is told why not: a [`Buffer`] (on clients; a
     /// server has to know who is who, by [`Buffer::for_peers`]) around a [`Retry`] around a
     /// [`RequireAck`] with this deadline for each attempt. A handler may run twice.
+    ///
+    /// A plain `emit(..).await` is over when the event is kept; what becomes of it then is told to
+    /// `.ack()`, or to [`Buffer::on_unsent`], for which the layers are put together by hand; here
+    /// it is logged.
     #[must_use]
     pub fn at_least_once(deadline: Duration) -> Layers {
         Layers::new().and(Buffer::new()).and(Retry::new()).and(RequireAck::handled(deadline))

@@ -107,8 +107,11 @@ async fn an_emit_that_wants_more_waits_for_it_and_what_was_refused_has_been_rece
     no.raise_level(Level::Handled);
     let refused = call(&stage.stack, no).await.unwrap_err();
     assert!(matches!(refused.downcast_ref(), Some(AckError::Refused(Nak::BadPayload))));
+    assert!(stage.unsent().is_empty(), "it was told already");
     stage.emit("no").await.unwrap();
     settle().await;
+    let told = ["no: the peer refused: the payload is not what the handler takes"];
+    assert_eq!(stage.unsent(), told, "nobody else would be told");
     let stats = stage.buffer.stats();
     assert_eq!((stats.events, stats.received, stats.unsent), (0, 3, 0));
 }

@@ -247,3 +247,17 @@ async fn both_ends_may_have_been_given_the_same_layers() {
     let result = served.emit("order", &1_u64).await;
     assert!(matches!(result, Err(EmitError::Closed { .. })), "{result:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_when_its_emit_is_over_is_told() {
+    let unsent = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&unsent);
+    let buffer = Buffer::new().on_unsent(move |unsent| {
+        told.lock().unwrap().push((unsent.event.name.to_string(), unsent.error.to_string()));
+    });
+    let layers = Layers::new().and(buffer).and(RequireAck::handled(Duration::from_secs(5)));
+    let stage = Stage::new(layers, Layers::new()).await;
+    stage.socket.emit("order", &"no number").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(unsent.lock().unwrap().len(), 1);
+}

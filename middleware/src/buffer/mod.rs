@@ -38,7 +38,8 @@ use tower_service::Service;
 /// still lives and its horizon is no shorter than the [time to live](Self::ttl) here.
 ///
 /// An event that is let go of without having been received is told: to its emit, if that still
-/// waits, and to [`on_unsent`](Self::on_unsent). What the peer has refused it has received.
+/// waits, and to [`on_unsent`](Self::on_unsent). What the peer has refused it has received, and it
+/// is not sent again; that is told, too: to its emit, or if nobody waits any more to `on_unsent`.
 ///
 /// ```
 /// # use emitwire_core::handler::Namespace;
@@ -125,14 +126,14 @@ pub enum BufferError {
     },
 }
 
-/// An event that a [`Buffer`] has let go of without the peer having received it, as far as it
-/// knows.
+/// An event that a [`Buffer`] has let go of, and that came to nothing, as far as it knows: the peer
+/// has not received it, or has refused it when nobody waited for its answer any more.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Unsent {
     /// The event.
     pub event: Event,
-    /// Why: a [`BufferError`], or an error of what is inside.
+    /// Why: a [`BufferError`], or an error of what is inside, the peer's refusal among these.
     pub error: Arc<BoxError>,
 }
 
@@ -286,8 +287,8 @@ impl Buffer {
         self
     }
 
-    /// Sets who is told of events that were let go of without having been received. It is called in
-    /// place, so it must not wait.
+    /// Sets who is told of events that came to nothing: see [`Unsent`]. It is called in place, so it
+    /// must not wait.
     #[must_use]
     pub fn on_unsent(mut self, tell: impl Fn(&Unsent) + Send + Sync + 'static) -> Self {
         self.terms.on_unsent = Some(Arc::new(tell));

@@ -246,14 +246,15 @@ impl Queue {
         state.bytes -= held.bytes();
         drop(state);
         self.room.notify_one();
-        if is_received {
-            Shared::count(&self.shared.received);
-        }
-        match (held.answer.take(), result) {
+        let counter = if is_received { &self.shared.received } else { &self.shared.unsent };
+        Shared::count(counter);
+        let untold = match held.answer.take() {
             // Who asked may have lost interest.
-            (Some(answer), result) => drop(answer.send(result)),
-            (None, Err(error)) if !is_received => self.tell_why(&held, error),
-            (None, _) => {}
+            Some(answer) => answer.send(result).err(),
+            None => Some(result),
+        };
+        if let Some(Err(error)) = untold {
+            self.tell_why(&held, error);
         }
     }
 
@@ -262,17 +263,18 @@ impl Queue {
         if let Some(answer) = held.answer.take() {
             let _ = answer.send(Err(error.clone().into()));
         }
+        Shared::count(&self.shared.unsent);
         self.tell_why(&held, error.into());
     }
 
     fn tell_why(&self, held: &Held, error: BoxError) {
-        Shared::count(&self.shared.unsent);
         let event = held.envelope.event();
-        tracing::debug!(event = %event.name, error = %error, "an event was not sent");
-        if let Some(tell) = &self.terms.on_unsent {
-            let unsent = Unsent { event: event.clone(), error: Arc::new(error) };
-            shielded("unsent", || tell(&unsent));
-        }
+        let Some(tell) = &self.terms.on_unsent else {
+            // Somebody has to be told.
+            return tracing::warn!(event = %event.name, error = %error, "an event came to nothing");
+        };
+        let unsent = Unsent { event: event.clone(), error: Arc::new(error) };
+        shielded("unsent", || tell(&unsent));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
