@@ -241,3 +241,27 @@ async fn an_event_may_be_kept_for_ever() {
     tokio::time::sleep(SECOND * 2).await;
     assert_eq!(stage.buffer.stats().received, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_waits_behind_one_that_cannot_go_out_is_given_up_in_its_own_time() {
+    let soon = |event: &emitwire_core::protocol::Event| (event.name == "soon").then_some(SECOND);
+    let stage = Stage::new(Buffer::new().ttl_of(soon)).await;
+    stage.wire.send_replace(Wire::Silent);
+    stage.emit("first").await.unwrap();
+    stage.emit("soon").await.unwrap();
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(stage.unsent(), ["soon: it was not received within 1s"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_made_way_while_it_waited_to_go_out_does_not_go_out_and_is_in_nobodys_way() {
+    let buffer = Buffer::new().events_max(2).overflow(Overflow::DropOldest);
+    let stage = Stage::new(buffer).await;
+    stage.wire.send_replace(Wire::Silent);
+    for name in ["a", "b", "c"] {
+        stage.emit(name).await.unwrap();
+        settle().await;
+    }
+    assert_eq!(stage.unsent(), ["a: it made way for a newer event"]);
+    assert_eq!(stage.calls.names(), ["a", "b"]);
+}

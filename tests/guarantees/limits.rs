@@ -2,7 +2,9 @@
 
 use crate::books::Effects;
 use crate::support::{becomes, endpoint, fresh_mem, within};
-use emitwire::middleware::{Buffer, BufferError, Dedup, Delivery, RequireAck, Retry};
+use emitwire::middleware::{
+    Buffer, BufferError, Dedup, Delivery, Next, Overflow, RequireAck, Retry, from_fn,
+};
 use emitwire::{
     AckError, Chaos, Client, Config, Data, Direction, DisconnectReason, EmitError, Endpoint,
     Layers, Namespace, Server, Session, Socket,
@@ -260,4 +262,30 @@ async fn what_is_refused_when_its_emit_is_over_is_told() {
     stage.socket.emit("order", &"no number").await.unwrap();
     tokio::time::sleep(Duration::from_secs(200)).await;
     assert_eq!(unsent.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_has_made_way_nothing_is_kept_also_when_the_peer_never_answers() {
+    let under_way = Arc::new(());
+    let count = Arc::clone(&under_way);
+    let counted = from_fn(move |envelope, next: Next| {
+        let one = Arc::clone(&count);
+        async move {
+            let answer = next.run(envelope).await;
+            drop(one);
+            answer
+        }
+    });
+    let buffer = Buffer::new().events_max(2).overflow(Overflow::DropOldest);
+    let layers = Layers::new().and(buffer.clone()).outbound(counted);
+    let layers = layers.and(RequireAck::handled(Duration::from_secs(60)));
+    let stage = Stage::new(layers, Layers::new()).await;
+    let before = Arc::strong_count(&under_way);
+    stage.is_open.store(false, Ordering::Release);
+    for number in 0..10_u64 {
+        stage.socket.emit("order", &number).await.unwrap();
+        becomes(|| stage.session.stats().events_out, number + 1).await;
+    }
+    becomes(|| Arc::strong_count(&under_way) - before, 2).await;
+    assert_eq!((buffer.stats().events, buffer.stats().unsent), (2, 8));
 }

@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
 
@@ -35,7 +36,7 @@ struct State {
     out: BTreeMap<u64, Held>,
     bytes: usize,
     last: u64,
-    /// No event that waits expires before.
+    /// No event expires before.
     next_expiry: Option<Instant>,
     is_working: bool,
 }
@@ -48,6 +49,8 @@ struct Held {
     expires: Instant,
     not_before: Option<Instant>,
     has_been_out: bool,
+    /// What brings it, when it has been accepted.
+    flight: Option<AbortHandle>,
     answer: Option<Answer>,
 }
 
@@ -135,8 +138,8 @@ impl Queue {
             true => Some(oneshot::channel()).unzip(),
             false => (None, None),
         };
-        let (not_before, has_been_out) = (None, false);
-        let held = Held { envelope, inner, ttl, expires, not_before, has_been_out, answer };
+        let (not_before, has_been_out, flight) = (None, false, None);
+        let held = Held { envelope, inner, ttl, expires, not_before, has_been_out, flight, answer };
         let mut held = Some(held);
         match self.terms.overflow {
             Overflow::Block => {
@@ -193,14 +196,33 @@ impl Queue {
         }
     }
 
-    /// What is to be done next. What has expired is let go of.
-    pub(super) fn next(&self, is_idle: bool) -> Next {
+    /// Lets go of what has expired. Says when something will, if nothing changes.
+    pub(super) fn expire(&self) -> Option<Instant> {
         let now = Instant::now();
         for expired in self.lock().take_expired(now) {
             let after = expired.ttl;
             self.tell(expired, BufferError::Expired { after });
             self.room.notify_one();
         }
+        self.lock().next_expiry
+    }
+
+    /// Whether an event is on its way still: it may have made way, or have expired.
+    pub(super) fn is_out(&self, number: u64) -> bool {
+        self.lock().out.contains_key(&number)
+    }
+
+    /// An event on its way has been accepted. When it is let go of, nobody waits for it any more.
+    pub(super) fn accepted(&self, number: u64, flight: AbortHandle) {
+        match self.lock().out.get_mut(&number) {
+            Some(held) => held.flight = Some(flight),
+            None => flight.abort(),
+        }
+    }
+
+    /// What is to be done next. What has expired is let go of.
+    pub(super) fn next(&self, is_idle: bool) -> Next {
+        let (now, expiry) = (Instant::now(), self.expire());
         let mut state = self.lock();
         if is_idle && state.len() == 0 {
             state.is_working = false;
@@ -214,7 +236,7 @@ impl Queue {
                 }
                 Next::Send(flight)
             }
-            None => Next::Wait(state.wakes_at(now)),
+            None => Next::Wait(state.rests_until(now).into_iter().chain(expiry).min()),
         }
     }
 
@@ -260,6 +282,9 @@ impl Queue {
 
     /// An event is let go of that was not received.
     fn tell(&self, mut held: Held, error: BufferError) {
+        if let Some(flight) = held.flight.take() {
+            flight.abort();
+        }
         if let Some(answer) = held.answer.take() {
             let _ = answer.send(Err(error.clone().into()));
         }
@@ -312,13 +337,15 @@ impl State {
         if self.next_expiry.is_none_or(|at| at > now) {
             return Vec::new();
         }
-        let is_over = |held: &Held| held.expires <= now;
-        let numbers = self.waiting.iter().filter(|(_, held)| is_over(held));
-        let numbers: Vec<_> = numbers.map(|(number, _)| *number).collect();
-        let expired: Vec<_> =
-            numbers.iter().filter_map(|number| self.waiting.remove(number)).collect();
+        let mut expired = Vec::new();
+        for events in [&mut self.waiting, &mut self.out] {
+            let over = events.iter().filter(|(_, held)| held.expires <= now);
+            let over: Vec<_> = over.map(|(number, _)| *number).collect();
+            expired.extend(over.iter().filter_map(|number| events.remove(number)));
+        }
         self.bytes -= expired.iter().map(Held::bytes).sum::<usize>();
-        self.next_expiry = self.waiting.values().map(|held| held.expires).min();
+        let left = self.waiting.values().chain(self.out.values());
+        self.next_expiry = left.map(|held| held.expires).min();
         expired
     }
 
@@ -342,16 +369,16 @@ impl State {
         let mut envelope = held.envelope.clone();
         envelope.set_attempt_max(held.expires.saturating_duration_since(now));
         let is_again = std::mem::replace(&mut held.has_been_out, true);
+        held.flight = None;
         let call = Box::pin(held.inner.clone().oneshot(envelope.clone()));
         self.out.insert(number, held);
         Some((Flight { number, envelope, call }, is_again))
     }
 
-    /// When there is something to do, if nothing changes.
-    fn wakes_at(&self, now: Instant) -> Option<Instant> {
-        let first = self.waiting.first_key_value().map(|(_, held)| held);
-        let rested = first.and_then(|held| held.not_before).filter(|at| *at > now);
-        [rested, self.next_expiry.filter(|_| first.is_some())].into_iter().flatten().min()
+    /// When the first that waits may go again.
+    fn rests_until(&self, now: Instant) -> Option<Instant> {
+        let (_, first) = self.waiting.first_key_value()?;
+        first.not_before.filter(|at| *at > now)
     }
 }
 
