@@ -289,3 +289,33 @@ async fn of_what_has_made_way_nothing_is_kept_also_when_the_peer_never_answers()
     becomes(|| Arc::strong_count(&under_way) - before, 2).await;
     assert_eq!((buffer.stats().events, buffer.stats().unsent), (2, 8));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_had_in_its_handlers_is_sent_again_to_the_process_that_takes_its_place() {
+    let retry = Retry::new().within(Duration::from_secs(600));
+    let attempt = RequireAck::handled(Duration::from_secs(60));
+    let layers = Layers::new().and(retry.clone()).and(attempt);
+    let server = Server::new().layers(layers).mount(Namespace::new("/")).unwrap();
+    let url = fresh_mem();
+    within(server.listen(endpoint(&url))).await.unwrap();
+    let token = Arc::new(std::sync::Mutex::new(None));
+    let newest = Arc::clone(&token);
+    let stuck = Namespace::new("/").on("ask", || std::future::pending::<()>());
+    let first = Client::new(endpoint(&url)).mount(stuck);
+    let first = first.on_resume_token(move |token| *newest.lock().unwrap() = Some(token.clone()));
+    let first = within(first.connect()).await.unwrap();
+    let patience = Duration::from_secs(600);
+    let served = server.socket("/", first.of("/").unwrap().id()).unwrap();
+    let ask = async move { served.emit("ask", &()).ack::<u8>().timeout(patience).await };
+    let asked = tokio::spawn(ask);
+    becomes(|| first.stats().events_in, 1).await;
+    // Long enough for its peer to know that it has come.
+    tokio::time::sleep(Duration::from_secs(55)).await;
+    let token = token.lock().unwrap().take().unwrap();
+    let answers = Namespace::new("/").on("ask", || async { 7_u8 });
+    let second = Client::new(endpoint(&url)).mount(answers).resume_with(token);
+    let second = within(second.connect()).await.unwrap();
+    assert_eq!(second.outcome(), emitwire::Outcome::Resumed);
+    assert_eq!(within(asked).await.unwrap().unwrap(), 7);
+    assert_eq!(retry.stats().repeated, 1);
+}

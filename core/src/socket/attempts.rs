@@ -115,13 +115,10 @@ impl Attempts {
         self.is_sure(left.epoch).then_some(left.waiting)
     }
 
-    /// An attempt is given up whose event has been accepted.
-    pub(super) fn leave(&self, waiting: Waiting) {
-        if let Target::One(socket, _) = &self.target {
-            let epoch = socket.session().mailbox.epoch();
-            let before = lock(&self.left).replace(Left { epoch, waiting });
-            drop(before);
-        }
+    /// An attempt is given up whose event has been accepted, of somebody of this epoch.
+    pub(super) fn leave(&self, waiting: Waiting, epoch: u32) {
+        let before = lock(&self.left).replace(Left { epoch, waiting });
+        drop(before);
     }
 
     /// Whether another attempt would only wait for what an earlier one has begun.

@@ -157,7 +157,7 @@ async fn to_one(
         let latest = latest.map(|latest| Box::new(latest.clone()));
         Offer::new(socket.clone(), packet, after, latest).attempt_of(Arc::clone(attempts))
     };
-    let session = Arc::clone(session);
+    let (session, epoch) = (Arc::clone(session), session.mailbox.epoch());
     let waiting = match (level, attempts.resume()) {
         (Level::Accepted, _) => {
             return Accepting::of(Ok(offer(packet)))
@@ -180,7 +180,7 @@ async fn to_one(
             Waiting::Asking(Asking::new(session, id, offer(packet), answer, after))
         }
     };
-    let mut attempt = Attempt { waiting: Some(waiting), attempts };
+    let mut attempt = Attempt { waiting: Some(waiting), epoch, attempts };
     poll_fn(|cx| attempt.poll(cx, max)).await
 }
 
@@ -193,6 +193,8 @@ pub(super) enum Waiting {
 /// An attempt that leaves what it has begun when it is given up.
 struct Attempt<'a> {
     waiting: Option<Waiting>,
+    /// Who the peer was before it was begun.
+    epoch: u32,
     attempts: &'a Attempts,
 }
 
@@ -222,7 +224,7 @@ impl Drop for Attempt<'_> {
             Waiting::Asking(asking) => asking.is_accepted(),
         };
         if is_accepted {
-            self.attempts.leave(waiting);
+            self.attempts.leave(waiting, self.epoch);
         }
     }
 }
