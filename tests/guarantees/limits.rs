@@ -319,3 +319,35 @@ async fn what_a_peer_had_in_its_handlers_is_sent_again_to_the_process_that_takes
     assert_eq!(within(asked).await.unwrap().unwrap(), 7);
     assert_eq!(retry.stats().repeated, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_emitted_in_a_runtime_that_has_ended_is_kept_all_the_same() {
+    let stage = Stage::new(Buffer::new().into(), Layers::new()).await;
+    stage.wire.sever();
+    stage.wire.cut(Direction::Both);
+    becomes(|| stage.server.stats().sessions, 0).await;
+    let socket = stage.socket.clone();
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { socket.emit("order", &1_u64).await }).unwrap();
+    });
+    elsewhere.join().unwrap();
+    stage.wire.heal(Direction::Both);
+    becomes(|| stage.effects.of(1), 1).await;
+}
+
+#[test]
+fn what_is_kept_when_nobody_is_left_to_send_it_is_told() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let unsent = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&unsent);
+    let buffer = Buffer::new()
+        .on_unsent(move |unsent| told.lock().unwrap().push(unsent.event.name.to_string()));
+    runtime.block_on(async {
+        let stage = Stage::new(buffer.into(), Layers::new()).await;
+        within(stage.session.close()).await;
+        stage.socket.emit("order", &1_u64).await.unwrap();
+    });
+    drop(runtime);
+    assert_eq!(*unsent.lock().unwrap(), ["order"]);
+}

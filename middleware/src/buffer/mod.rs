@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -118,6 +119,9 @@ pub enum BufferError {
         /// Its time to live.
         after: Duration,
     },
+    /// The runtime that was to send it has ended.
+    #[error("there is nobody left to send it")]
+    Stopped,
     /// Events for more peers are kept than there may be.
     #[error("events for {max} peers are kept already")]
     TooManyPeers {
@@ -168,7 +172,9 @@ struct Shared {
 #[derive(Default)]
 struct Peers {
     /// The sockets that peers have now, the newest last.
-    sockets: HashMap<Peer, Vec<Socket>>,
+    sockets: HashMap<Peer, Vec<(Socket, Handle)>>,
+    /// Where the newest socket of all lives.
+    runtime: Option<Handle>,
     /// Whose each socket is, and those of them that have ended: what its peer was known by has
     /// ended with it, and somebody may emit to it yet.
     names: HashMap<Place, Peer>,
@@ -327,9 +333,11 @@ impl Buffer {
     /// A socket has begun: what is kept for its peer goes out there.
     fn begin(&self, socket: &Socket) {
         let Some(peer) = self.peer_of(socket) else { return };
+        let runtime = Handle::current();
         let mut peers = self.shared.peers();
         peers.names.insert(place(socket), peer.clone());
-        peers.sockets.entry(peer.clone()).or_default().push(socket.clone());
+        peers.runtime = Some(runtime.clone());
+        peers.sockets.entry(peer.clone()).or_default().push((socket.clone(), runtime));
         drop(peers);
         let queue = self.shared.queues().get(&peer).and_then(Weak::upgrade);
         if let Some(queue) = queue {
@@ -342,7 +350,7 @@ impl Buffer {
         let Some(peer) = self.peer_of(socket) else { return };
         let mut peers = self.shared.peers();
         if let Some(known) = peers.sockets.get_mut(&peer) {
-            known.retain(|it| it.id() != socket.id());
+            known.retain(|(it, _)| it.id() != socket.id());
             if known.is_empty() {
                 peers.sockets.remove(&peer);
             }
@@ -389,8 +397,15 @@ impl Shared {
     /// The newest socket of a peer, if it has one.
     fn newest(&self, peer: &Peer) -> Option<Socket> {
         let peers = self.peers();
-        let live = |socket: &&Socket| socket.ended().is_none();
-        peers.sockets.get(peer)?.iter().rev().find(live).cloned()
+        let live = |(socket, _): &&(Socket, _)| socket.ended().is_none();
+        peers.sockets.get(peer)?.iter().rev().find(live).map(|(socket, _)| socket.clone())
+    }
+
+    /// Where to work for a peer: where its sockets live, for whoever emits may do so from anywhere.
+    fn runtime(&self, peer: &Peer) -> Option<Handle> {
+        let peers = self.peers();
+        let own = peers.sockets.get(peer).and_then(|sockets| sockets.last());
+        own.map(|(_, runtime)| runtime).or(peers.runtime.as_ref()).cloned()
     }
 
     fn count(counter: &AtomicU64) {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
@@ -105,14 +106,23 @@ impl Queue {
 
     /// Sees to it that somebody works.
     pub(super) fn work(self: &Arc<Self>) {
-        let mut state = self.lock();
-        if state.is_working || state.waiting.is_empty() {
-            drop(state);
+        if !self.begins_work() {
             return self.changed.notify_one();
         }
-        state.is_working = true;
-        drop(state);
-        tokio::spawn(Worker::new(Arc::clone(self)).run());
+        let runtime = self.shared.runtime(&self.peer).unwrap_or_else(Handle::current);
+        runtime.spawn(Worker::new(Arc::clone(self)).run());
+        // One that has ended is no place to work.
+        if self.begins_work() {
+            tokio::spawn(Worker::new(Arc::clone(self)).run());
+        }
+    }
+
+    /// Says whether somebody has to, and nobody does.
+    fn begins_work(&self) -> bool {
+        let mut state = self.lock();
+        let begins = !state.is_working && !state.waiting.is_empty();
+        state.is_working |= begins;
+        begins
     }
 
     /// Nobody works any more, whatever has happened.
@@ -304,6 +314,16 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody works, and nobody will.
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for held in std::mem::take(&mut state.waiting).into_values() {
+            self.tell(held, BufferError::Stopped);
+        }
     }
 }
 
