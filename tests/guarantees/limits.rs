@@ -7,7 +7,7 @@ use emitwire::middleware::{
 };
 use emitwire::{
     AckError, Chaos, Client, Config, Data, Direction, DisconnectReason, EmitError, Endpoint,
-    Layers, Namespace, Server, Session, Socket,
+    Envelope, Layers, Namespace, Server, Session, Socket,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -350,4 +350,34 @@ fn what_is_kept_when_nobody_is_left_to_send_it_is_told() {
     });
     drop(runtime);
     assert_eq!(*unsent.lock().unwrap(), ["order"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_session_took_with_it_goes_out_in_order_whenever_that_was_known() {
+    let calls = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&calls);
+    let slow_to_fail = from_fn(move |envelope: Envelope, next: Next| {
+        let number = envelope.event().payload.decode::<u64>().unwrap();
+        seen.lock().unwrap().push(number);
+        async move {
+            let result = next.run(envelope).await;
+            if result.is_err() && number == 1 {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            result
+        }
+    });
+    let layers = Layers::new().and(Buffer::new()).outbound(slow_to_fail);
+    let stage = Stage::new(layers, Layers::new()).await;
+    stage.wire.cut(Direction::Both);
+    for number in 1..4_u64 {
+        stage.socket.emit("order", &number).await.unwrap();
+    }
+    becomes(|| calls.lock().unwrap().len(), 3).await;
+    stage.end_session().await;
+    let old = stage.socket.id();
+    becomes(|| stage.session.of("/").is_ok_and(|socket| socket.id() != old), true).await;
+    stage.session.of("/").unwrap().emit("order", &4_u64).await.unwrap();
+    becomes(|| stage.effects.of(4), 1).await;
+    assert_eq!(calls.lock().unwrap()[3..], [1, 2, 3, 4]);
 }

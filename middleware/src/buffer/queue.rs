@@ -40,6 +40,8 @@ struct State {
     /// No event expires before.
     next_expiry: Option<Instant>,
     is_working: bool,
+    /// There is a new socket, and what the one before has taken with it may not all be back.
+    has_turned: bool,
 }
 
 /// An event that is kept.
@@ -83,6 +85,7 @@ impl Queue {
             last: 0,
             next_expiry: None,
             is_working: false,
+            has_turned: false,
         });
         let (door, room, changed) = Default::default();
         Self { peer, terms, shared, state, door, room, changed }
@@ -100,6 +103,7 @@ impl Queue {
         for held in state.waiting.values_mut() {
             held.not_before = None;
         }
+        state.has_turned = true;
         drop(state);
         self.changed.notify_one();
     }
@@ -380,6 +384,11 @@ impl State {
             None => newest?,
         };
         if held.not_before.is_some_and(|at| at > now) {
+            return None;
+        }
+        // What is on its way to a socket that has ended is about to come back, and goes first.
+        self.has_turned &= self.out.values().any(Held::has_ended);
+        if self.has_turned {
             return None;
         }
         let (number, mut held) = first.remove_entry();
