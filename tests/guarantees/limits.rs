@@ -381,3 +381,44 @@ async fn what_a_session_took_with_it_goes_out_in_order_whenever_that_was_known()
     becomes(|| stage.effects.of(4), 1).await;
     assert_eq!(calls.lock().unwrap()[3..], [1, 2, 3, 4]);
 }
+
+#[test]
+fn a_runtime_that_ends_leaves_nothing_behind() {
+    let kept = Arc::new(());
+    let inside = Arc::clone(&kept);
+    let buffer = Buffer::new()
+        .for_peers(|_| Some(b"everybody".to_vec()))
+        .on_unsent(move |_| drop(Arc::clone(&inside)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stage = runtime.block_on(async {
+        let stage = Stage::new(buffer.clone().into(), buffer.into()).await;
+        stage.socket.emit("order", &1_u64).await.unwrap();
+        becomes(|| stage.effects.of(1), 1).await;
+        stage
+    });
+    drop(runtime);
+    drop(stage);
+    assert_eq!(Arc::strong_count(&kept), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_an_emit_is_not_that_of_its_event_when_that_is_kept() {
+    let buffer = Buffer::new();
+    let retry = Retry::new();
+    let layers = Layers::new().and(buffer.clone()).and(retry.clone());
+    let layers = layers.and(RequireAck::handled(Duration::from_secs(10)));
+    let stage = Stage::new(layers, Layers::new()).await;
+    stage.is_open.store(false, Ordering::Release);
+    stage.wire.sever();
+    stage.wire.cut(Direction::Both);
+    becomes(|| stage.server.stats().sessions, 0).await;
+    let patience = Duration::from_secs(1);
+    let result = stage.socket.emit("order", &1_u64).ack::<u64>().timeout(patience).await;
+    assert!(matches!(result, Err(AckError::Timeout { .. })), "{result:?}");
+    stage.wire.heal(Direction::Both);
+    becomes(|| stage.effects.of(1), 1).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stage.open();
+    becomes(|| buffer.stats().events, 0).await;
+    assert_eq!((retry.stats().late, stage.effects.of(1)), (0, 1));
+}

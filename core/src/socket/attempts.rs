@@ -91,7 +91,12 @@ impl Attempts {
 
     /// Whether dropping the future of the emit withdraws nothing.
     pub(super) fn is_kept(&self) -> bool {
-        self.kept.load(Ordering::Acquire) || self.is_accepted()
+        self.is_own() || self.is_accepted()
+    }
+
+    /// Whether a layer has made the event its own.
+    pub(super) fn is_own(&self) -> bool {
+        self.kept.load(Ordering::Acquire)
     }
 
     pub(super) fn keep(&self) {

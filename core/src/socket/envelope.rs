@@ -180,10 +180,10 @@ impl Envelope {
     }
 
     /// When the emit gives up, if whoever emitted has said so: of an attempt that can only be
-    /// later, there is no point in beginning it.
+    /// later, there is no point in beginning it. `None` of one that a layer [keeps](Self::keep).
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.attempts()?.deadline()
+        self.attempts().filter(|attempts| !attempts.is_own())?.deadline()
     }
 
     /// Has an attempt, from when it reaches the mailbox, take no longer than this instead of what
