@@ -133,7 +133,8 @@ async fn an_event_that_was_not_received_in_its_time_is_given_up_and_told() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let told = ["soon: it was not received within 1s", "late: it was not received within 10s"];
     assert_eq!(stage.unsent(), told);
-    assert_eq!((stage.buffer.stats().events, stage.buffer.stats().unsent), (0, 2));
+    let stats = stage.buffer.stats();
+    assert_eq!((stats.events, stats.bytes, stats.unsent), (0, 0, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,4 +265,55 @@ async fn what_has_made_way_while_it_waited_to_go_out_does_not_go_out_and_is_in_n
     }
     assert_eq!(stage.unsent(), ["a: it made way for a newer event"]);
     assert_eq!(stage.calls.names(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expires_makes_room_for_whoever_waits() {
+    let stage = Stage::new(Buffer::new().events_max(1).ttl(SECOND)).await;
+    stage.wire.send_replace(Wire::Gone);
+    for _ in 0..3 {
+        stage.emit("a").await.unwrap();
+    }
+    assert_eq!(stage.unsent().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_at_once_each_time_does_not_go_round_in_circles() {
+    let peer = Peer::new().await;
+    let buffer = Buffer::new();
+    let (stack, calls) = around(buffer.clone(), |_, _| async {
+        Err(AckError::Timeout { after: Duration::ZERO }.into())
+    });
+    call(&stack, peer.outbound("a")).await.unwrap();
+    tokio::time::sleep(SECOND * 10).await;
+    assert!((9..=11).contains(&calls.count()), "{}", calls.count());
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_events_for_so_many_peers_and_who_has_none_is_not_counted() {
+    let peers = Buffer::new().for_peers(|socket| Some(socket.id().to_string().into_bytes()));
+    let stage = Stage::new(peers.peers_max(1)).await;
+    let other = Peer::new().await;
+    let emit = || call(&stage.stack, other.outbound("b"));
+    stage.wire.send_replace(Wire::Silent);
+    stage.emit("a").await.unwrap();
+    assert_eq!(error(emit().await), BufferError::TooManyPeers { max: 1 });
+    stage.wire.send_replace(Wire::Fine);
+    settle().await;
+    emit().await.unwrap();
+}
+
+#[test]
+fn what_is_on_its_way_when_its_runtime_ends_is_told() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stage = runtime.block_on(async {
+        let stage = Stage::new(Buffer::new()).await;
+        stage.wire.send_replace(Wire::Silent);
+        stage.emit("a").await.unwrap();
+        settle().await;
+        stage
+    });
+    assert_eq!(stage.calls.count(), 1);
+    drop(runtime);
+    assert_eq!(stage.unsent(), ["a: there is nobody left to send it"]);
 }

@@ -46,6 +46,7 @@ async fn answers_for_good_are_kept_and_others_are_not() {
         (Nak::Timeout, 2),
         (Nak::Failed, 2),
         (Nak::NoHandler, 2),
+        (Nak::Closed, 2),
     ];
     for (answer, runs) in cases {
         let told = answer.clone();

@@ -165,3 +165,16 @@ async fn in_order_whoever_waits_for_its_turn_takes_nothing_that_the_one_before_n
     }
     assert_eq!(calls.names(), ["first", "first", "second"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn time_counts_from_the_emit_also_of_what_is_for_another_socket_by_now() {
+    let (peer, next) = (Peer::new().await, Peer::new().await);
+    let fails = |_, _| async { Err(refused(Nak::Failed)) };
+    let (stack, calls) = around(Retry::new().within(Duration::from_secs(60)), fails);
+    let first = peer.outbound("order");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    for envelope in [first.clone(), first.readdressed(&next.socket)] {
+        call(&stack, envelope).await.unwrap_err();
+    }
+    assert_eq!(calls.count(), 2, "its time is over: one attempt each");
+}

@@ -7,7 +7,7 @@ use emitwire::middleware::{
 };
 use emitwire::{
     AckError, Chaos, Client, Config, Data, Direction, DisconnectReason, EmitError, Endpoint,
-    Envelope, Layers, Namespace, Server, Session, Socket,
+    Envelope, Layers, Nak, Namespace, Server, Session, Socket,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -421,4 +421,24 @@ async fn the_deadline_of_an_emit_is_not_that_of_its_event_when_that_is_kept() {
     stage.open();
     becomes(|| buffer.stats().events, 0).await;
     assert_eq!((retry.stats().late, stage.effects.of(1)), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_repeated_for_longer_than_the_peer_remembers() {
+    let far = Layers::from(Dedup::new().horizon(Duration::from_secs(3)));
+    let fails = Namespace::new("/").on("order", || async { Err::<(), _>(Nak::Failed) });
+    let server = Server::new().layers(far).mount(fails).unwrap();
+    let url = fresh_mem();
+    within(server.listen(endpoint(&url))).await.unwrap();
+    let few = Duration::from_millis(500);
+    let retry = Retry::new().attempts(1000).budget(1000.0).backoff(few, few);
+    let near = Layers::new().and(retry.clone()).and(RequireAck::handled(Duration::from_secs(1)));
+    let client = Client::new(endpoint(&url)).layers(near).mount(Namespace::new("/"));
+    let session = within(client.connect()).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let result = session.of("/").unwrap().emit("order", &()).await;
+    assert!(matches!(result, Err(EmitError::Unanswered { .. })), "{result:?}");
+    let stats = retry.stats();
+    assert_eq!((stats.late, stats.clamped), (1, 1));
+    assert!(began.elapsed() <= Duration::from_secs(3) && stats.repeated > 3, "{stats:?}");
 }
