@@ -124,12 +124,14 @@ async fn an_event_that_was_not_received_in_its_time_is_given_up_and_told() {
     let stage = Stage::new(Buffer::new().ttl(Duration::from_secs(10)).ttl_of(ttl)).await;
     stage.wire.send_replace(Wire::Gone);
     stage.emit("late").await.unwrap();
+    let bytes = stage.buffer.stats().bytes;
     let mut soon = stage.peer.outbound("soon");
     soon.raise_level(Level::Received);
     let began = Instant::now();
     let expired = error(call(&stage.stack, soon).await);
     assert_eq!(expired, BufferError::Expired { after: Duration::from_secs(1) });
     assert!(began.elapsed() < Duration::from_millis(1100), "{:?}", began.elapsed());
+    assert_eq!((stage.buffer.stats().events, stage.buffer.stats().bytes), (1, bytes));
     tokio::time::sleep(Duration::from_secs(10)).await;
     let told = ["soon: it was not received within 1s", "late: it was not received within 10s"];
     assert_eq!(stage.unsent(), told);

@@ -255,7 +255,7 @@ impl Buffer {
         self
     }
 
-    /// Peers, in each namespace, for which events are kept.
+    /// Peers for which events are kept; one that is in several namespaces counts in each of them.
     #[must_use]
     pub fn peers_max(mut self, peers: usize) -> Self {
         self.terms.peers_max = peers;
@@ -293,8 +293,8 @@ impl Buffer {
         self
     }
 
-    /// Sets who is told of events that came to nothing: see [`Unsent`]. It is called in place, so it
-    /// must not wait.
+    /// Sets who is told of events that came to nothing: see [`Unsent`]. It is called in place, so
+    /// it must not wait.
     #[must_use]
     pub fn on_unsent(mut self, tell: impl Fn(&Unsent) + Send + Sync + 'static) -> Self {
         self.terms.on_unsent = Some(Arc::new(tell));
@@ -327,7 +327,8 @@ impl Buffer {
             (None, true) => return None,
             (None, false) => Box::default(),
         };
-        Some(Peer { of: socket.producer(), namespace: socket.namespace().into(), name })
+        let (of, namespace) = (socket.producer(), socket.namespace().into());
+        Some(Peer { of, namespace, name })
     }
 
     /// A socket has begun: what is kept for its peer goes out there.
