@@ -442,3 +442,22 @@ async fn nothing_is_repeated_for_longer_than_the_peer_remembers() {
     assert_eq!((stats.late, stats.clamped), (1, 1));
     assert!(began.elapsed() <= Duration::from_secs(3) && stats.repeated > 3, "{stats:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_gives_no_answer_to_a_broadcast_is_named_also_when_a_layer_takes_its_time() {
+    let slow = from_fn(|envelope: Envelope, next: Next| async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        next.run(envelope).await
+    });
+    let layers = Layers::new().and(RequireAck::handled(Duration::from_secs(2))).outbound(slow);
+    let server = Server::new().layers(layers).mount(Namespace::new("/")).unwrap();
+    let url = fresh_mem();
+    within(server.listen(endpoint(&url))).await.unwrap();
+    let stuck = Namespace::new("/").on("ask", || std::future::pending::<()>());
+    let session = within(Client::new(endpoint(&url)).mount(stuck).connect()).await.unwrap();
+    let member = session.of("/").unwrap().id();
+    let result = server.of("/").emit("ask", &()).await;
+    let Err(EmitError::Unanswered { source }) = result else { panic!("{result:?}") };
+    let AckError::Missing { members, .. } = *source else { panic!("{source:?}") };
+    assert_eq!(*members, [member]);
+}

@@ -1,7 +1,7 @@
 //! What a layer and an extractor see: an event, and whom it is from or for; and the answer.
 
 use super::attempts::{Attempts, Target};
-use super::{Socket, States};
+use super::{Socket, States, moment_after};
 use crate::protocol::{DisconnectReason, Event, Outcome, Payload, PayloadError, SocketId};
 use crate::room::{Fanout, Selection};
 use serde::de::DeserializeOwned;
@@ -31,7 +31,7 @@ enum Way {
         /// Shared by all attempts.
         attempts: Arc<Attempts>,
         level: Level,
-        attempt_max: Option<Duration>,
+        attempt_end: Option<Instant>,
     },
 }
 
@@ -65,7 +65,7 @@ impl Envelope {
 
     /// An event on its way out.
     pub(super) fn outbound(event: Event, level: Level, attempts: Arc<Attempts>) -> Self {
-        Self { event, way: Way::Out { attempts, level, attempt_max: None } }
+        Self { event, way: Way::Out { attempts, level, attempt_end: None } }
     }
 
     /// What its hook is told besides.
@@ -186,20 +186,24 @@ impl Envelope {
         self.attempts().filter(|attempts| !attempts.is_own())?.deadline()
     }
 
-    /// Has an attempt, from when it reaches the mailbox, take no longer than this instead of what
-    /// `Config` says: for room `emit_wait_max`, for an answer `ack_timeout`.
+    /// Has an attempt, from now on, take no longer than this instead of what `Config` says from
+    /// when it reaches the mailbox: for room `emit_wait_max`, for an answer `ack_timeout`.
     pub fn set_attempt_max(&mut self, longest: Duration) {
-        if let Way::Out { attempt_max, .. } = &mut self.way {
-            *attempt_max = Some(longest);
+        if let Way::Out { attempt_end, .. } = &mut self.way {
+            *attempt_end = Some(moment_after(longest));
         }
     }
 
-    /// The longest that an attempt may take, if a layer has said so.
+    /// How long an attempt may still take, if a layer has said so.
     #[must_use]
     pub fn attempt_max(&self) -> Option<Duration> {
+        self.attempt_end().map(|end| end.saturating_duration_since(Instant::now()))
+    }
+
+    pub(super) fn attempt_end(&self) -> Option<Instant> {
         match &self.way {
             Way::In { .. } => None,
-            Way::Out { attempt_max, .. } => *attempt_max,
+            Way::Out { attempt_end, .. } => *attempt_end,
         }
     }
 
@@ -251,11 +255,11 @@ impl Envelope {
     /// next session of the same peer. A broadcast, and what has come in, stays as it is.
     #[must_use]
     pub fn readdressed(&self, socket: &Socket) -> Self {
-        let Way::Out { attempts, level, attempt_max } = &self.way else { return self.clone() };
+        let Way::Out { attempts, level, attempt_end } = &self.way else { return self.clone() };
         let Target::One(..) = attempts.target() else { return self.clone() };
         let attempts = Arc::new(attempts.readdressed(socket));
-        let (level, attempt_max) = (*level, *attempt_max);
-        Self { event: self.event.clone(), way: Way::Out { attempts, level, attempt_max } }
+        let (level, attempt_end) = (*level, *attempt_end);
+        Self { event: self.event.clone(), way: Way::Out { attempts, level, attempt_end } }
     }
 
     pub(super) fn attempts(&self) -> Option<&Arc<Attempts>> {

@@ -126,12 +126,12 @@ impl Service<Envelope> for Post {
     }
 }
 
-/// When an attempt ends that begins now and takes no longer than this.
+/// How long an attempt takes that begins now, unless a layer has said so no longer than this; and
+/// when it ends.
 fn attempt_end(envelope: &Envelope, default: Duration) -> (Duration, Instant) {
-    let longest = envelope.attempt_max().unwrap_or(default);
-    let (now, end) = (Instant::now(), moment_after(longest));
+    let end = envelope.attempt_end().unwrap_or_else(|| moment_after(default));
     let end = envelope.deadline().map_or(end, |deadline| end.min(deadline));
-    (end.saturating_duration_since(now), end)
+    (end.saturating_duration_since(Instant::now()), end)
 }
 
 async fn to_one(
