@@ -50,3 +50,11 @@ type Call = std::pin::Pin<
             + Send,
     >,
 >;
+
+/// As good as never: what is longer no clock can hold.
+const NEVER: std::time::Duration = std::time::Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The moment so long from now.
+fn moment_after(duration: std::time::Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + duration.min(NEVER)
+}

@@ -1,6 +1,6 @@
 //! `RateLimit`: how often, and of which event.
 
-use crate::Call;
+use crate::{Call, NEVER};
 use emitwire_core::protocol::{EventName, Nak};
 use emitwire_core::socket::{Ack, BoxError, Envelope, EventService, Layers, Pair};
 use std::collections::HashMap;
@@ -66,6 +66,12 @@ struct Rate {
     per: Duration,
 }
 
+impl Rate {
+    fn new(events: u32, per: Duration) -> Self {
+        Self { events, per: per.min(NEVER) }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Buckets {
     all: Bucket,
@@ -82,7 +88,7 @@ impl RateLimit {
     /// At most so many events in so much time. None at all pass a limit of zero.
     #[must_use]
     pub fn new(events: u32, per: Duration) -> Self {
-        let (all, wait_max) = (Rate { events, per }, Duration::from_secs(5));
+        let (all, wait_max) = (Rate::new(events, per), Duration::from_secs(5));
         Self { all, named: Vec::new(), wait_max, buckets: Arc::default() }
     }
 
@@ -90,7 +96,7 @@ impl RateLimit {
     #[must_use]
     pub fn event(mut self, name: &str, events: u32, per: Duration) -> Self {
         self.named.retain(|(known, _)| *known != name);
-        self.named.push((name.into(), Rate { events, per }));
+        self.named.push((name.into(), Rate::new(events, per)));
         self
     }
 

@@ -91,7 +91,7 @@ where
     fn call(&mut self, mut envelope: Envelope) -> Self::Future {
         let RequireAck { level, deadline } = self.require;
         envelope.raise_level(level);
-        // So that the core waits no less than this layer does.
+        // The core waits as long, gives up no later, and can say who is missing.
         envelope.set_attempt_max(deadline);
         RequireAckFuture { inner: self.inner.call(envelope), sleep: sleep(deadline), deadline }
     }

@@ -107,6 +107,7 @@ async fn an_emit_that_wants_more_waits_for_it_and_what_was_refused_has_been_rece
     no.raise_level(Level::Handled);
     let refused = call(&stage.stack, no).await.unwrap_err();
     assert!(matches!(refused.downcast_ref(), Some(AckError::Refused(Nak::BadPayload))));
+    assert!(stage.undelivered().is_empty(), "it was told already");
     stage.emit("no").await.unwrap();
     settle().await;
     let stats = stage.buffer.stats();
@@ -123,16 +124,19 @@ async fn an_event_that_was_not_received_in_its_time_is_given_up_and_told() {
     let stage = Stage::new(Buffer::new().ttl(Duration::from_secs(10)).ttl_of(ttl)).await;
     stage.wire.send_replace(Wire::Gone);
     stage.emit("late").await.unwrap();
+    let bytes = stage.buffer.stats().bytes;
     let mut soon = stage.peer.outbound("soon");
     soon.raise_level(Level::Received);
     let began = Instant::now();
     let expired = error(call(&stage.stack, soon).await);
     assert_eq!(expired, BufferError::Expired { after: Duration::from_secs(1) });
     assert!(began.elapsed() < Duration::from_millis(1100), "{:?}", began.elapsed());
+    assert_eq!((stage.buffer.stats().events, stage.buffer.stats().bytes), (1, bytes));
     tokio::time::sleep(Duration::from_secs(10)).await;
     // Of the other one its emit has told.
     assert_eq!(stage.undelivered(), ["late: it was not received within 10s"]);
-    assert_eq!((stage.buffer.stats().events, stage.buffer.stats().undelivered), (0, 1));
+    let stats = stage.buffer.stats();
+    assert_eq!((stats.events, stats.bytes, stats.undelivered), (0, 0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,4 +238,90 @@ async fn events_on_their_way_do_not_wait_for_each_others_receipts() {
     let expected: Vec<_> = (0..500).map(|number| format!("{number}")).collect();
     assert_eq!(stage.calls.names(), expected);
     assert_eq!(stage.buffer.stats().received, 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_may_be_kept_for_ever() {
+    let stage = Stage::new(Buffer::new().ttl(Duration::MAX)).await;
+    stage.wire.send_replace(Wire::Gone);
+    stage.emit("a").await.unwrap();
+    tokio::time::sleep(SECOND * 3600).await;
+    stage.wire.send_replace(Wire::Fine);
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(stage.buffer.stats().received, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_waits_behind_one_that_cannot_go_out_is_given_up_in_its_own_time() {
+    let soon = |event: &emitwire_core::protocol::Event| (event.name == "soon").then_some(SECOND);
+    let stage = Stage::new(Buffer::new().ttl_of(soon)).await;
+    stage.wire.send_replace(Wire::Silent);
+    stage.emit("first").await.unwrap();
+    stage.emit("soon").await.unwrap();
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(stage.undelivered(), ["soon: it was not received within 1s"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_made_way_while_it_waited_to_go_out_does_not_go_out_and_is_in_nobodys_way() {
+    let buffer = Buffer::new().events_max(2).overflow(Overflow::DropOldest);
+    let stage = Stage::new(buffer).await;
+    stage.wire.send_replace(Wire::Silent);
+    for name in ["a", "b", "c"] {
+        stage.emit(name).await.unwrap();
+        settle().await;
+    }
+    assert_eq!(stage.undelivered(), ["a: it made way for a newer event"]);
+    assert_eq!(stage.calls.names(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expires_makes_room_for_whoever_waits() {
+    let stage = Stage::new(Buffer::new().events_max(1).ttl(SECOND)).await;
+    stage.wire.send_replace(Wire::Gone);
+    for _ in 0..3 {
+        stage.emit("a").await.unwrap();
+    }
+    assert_eq!(stage.undelivered().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_at_once_each_time_does_not_go_round_in_circles() {
+    let peer = Peer::new().await;
+    let buffer = Buffer::new();
+    let (stack, calls) = around(buffer.clone(), |_, _| async {
+        Err(AckError::Timeout { after: Duration::ZERO }.into())
+    });
+    call(&stack, peer.outbound("a")).await.unwrap();
+    tokio::time::sleep(SECOND * 10).await;
+    assert!((9..=11).contains(&calls.count()), "{}", calls.count());
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_events_for_so_many_peers_and_who_has_none_is_not_counted() {
+    let peers = Buffer::new().for_peers(|socket| Some(socket.id().to_string().into_bytes()));
+    let stage = Stage::new(peers.peers_max(1)).await;
+    let other = Peer::new().await;
+    let emit = || call(&stage.stack, other.outbound("b"));
+    stage.wire.send_replace(Wire::Silent);
+    stage.emit("a").await.unwrap();
+    assert_eq!(error(emit().await), BufferError::TooManyPeers { max: 1 });
+    stage.wire.send_replace(Wire::Fine);
+    settle().await;
+    emit().await.unwrap();
+}
+
+#[test]
+fn what_is_on_its_way_when_its_runtime_ends_is_told() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stage = runtime.block_on(async {
+        let stage = Stage::new(Buffer::new()).await;
+        stage.wire.send_replace(Wire::Silent);
+        stage.emit("a").await.unwrap();
+        settle().await;
+        stage
+    });
+    assert_eq!(stage.calls.count(), 1);
+    drop(runtime);
+    assert_eq!(stage.undelivered(), ["a: there is nobody left to send it"]);
 }

@@ -46,6 +46,7 @@ async fn answers_for_good_are_kept_and_others_are_not() {
         (Nak::Timeout, 2),
         (Nak::Failed, 2),
         (Nak::NoHandler, 2),
+        (Nak::Closed, 2),
     ];
     for (answer, runs) in cases {
         let told = answer.clone();
@@ -197,4 +198,17 @@ async fn volatile_events_and_those_that_go_out_pass_as_they_are() {
         }
     }
     assert_eq!((runs.load(Ordering::Relaxed), dedup.stats().entries), (4, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_may_be_known_for_ever() {
+    let peer = Peer::new().await;
+    let dedup = Dedup::new().horizon(Duration::MAX);
+    let (stack, calls) = around(dedup, |before, _| async move { Ok(number(before)) });
+    let envelope = peer.inbound("buy");
+    for _ in 0..2 {
+        assert_eq!(call(&stack, envelope.clone()).await.unwrap(), number(0));
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+    assert_eq!(calls.count(), 1);
 }

@@ -90,3 +90,11 @@ async fn clones_share_a_bucket_and_nothing_passes_a_limit_of_zero() {
     assert_eq!(pass(&none, 3, || peer.inbound("say")).await, 0);
     assert_eq!(pass(&none, 3, || peer.outbound("say")).await, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_may_pass_once_for_ever_passes_once() {
+    let peer = Peer::new().await;
+    let (stack, _) = limited(RateLimit::new(1, Duration::MAX));
+    assert_eq!(pass(&stack, 3, || peer.inbound("say")).await, 1);
+    assert_eq!(pass(&stack, 3, || peer.outbound("say")).await, 0);
+}

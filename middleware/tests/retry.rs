@@ -4,13 +4,16 @@
 mod support;
 
 use emitwire_core::protocol::Nak;
+use emitwire_core::run::testing;
 use emitwire_core::socket::{Ack, AckError, BoxError, EmitError, Envelope};
 use emitwire_middleware::Retry;
 use std::time::Duration;
 use support::{Peer, around, call, settle};
 use tokio::time::Instant;
 use tower::ServiceExt;
+use tower::limit::ConcurrencyLimitLayer;
 use tower::timeout::error::Elapsed;
+use tower_layer::Layer;
 
 fn refused(nak: Nak) -> BoxError {
     AckError::Refused(nak).into()
@@ -144,4 +147,34 @@ async fn who_is_dropped_while_it_waits_attempts_nothing_more_and_lets_the_next_g
     call(&stack, peer.outbound("second")).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(calls.names(), ["first", "second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_order_whoever_waits_for_its_turn_takes_nothing_that_the_one_before_needs() {
+    let peer = Peer::new().await;
+    let layers = tower::layer::layer_fn(|inner| {
+        Retry::new().in_order().layer(ConcurrencyLimitLayer::new(1).layer(inner))
+    });
+    let (stack, calls) = around(layers, |before, _| async move {
+        if before == 0 { Err(refused(Nak::Failed)) } else { Ok(Ack::empty()) }
+    });
+    let first = tokio::spawn(stack.clone().oneshot(peer.outbound("first")));
+    let second = tokio::spawn(stack.clone().oneshot(peer.outbound("second")));
+    for task in [first, second] {
+        testing::within(task).await.unwrap().unwrap();
+    }
+    assert_eq!(calls.names(), ["first", "first", "second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_counts_from_the_emit_also_of_what_is_for_another_socket_by_now() {
+    let (peer, next) = (Peer::new().await, Peer::new().await);
+    let fails = |_, _| async { Err(refused(Nak::Failed)) };
+    let (stack, calls) = around(Retry::new().within(Duration::from_secs(60)), fails);
+    let first = peer.outbound("order");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    for envelope in [first.clone(), first.readdressed(&next.socket)] {
+        call(&stack, envelope).await.unwrap_err();
+    }
+    assert_eq!(calls.count(), 2, "its time is over: one attempt each");
 }

@@ -2,10 +2,12 @@
 
 use crate::books::Effects;
 use crate::support::{becomes, endpoint, fresh_mem, within};
-use emitwire::middleware::{Buffer, BufferError, Dedup, Delivery, RequireAck, Retry};
+use emitwire::middleware::{
+    Buffer, BufferError, Dedup, Delivery, Next, Overflow, RequireAck, Retry, from_fn,
+};
 use emitwire::{
     AckError, Chaos, Client, Config, Data, Direction, DisconnectReason, EmitError, Endpoint,
-    Layers, Namespace, Server, Session, Socket,
+    Envelope, Layers, Nak, Namespace, Server, Session, Socket,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -205,4 +207,260 @@ async fn a_server_keeps_events_for_a_peer_that_it_knows_again() {
     assert_eq!(peers.stats().events, 0);
     within(ada.close()).await;
     within(bob.close()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_waited_for_again_is_seen_when_it_comes_whatever_the_delays_are() {
+    let delays = Duration::from_secs(50);
+    for delays in [delays, Duration::ZERO, Duration::MAX] {
+        let retry = Retry::new().backoff(delays, delays);
+        let attempt = RequireAck::handled(Duration::from_secs(1));
+        let stage = Stage::new(Layers::new().and(retry).and(attempt), Layers::new()).await;
+        let waiting = stage.held_order(1).await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        stage.open();
+        let began = tokio::time::Instant::now();
+        assert_eq!(within(waiting).await.unwrap().unwrap(), 1);
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        assert_eq!(stage.effects.of(1), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_were_given_the_same_layers_keep_their_events_apart() {
+    let layers = Layers::from(Buffer::new());
+    let one = Stage::new(layers.clone(), Layers::new()).await;
+    let other = Stage::new(layers, Layers::new()).await;
+    within(one.session.close()).await;
+    becomes(|| one.socket.ended().is_some(), true).await;
+    one.socket.emit("order", &1_u64).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(other.effects.of(1), 0, "it was for another server");
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_ends_may_have_been_given_the_same_layers() {
+    let layers = Layers::from(Buffer::new());
+    let stage = Stage::new(layers.clone(), layers).await;
+    let served = stage.server.socket("/", stage.socket.id()).unwrap();
+    within(stage.session.close()).await;
+    becomes(|| served.ended().is_some(), true).await;
+    // The buffer of a server that does not know who is who keeps nothing.
+    let result = served.emit("order", &1_u64).await;
+    assert!(matches!(result, Err(EmitError::Closed { .. })), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_when_its_emit_is_over_is_told() {
+    let undelivered = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&undelivered);
+    let buffer = Buffer::new().on_undelivered(move |undelivered| {
+        told.lock()
+            .unwrap()
+            .push((undelivered.event.name.to_string(), undelivered.error.to_string()));
+    });
+    let layers = Layers::new().and(buffer).and(RequireAck::handled(Duration::from_secs(5)));
+    let stage = Stage::new(layers, Layers::new()).await;
+    stage.socket.emit("order", &"no number").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(undelivered.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_has_made_way_nothing_is_kept_also_when_the_peer_never_answers() {
+    let under_way = Arc::new(());
+    let count = Arc::clone(&under_way);
+    let counted = from_fn(move |envelope, next: Next| {
+        let one = Arc::clone(&count);
+        async move {
+            let answer = next.run(envelope).await;
+            drop(one);
+            answer
+        }
+    });
+    let buffer = Buffer::new().events_max(2).overflow(Overflow::DropOldest);
+    let layers = Layers::new().and(buffer.clone()).outbound(counted);
+    let layers = layers.and(RequireAck::handled(Duration::from_secs(60)));
+    let stage = Stage::new(layers, Layers::new()).await;
+    let before = Arc::strong_count(&under_way);
+    stage.is_open.store(false, Ordering::Release);
+    for number in 0..10_u64 {
+        stage.socket.emit("order", &number).await.unwrap();
+        becomes(|| stage.session.stats().events_out, number + 1).await;
+    }
+    becomes(|| Arc::strong_count(&under_way) - before, 2).await;
+    assert_eq!((buffer.stats().events, buffer.stats().undelivered), (2, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_had_in_its_handlers_is_sent_again_to_the_process_that_takes_its_place() {
+    let retry = Retry::new().within(Duration::from_secs(600));
+    let attempt = RequireAck::handled(Duration::from_secs(60));
+    let layers = Layers::new().and(retry.clone()).and(attempt);
+    let server = Server::new().layers(layers).mount(Namespace::new("/")).unwrap();
+    let url = fresh_mem();
+    within(server.listen(endpoint(&url))).await.unwrap();
+    let token = Arc::new(std::sync::Mutex::new(None));
+    let newest = Arc::clone(&token);
+    let stuck = Namespace::new("/").on("ask", std::future::pending::<()>);
+    let first = Client::new(endpoint(&url)).mount(stuck);
+    let first = first.on_resume_token(move |token| *newest.lock().unwrap() = Some(token.clone()));
+    let first = within(first.connect()).await.unwrap();
+    let patience = Duration::from_secs(600);
+    let served = server.socket("/", first.of("/").unwrap().id()).unwrap();
+    let ask = async move { served.emit("ask", &()).ack::<u8>().timeout(patience).await };
+    let asked = tokio::spawn(ask);
+    becomes(|| first.stats().events_in, 1).await;
+    // Long enough for its peer to know that it has come.
+    tokio::time::sleep(Duration::from_secs(55)).await;
+    let token = token.lock().unwrap().take().unwrap();
+    let answers = Namespace::new("/").on("ask", || async { 7_u8 });
+    let second = Client::new(endpoint(&url)).mount(answers).resume_with(token);
+    let second = within(second.connect()).await.unwrap();
+    assert_eq!(second.outcome(), emitwire::Outcome::Resumed);
+    assert_eq!(within(asked).await.unwrap().unwrap(), 7);
+    assert_eq!(retry.stats().repeated, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_emitted_in_a_runtime_that_has_ended_is_kept_all_the_same() {
+    let stage = Stage::new(Buffer::new().into(), Layers::new()).await;
+    stage.wire.sever();
+    stage.wire.cut(Direction::Both);
+    becomes(|| stage.server.stats().sessions, 0).await;
+    let socket = stage.socket.clone();
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { socket.emit("order", &1_u64).await }).unwrap();
+    });
+    elsewhere.join().unwrap();
+    stage.wire.heal(Direction::Both);
+    becomes(|| stage.effects.of(1), 1).await;
+}
+
+#[test]
+fn what_is_kept_when_nobody_is_left_to_send_it_is_told() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let undelivered = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&undelivered);
+    let buffer = Buffer::new().on_undelivered(move |undelivered| {
+        told.lock().unwrap().push(undelivered.event.name.to_string())
+    });
+    runtime.block_on(async {
+        let stage = Stage::new(buffer.into(), Layers::new()).await;
+        within(stage.session.close()).await;
+        stage.socket.emit("order", &1_u64).await.unwrap();
+    });
+    drop(runtime);
+    assert_eq!(*undelivered.lock().unwrap(), ["order"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_session_took_with_it_goes_out_in_order_whenever_that_was_known() {
+    let calls = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&calls);
+    let slow_to_fail = from_fn(move |envelope: Envelope, next: Next| {
+        let number = envelope.event().payload.decode::<u64>().unwrap();
+        seen.lock().unwrap().push(number);
+        async move {
+            let result = next.run(envelope).await;
+            if result.is_err() && number == 1 {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            result
+        }
+    });
+    let layers = Layers::new().and(Buffer::new()).outbound(slow_to_fail);
+    let stage = Stage::new(layers, Layers::new()).await;
+    stage.wire.cut(Direction::Both);
+    for number in 1..4_u64 {
+        stage.socket.emit("order", &number).await.unwrap();
+    }
+    becomes(|| calls.lock().unwrap().len(), 3).await;
+    stage.end_session().await;
+    let old = stage.socket.id();
+    becomes(|| stage.session.of("/").is_ok_and(|socket| socket.id() != old), true).await;
+    stage.session.of("/").unwrap().emit("order", &4_u64).await.unwrap();
+    becomes(|| stage.effects.of(4), 1).await;
+    assert_eq!(calls.lock().unwrap()[3..], [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_runtime_that_ends_leaves_nothing_behind() {
+    let kept = Arc::new(());
+    let inside = Arc::clone(&kept);
+    let buffer = Buffer::new()
+        .for_peers(|_| Some(b"everybody".to_vec()))
+        .on_undelivered(move |_| drop(Arc::clone(&inside)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stage = runtime.block_on(async {
+        let stage = Stage::new(buffer.clone().into(), buffer.into()).await;
+        stage.socket.emit("order", &1_u64).await.unwrap();
+        becomes(|| stage.effects.of(1), 1).await;
+        stage
+    });
+    drop(runtime);
+    drop(stage);
+    assert_eq!(Arc::strong_count(&kept), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_an_emit_is_not_that_of_its_event_when_that_is_kept() {
+    let buffer = Buffer::new();
+    let retry = Retry::new();
+    let layers = Layers::new().and(buffer.clone()).and(retry.clone());
+    let layers = layers.and(RequireAck::handled(Duration::from_secs(10)));
+    let stage = Stage::new(layers, Layers::new()).await;
+    stage.is_open.store(false, Ordering::Release);
+    stage.wire.sever();
+    stage.wire.cut(Direction::Both);
+    becomes(|| stage.server.stats().sessions, 0).await;
+    let patience = Duration::from_secs(1);
+    let result = stage.socket.emit("order", &1_u64).ack::<u64>().timeout(patience).await;
+    assert!(matches!(result, Err(AckError::Timeout { .. })), "{result:?}");
+    stage.wire.heal(Direction::Both);
+    becomes(|| stage.effects.of(1), 1).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stage.open();
+    becomes(|| buffer.stats().events, 0).await;
+    assert_eq!((retry.stats().late, stage.effects.of(1)), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_repeated_for_longer_than_the_peer_remembers() {
+    let far = Layers::from(Dedup::new().horizon(Duration::from_secs(3)));
+    let fails = Namespace::new("/").on("order", || async { Err::<(), _>(Nak::Failed) });
+    let server = Server::new().layers(far).mount(fails).unwrap();
+    let url = fresh_mem();
+    within(server.listen(endpoint(&url))).await.unwrap();
+    let few = Duration::from_millis(500);
+    let retry = Retry::new().attempts(1000).budget(1000.0).backoff(few, few);
+    let near = Layers::new().and(retry.clone()).and(RequireAck::handled(Duration::from_secs(1)));
+    let client = Client::new(endpoint(&url)).layers(near).mount(Namespace::new("/"));
+    let session = within(client.connect()).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let result = session.of("/").unwrap().emit("order", &()).await;
+    assert!(matches!(result, Err(EmitError::Unanswered { .. })), "{result:?}");
+    let stats = retry.stats();
+    assert_eq!((stats.late, stats.clamped), (1, 1));
+    assert!(began.elapsed() <= Duration::from_secs(3) && stats.repeated > 3, "{stats:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_gives_no_answer_to_a_broadcast_is_named_also_when_a_layer_takes_its_time() {
+    let slow = from_fn(|envelope: Envelope, next: Next| async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        next.run(envelope).await
+    });
+    let layers = Layers::new().and(RequireAck::handled(Duration::from_secs(2))).outbound(slow);
+    let server = Server::new().layers(layers).mount(Namespace::new("/")).unwrap();
+    let url = fresh_mem();
+    within(server.listen(endpoint(&url))).await.unwrap();
+    let stuck = Namespace::new("/").on("ask", std::future::pending::<()>);
+    let session = within(Client::new(endpoint(&url)).mount(stuck).connect()).await.unwrap();
+    let member = session.of("/").unwrap().id();
+    let result = server.of("/").emit("ask", &()).await;
+    let Err(EmitError::Unanswered { source }) = result else { panic!("{result:?}") };
+    let AckError::Missing { members, .. } = *source else { panic!("{source:?}") };
+    assert_eq!(*members, [member]);
 }

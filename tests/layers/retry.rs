@@ -67,7 +67,7 @@ async fn whoever_is_busy_is_asked_again_when_it_wants_to_be() {
 async fn an_answer_that_comes_between_two_attempts_is_the_answer_and_nothing_is_sent_again() {
     let (gate, log, policy) = (Gate::shut(), Log::default(), Again::times(3, SECOND));
     let near =
-        Namespace::new("/").outbound(attempts_of(SECOND)).outbound(RetryLayer::new(policy.clone()));
+        Namespace::new("/").outbound(RetryLayer::new(policy.clone())).outbound(attempts_of(SECOND));
     let duo = duo(gate.slow(&log), near).await;
     let near = duo.near();
     let asked = begins(async move { near.emit("slow", &1u64).ack::<u64>().await }).await;
@@ -84,7 +84,7 @@ async fn an_answer_that_comes_between_two_attempts_is_the_answer_and_nothing_is_
 async fn an_answer_to_the_first_attempt_is_one_to_the_second_that_waits() {
     let (gate, log, policy) = (Gate::shut(), Log::default(), Again::times(3, MS));
     let near =
-        Namespace::new("/").outbound(attempts_of(SECOND)).outbound(RetryLayer::new(policy.clone()));
+        Namespace::new("/").outbound(RetryLayer::new(policy.clone())).outbound(attempts_of(SECOND));
     let duo = duo(gate.slow(&log), near).await;
     let near = duo.near();
     let asked = begins(async move { near.emit("slow", &1u64).ack::<u64>().await }).await;
@@ -115,8 +115,8 @@ async fn a_session_that_ends_between_two_attempts_leaves_open_what_the_first_has
 async fn an_event_that_still_waits_is_not_put_there_a_second_time() {
     let (gate, log) = (Gate::shut(), Log::default());
     let near = Namespace::new("/")
-        .outbound(attempts_of(SECOND))
-        .outbound(RetryLayer::new(Again::times(100, MS)));
+        .outbound(RetryLayer::new(Again::times(100, MS)))
+        .outbound(attempts_of(SECOND));
     let duo = duo(gate.slow(&log), near).await;
     duo.cut().await;
     let near = duo.near();

@@ -112,7 +112,12 @@ impl Attempts {
 
     /// Whether dropping the future of the emit withdraws nothing.
     pub(super) fn is_kept(&self) -> bool {
-        self.kept.load(Ordering::Acquire) || self.is_accepted()
+        self.is_own() || self.is_accepted()
+    }
+
+    /// Whether a layer has made the event its own.
+    pub(super) fn is_own(&self) -> bool {
+        self.kept.load(Ordering::Acquire)
     }
 
     pub(super) fn keep(&self) {
@@ -153,13 +158,10 @@ impl Attempts {
         self.is_sure(left.epoch).then_some(left.waiting)
     }
 
-    /// An attempt is given up whose event has been accepted.
-    pub(super) fn leave(&self, waiting: Waiting) {
-        if let Target::One(socket, _) = &self.target {
-            let epoch = socket.session().mailbox.epoch();
-            let before = lock(&self.left).replace(Left { epoch, waiting });
-            drop(before);
-        }
+    /// An attempt is given up whose event has been accepted, of somebody of this epoch.
+    pub(super) fn leave(&self, waiting: Waiting, epoch: u32) {
+        let before = lock(&self.left).replace(Left { epoch, waiting });
+        drop(before);
     }
 
     /// Whether another attempt would only wait for what an earlier one has begun.

@@ -2,7 +2,7 @@
 
 use super::attempts::{Attempts, Target};
 use super::core::pack;
-use super::{EmitError, Socket, States};
+use super::{EmitError, Socket, States, moment_after};
 use crate::protocol::{
     DisconnectReason, Event, Outcome, Payload, PayloadError, SocketId, ToPayload,
 };
@@ -34,7 +34,7 @@ enum Way {
         /// Shared by all attempts.
         attempts: Arc<Attempts>,
         level: Level,
-        attempt_max: Option<Duration>,
+        attempt_end: Option<Instant>,
     },
 }
 
@@ -83,7 +83,7 @@ impl Envelope {
 
     /// An event on its way out.
     pub(super) fn outbound(event: Event, level: Level, attempts: Arc<Attempts>) -> Self {
-        let mut envelope = Self { event, way: Way::Out { attempts, level, attempt_max: None } };
+        let mut envelope = Self { event, way: Way::Out { attempts, level, attempt_end: None } };
         envelope.event.wants_ack = envelope.wants_ack();
         envelope
     }
@@ -199,27 +199,33 @@ impl Envelope {
     }
 
     /// When the emit gives up, if whoever emitted has said so: of an attempt that can only be
-    /// later, there is no point in beginning it.
+    /// later, there is no point in beginning it. `None` of one that a layer [keeps](Self::keep).
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.attempts()?.patience().map(|(_, deadline)| deadline)
+        let attempts = self.attempts().filter(|attempts| !attempts.is_own())?;
+        attempts.patience().map(|(_, deadline)| deadline)
     }
 
-    /// Has an attempt, from when it reaches the mailbox, take no longer than this. Without it an
-    /// attempt takes as long as whoever emits has said, else what `Config` says: for room
-    /// `emit_wait_max`, for an answer `ack_timeout`.
+    /// Has what is inside, from now on, take no longer than this. Without it an attempt takes as
+    /// long as whoever emits has said, else what `Config` says from when it reaches the mailbox:
+    /// for room `emit_wait_max`, for an answer `ack_timeout`. A layer that makes several attempts
+    /// says it of each.
     pub fn set_attempt_max(&mut self, longest: Duration) {
-        if let Way::Out { attempt_max, .. } = &mut self.way {
-            *attempt_max = Some(longest);
+        if let Way::Out { attempt_end, .. } = &mut self.way {
+            *attempt_end = Some(moment_after(longest));
         }
     }
 
-    /// The longest that an attempt may take, if a layer has said so.
+    /// How long an attempt may still take, if a layer has said so.
     #[must_use]
     pub fn attempt_max(&self) -> Option<Duration> {
+        self.attempt_end().map(|end| end.saturating_duration_since(Instant::now()))
+    }
+
+    pub(super) fn attempt_end(&self) -> Option<Instant> {
         match &self.way {
             Way::In { .. } => None,
-            Way::Out { attempt_max, .. } => *attempt_max,
+            Way::Out { attempt_end, .. } => *attempt_end,
         }
     }
 
@@ -271,11 +277,11 @@ impl Envelope {
     /// next session of the same peer. A broadcast, and what has come in, stays as it is.
     #[must_use]
     pub fn readdressed(&self, socket: &Socket) -> Self {
-        let Way::Out { attempts, level, attempt_max } = &self.way else { return self.clone() };
+        let Way::Out { attempts, level, attempt_end } = &self.way else { return self.clone() };
         let Target::One(..) = attempts.target() else { return self.clone() };
         let attempts = Arc::new(attempts.readdressed(socket));
-        let (level, attempt_max) = (*level, *attempt_max);
-        Self { event: self.event.clone(), way: Way::Out { attempts, level, attempt_max } }
+        let (level, attempt_end) = (*level, *attempt_end);
+        Self { event: self.event.clone(), way: Way::Out { attempts, level, attempt_end } }
     }
 
     /// Whether its peers are asked for an answer.

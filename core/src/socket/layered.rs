@@ -134,11 +134,12 @@ impl Service<Envelope> for Post {
 /// When an attempt ends that begins now, and what is then said to have passed. `default` holds
 /// where neither a layer nor whoever emits has said anything.
 fn attempt_end(envelope: &Envelope, attempts: &Attempts, default: Duration) -> (Duration, Instant) {
-    let longest = envelope.attempt_max();
-    let (end, patience) = (moment_after(longest.unwrap_or(default)), attempts.patience());
-    match patience.filter(|(_, until)| longest.is_none() || *until <= end) {
+    let (now, said) = (Instant::now(), envelope.attempt_end());
+    let end = said.unwrap_or_else(|| moment_after(default));
+    let patience = attempts.patience().filter(|_| !attempts.is_own());
+    match patience.filter(|(_, until)| said.is_none() || *until <= end) {
         Some(patience) => patience,
-        None => (longest.unwrap_or(default), end),
+        None => (said.map_or(default, |end| end.saturating_duration_since(now)), end),
     }
 }
 
@@ -161,6 +162,7 @@ async fn to_one(
         Level::Received | Level::Handled => (session.ack_timeout, attempts.resume()),
     };
     let patience = attempt_end(envelope, attempts, default);
+    let epoch = session.mailbox.epoch();
     let waiting = match (level, resumed) {
         (Level::Received, Some(Waiting::Delivering(mut left))) => {
             left.renew(patience);
@@ -185,7 +187,7 @@ async fn to_one(
             }
         }
     };
-    let mut attempt = Attempt { waiting: Some(waiting), attempts };
+    let mut attempt = Attempt { waiting: Some(waiting), epoch, attempts };
     poll_fn(|cx| attempt.poll(cx, max)).await
 }
 
@@ -217,6 +219,8 @@ pub(super) enum Waiting {
 /// An attempt that leaves what it has begun when it is given up.
 struct Attempt<'a> {
     waiting: Option<Waiting>,
+    /// Who the peer was before it was begun.
+    epoch: u32,
     attempts: &'a Attempts,
 }
 
@@ -246,7 +250,7 @@ impl Drop for Attempt<'_> {
             Waiting::Asking(asking) => asking.is_accepted(),
         };
         if is_accepted {
-            self.attempts.leave(waiting);
+            self.attempts.leave(waiting, self.epoch);
         }
     }
 }

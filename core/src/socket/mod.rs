@@ -52,7 +52,7 @@ use self::emitter::check_name;
 use self::own::Served as ServedEvent;
 use crate::protocol::{
     CLOSE_DETAIL_BYTES_MAX, Close, CloseCode, DisconnectReason, Event, EventName, NamespaceNumber,
-    Outcome, SessionId, SocketId, ToPayload,
+    Outcome, ProducerId, SessionId, SocketId, ToPayload,
 };
 use crate::room::{Counter, Counters, Mailbox, RoomError, RoomName, Rooms, Ticket};
 use crate::transport::{Capabilities, Peer};
@@ -120,6 +120,13 @@ impl Socket {
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         self.0.session.id
+    }
+
+    /// Who emits at this end: in the id of each event of it. A server has one, and so has a client,
+    /// for all its sessions.
+    #[must_use]
+    pub fn producer(&self) -> ProducerId {
+        self.0.session.producer.id
     }
 
     /// The path of its namespace.

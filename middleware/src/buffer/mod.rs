@@ -5,7 +5,7 @@ mod worker;
 
 use self::queue::{Full, Queue};
 use crate::Call;
-use emitwire_core::protocol::{Event, Nak, SocketId};
+use emitwire_core::protocol::{Event, Nak, ProducerId, SocketId};
 use emitwire_core::socket::{
     Ack, AckError, BoxError, Envelope, EventService, Layers, Level, Socket, Stack, boxed,
 };
@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -36,6 +37,8 @@ use tower_service::Service;
 /// What was written in the session that ended may have been handled there: it is in doubt, and
 /// comes again. With a [`Dedup`](crate::Dedup) at the other end it is handled once, if that process
 /// still lives and its horizon is no shorter than the [time to live](Self::ttl) here.
+///
+/// It has to hear of sockets that begin and end: so add it by `layers(buffer)`, not as a layer alone.
 ///
 /// An event that is let go of without having been handled is told: to its emit, if that still
 /// waits, and else to [`on_undelivered`](Self::on_undelivered). What the peer has refused it has
@@ -121,6 +124,9 @@ pub enum BufferError {
         /// Its time to live.
         after: Duration,
     },
+    /// The runtime that was to send it has ended.
+    #[error("there is nobody left to send it")]
+    Stopped,
     /// Events for more peers are kept than there may be.
     #[error("events for {max} peers are kept already")]
     TooManyPeers {
@@ -135,15 +141,14 @@ impl BufferError {
     }
 }
 
-/// An event that a [`Buffer`] has let go of, and that the peer has not received as far as it knows,
-/// or has refused.
+/// An event that a [`Buffer`] has let go of, and that came to nothing, as far as it knows: the peer
+/// has not received it, or has refused it, and no emit waits for it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Undelivered {
     /// The event.
     pub event: Event,
-    /// Why: a [`BufferError`], or an error of what is inside, such as
-    /// [`AckError::Refused`].
+    /// Why: a [`BufferError`], or an error of what is inside, the peer's refusal among these.
     pub error: Arc<BoxError>,
 }
 
@@ -179,16 +184,27 @@ struct Shared {
 #[derive(Default)]
 struct Peers {
     /// The sockets that peers have now, the newest last.
-    sockets: HashMap<Peer, Vec<Socket>>,
+    sockets: HashMap<Peer, Vec<(Socket, Handle)>>,
+    /// Where the newest socket of all lives.
+    runtime: Option<Handle>,
     /// Whose each socket is, and those of them that have ended: what its peer was known by has
     /// ended with it, and somebody may emit to it yet.
-    names: HashMap<SocketId, Peer>,
-    ended: VecDeque<SocketId>,
+    names: HashMap<Place, Peer>,
+    ended: VecDeque<Place>,
+}
+
+/// One end of a socket: both may be in one process, and have its id.
+type Place = (ProducerId, SocketId);
+
+fn place(socket: &Socket) -> Place {
+    (socket.producer(), socket.id())
 }
 
 /// Whose events are in one queue.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Peer {
+    /// The client or server whose peer it is: the layer may stand around several.
+    of: ProducerId,
     namespace: Box<str>,
     name: Box<[u8]>,
 }
@@ -251,7 +267,7 @@ impl Buffer {
         self
     }
 
-    /// Peers, in each namespace, for which events are kept.
+    /// Peers for which events are kept; one that is in several namespaces counts in each of them.
     #[must_use]
     pub fn peers_max(mut self, peers: usize) -> Self {
         self.terms.peers_max = peers;
@@ -289,8 +305,8 @@ impl Buffer {
         self
     }
 
-    /// Sets who is told of events that were let go of without having been received, or that were
-    /// refused, as far as no emit waits for them. It is called in place, so it must not wait.
+    /// Sets who is told of events that came to nothing: see [`Undelivered`]. Without it they are
+    /// logged. It is called in place, so it must not wait.
     #[must_use]
     pub fn on_undelivered(mut self, tell: impl Fn(&Undelivered) + Send + Sync + 'static) -> Self {
         self.terms.on_undelivered = Some(Arc::new(tell));
@@ -315,7 +331,7 @@ impl Buffer {
 
     /// Whose queue the events of a socket are in, if they are kept.
     fn peer_of(&self, socket: &Socket) -> Option<Peer> {
-        if let Some(known) = self.shared.peers().names.get(&socket.id()) {
+        if let Some(known) = self.shared.peers().names.get(&place(socket)) {
             return Some(known.clone());
         }
         let name = match (&self.peer, socket.is_served()) {
@@ -323,15 +339,18 @@ impl Buffer {
             (None, true) => return None,
             (None, false) => Box::default(),
         };
-        Some(Peer { namespace: socket.namespace().into(), name })
+        let (of, namespace) = (socket.producer(), socket.namespace().into());
+        Some(Peer { of, namespace, name })
     }
 
     /// A socket has begun: what is kept for its peer goes out there.
     fn begin(&self, socket: &Socket) {
         let Some(peer) = self.peer_of(socket) else { return };
+        let runtime = Handle::current();
         let mut peers = self.shared.peers();
-        peers.names.insert(socket.id(), peer.clone());
-        peers.sockets.entry(peer.clone()).or_default().push(socket.clone());
+        peers.names.insert(place(socket), peer.clone());
+        peers.runtime = Some(runtime.clone());
+        peers.sockets.entry(peer.clone()).or_default().push((socket.clone(), runtime));
         drop(peers);
         let queue = self.shared.queues().get(&peer).and_then(Weak::upgrade);
         if let Some(queue) = queue {
@@ -344,13 +363,13 @@ impl Buffer {
         let Some(peer) = self.peer_of(socket) else { return };
         let mut peers = self.shared.peers();
         if let Some(known) = peers.sockets.get_mut(&peer) {
-            known.retain(|it| it.id() != socket.id());
+            known.retain(|(it, _)| it.id() != socket.id());
             if known.is_empty() {
                 peers.sockets.remove(&peer);
             }
         }
-        if peers.names.contains_key(&socket.id()) {
-            peers.ended.push_back(socket.id());
+        if peers.names.contains_key(&place(socket)) {
+            peers.ended.push_back(place(socket));
         }
         if peers.ended.len() > self.terms.peers_max {
             if let Some(oldest) = peers.ended.pop_front() {
@@ -391,8 +410,15 @@ impl Shared {
     /// The newest socket of a peer, if it has one.
     fn newest(&self, peer: &Peer) -> Option<Socket> {
         let peers = self.peers();
-        let live = |socket: &&Socket| socket.ended().is_none();
-        peers.sockets.get(peer)?.iter().rev().find(live).cloned()
+        let live = |(socket, _): &&(Socket, _)| socket.ended().is_none();
+        peers.sockets.get(peer)?.iter().rev().find(live).map(|(socket, _)| socket.clone())
+    }
+
+    /// Where to work for a peer: where its sockets live, for whoever emits may do so from anywhere.
+    fn runtime(&self, peer: &Peer) -> Option<Handle> {
+        let peers = self.peers();
+        let own = peers.sockets.get(peer).and_then(|sockets| sockets.last());
+        own.map(|(_, runtime)| runtime).or(peers.runtime.as_ref()).cloned()
     }
 
     fn count(counter: &AtomicU64) {

@@ -2,6 +2,7 @@
 
 use super::worker::{Flight, Worker};
 use super::{BufferError, Overflow, Peer, Shared, Terms, Undelivered};
+use crate::moment_after;
 use emitwire_core::protocol::Nak;
 use emitwire_core::room::shielded;
 use emitwire_core::socket::{Ack, AckError, BoxError, Envelope, Remedy, Socket, Stack};
@@ -9,7 +10,9 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
 
@@ -34,9 +37,11 @@ struct State {
     out: BTreeMap<u64, Held>,
     bytes: usize,
     last: u64,
-    /// No event that waits expires before.
+    /// No event expires before.
     next_expiry: Option<Instant>,
     is_working: bool,
+    /// There is a new socket, and what the one before has taken with it may not all be back.
+    has_turned: bool,
 }
 
 /// An event that is kept.
@@ -47,6 +52,8 @@ struct Held {
     expires: Instant,
     not_before: Option<Instant>,
     has_been_out: bool,
+    /// What brings it, when it has been accepted.
+    flight: Option<AbortHandle>,
     answer: Option<Answer>,
 }
 
@@ -78,6 +85,7 @@ impl Queue {
             last: 0,
             next_expiry: None,
             is_working: false,
+            has_turned: false,
         });
         let (door, room, changed) = Default::default();
         Self { peer, terms, shared, state, door, room, changed }
@@ -95,20 +103,30 @@ impl Queue {
         for held in state.waiting.values_mut() {
             held.not_before = None;
         }
+        state.has_turned = true;
         drop(state);
         self.changed.notify_one();
     }
 
     /// Sees to it that somebody works.
     pub(super) fn work(self: &Arc<Self>) {
-        let mut state = self.lock();
-        if state.is_working || state.waiting.is_empty() {
-            drop(state);
+        if !self.begins_work() {
             return self.changed.notify_one();
         }
-        state.is_working = true;
-        drop(state);
-        tokio::spawn(Worker::new(Arc::clone(self)).run());
+        let runtime = self.shared.runtime(&self.peer).unwrap_or_else(Handle::current);
+        runtime.spawn(Worker::new(Arc::clone(self)).run());
+        // One that has ended is no place to work.
+        if self.begins_work() {
+            tokio::spawn(Worker::new(Arc::clone(self)).run());
+        }
+    }
+
+    /// Says whether somebody has to, and nobody does.
+    fn begins_work(&self) -> bool {
+        let mut state = self.lock();
+        let begins = !state.is_working && !state.waiting.is_empty();
+        state.is_working |= begins;
+        begins
     }
 
     /// Nobody works any more, whatever has happened.
@@ -129,13 +147,13 @@ impl Queue {
     ) -> Result<Option<Awaited>, Full> {
         let ttl = self.terms.ttl_of.as_ref().and_then(|ttl| ttl(envelope.event()));
         let ttl = ttl.unwrap_or(self.terms.ttl);
-        let expires = Instant::now() + ttl.saturating_sub(envelope.age());
+        let expires = moment_after(ttl.saturating_sub(envelope.age()));
         let (answer, awaited) = match is_awaited {
             true => Some(oneshot::channel()).unzip(),
             false => (None, None),
         };
-        let (not_before, has_been_out) = (None, false);
-        let held = Held { envelope, inner, ttl, expires, not_before, has_been_out, answer };
+        let (not_before, has_been_out, flight) = (None, false, None);
+        let held = Held { envelope, inner, ttl, expires, not_before, has_been_out, flight, answer };
         let mut held = Some(held);
         match self.terms.overflow {
             Overflow::Block => {
@@ -192,14 +210,33 @@ impl Queue {
         }
     }
 
-    /// What is to be done next. What has expired is let go of.
-    pub(super) fn next(&self, is_idle: bool) -> Next {
+    /// Lets go of what has expired. Says when something will, if nothing changes.
+    pub(super) fn expire(&self) -> Option<Instant> {
         let now = Instant::now();
         for expired in self.lock().take_expired(now) {
             let after = expired.ttl;
             self.tell(expired, BufferError::Expired { after });
             self.room.notify_one();
         }
+        self.lock().next_expiry
+    }
+
+    /// Whether an event is on its way still: it may have made way, or have expired.
+    pub(super) fn is_out(&self, number: u64) -> bool {
+        self.lock().out.contains_key(&number)
+    }
+
+    /// An event on its way has been accepted. When it is let go of, nobody waits for it any more.
+    pub(super) fn accepted(&self, number: u64, flight: AbortHandle) {
+        match self.lock().out.get_mut(&number) {
+            Some(held) => held.flight = Some(flight),
+            None => flight.abort(),
+        }
+    }
+
+    /// What is to be done next. What has expired is let go of.
+    pub(super) fn next(&self, is_idle: bool) -> Next {
+        let (now, expiry) = (Instant::now(), self.expire());
         let mut state = self.lock();
         if is_idle && state.len() == 0 {
             state.is_working = false;
@@ -213,7 +250,7 @@ impl Queue {
                 }
                 Next::Send(flight)
             }
-            None => Next::Wait(state.wakes_at(now)),
+            None => Next::Wait(state.rests_until(now).into_iter().chain(expiry).min()),
         }
     }
 
@@ -238,7 +275,7 @@ impl Queue {
             _ => None,
         };
         if let Some(rest) = rest {
-            held.not_before = rest.map(|rest| Instant::now() + rest);
+            held.not_before = rest.map(moment_after);
             state.wait(number, held);
             return;
         }
@@ -252,7 +289,10 @@ impl Queue {
     }
 
     /// An event is let go of that was not received.
-    fn tell(&self, held: Held, error: BufferError) {
+    fn tell(&self, mut held: Held, error: BufferError) {
+        if let Some(flight) = held.flight.take() {
+            flight.abort();
+        }
         self.answer(held, Err(error.into()));
     }
 
@@ -266,15 +306,26 @@ impl Queue {
         let Err(Err(error)) = untold else { return };
         Shared::count(&self.shared.undelivered);
         let event = held.envelope.event();
-        tracing::debug!(event = %event.name, error = %error, "an event was not sent");
-        if let Some(tell) = &self.terms.on_undelivered {
-            let undelivered = Undelivered { event: event.clone(), error: Arc::new(error) };
-            shielded("undelivered", || tell(&undelivered));
-        }
+        let Some(tell) = &self.terms.on_undelivered else {
+            // Somebody has to be told.
+            return tracing::warn!(event = %event.name, error = %error, "an event came to nothing");
+        };
+        let undelivered = Undelivered { event: event.clone(), error: Arc::new(error) };
+        shielded("undelivered", || tell(&undelivered));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody works, and nobody will.
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for held in std::mem::take(&mut state.waiting).into_values() {
+            self.tell(held, BufferError::Stopped);
+        }
     }
 }
 
@@ -308,13 +359,15 @@ impl State {
         if self.next_expiry.is_none_or(|at| at > now) {
             return Vec::new();
         }
-        let is_over = |held: &Held| held.expires <= now;
-        let numbers = self.waiting.iter().filter(|(_, held)| is_over(held));
-        let numbers: Vec<_> = numbers.map(|(number, _)| *number).collect();
-        let expired: Vec<_> =
-            numbers.iter().filter_map(|number| self.waiting.remove(number)).collect();
+        let mut expired = Vec::new();
+        for events in [&mut self.waiting, &mut self.out] {
+            let over = events.iter().filter(|(_, held)| held.expires <= now);
+            let over: Vec<_> = over.map(|(number, _)| *number).collect();
+            expired.extend(over.iter().filter_map(|number| events.remove(number)));
+        }
         self.bytes -= expired.iter().map(Held::bytes).sum::<usize>();
-        self.next_expiry = self.waiting.values().map(|held| held.expires).min();
+        let left = self.waiting.values().chain(self.out.values());
+        self.next_expiry = left.map(|held| held.expires).min();
         expired
     }
 
@@ -331,6 +384,11 @@ impl State {
         if held.not_before.is_some_and(|at| at > now) {
             return None;
         }
+        // What is on its way to a socket that has ended is about to come back, and goes first.
+        self.has_turned &= self.out.values().any(Held::has_ended);
+        if self.has_turned {
+            return None;
+        }
         let (number, mut held) = first.remove_entry();
         if held.envelope.socket().map(Socket::id) != Some(target.id()) {
             held.envelope = held.envelope.readdressed(&target);
@@ -338,16 +396,16 @@ impl State {
         let mut envelope = held.envelope.clone();
         envelope.set_attempt_max(held.expires.saturating_duration_since(now));
         let is_again = std::mem::replace(&mut held.has_been_out, true);
+        held.flight = None;
         let call = Box::pin(held.inner.clone().oneshot(envelope.clone()));
         self.out.insert(number, held);
         Some((Flight { number, envelope, call }, is_again))
     }
 
-    /// When there is something to do, if nothing changes.
-    fn wakes_at(&self, now: Instant) -> Option<Instant> {
-        let first = self.waiting.first_key_value().map(|(_, held)| held);
-        let rested = first.and_then(|held| held.not_before).filter(|at| *at > now);
-        [rested, self.next_expiry.filter(|_| first.is_some())].into_iter().flatten().min()
+    /// When the first that waits may go again.
+    fn rests_until(&self, now: Instant) -> Option<Instant> {
+        let (_, first) = self.waiting.first_key_value()?;
+        first.not_before.filter(|at| *at > now)
     }
 }
 

@@ -76,15 +76,21 @@ impl Worker {
                     self.queue.settle(number, result);
                 }
             }
-            if let Some(mut flight) = self.first.take() {
+            // One that has made way meanwhile is withdrawn.
+            let first = self.first.take().filter(|flight| self.queue.is_out(flight.number));
+            if let Some(mut flight) = first {
                 match Pin::new(&mut flight).poll(cx) {
                     Poll::Ready((number, result)) => self.queue.settle(number, result),
                     Poll::Pending if flight.envelope.is_accepted() => {
-                        self.accepted.spawn(flight);
+                        let number = flight.number;
+                        self.queue.accepted(number, self.accepted.spawn(flight));
                     }
                     Poll::Pending => {
-                        self.first = Some(flight);
-                        return Step::Wait(None);
+                        let expiry = self.queue.expire();
+                        if self.queue.is_out(flight.number) {
+                            self.first = Some(flight);
+                            return Step::Wait(expiry);
+                        }
                     }
                 }
                 continue;

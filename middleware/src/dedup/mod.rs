@@ -36,7 +36,9 @@ use tower_service::Service;
 /// `Event::id` together with its effect.
 ///
 /// Volatile events pass as they are. It stands around listeners; put it there by
-/// `layers(Dedup::new())`, which tells peers of it.
+/// `layers(Dedup::new())`, which tells peers of it. All peers share its room: where one of them is
+/// not trusted to leave some to the others, a [`RateLimit`](crate::RateLimit) for each session
+/// stands outside.
 ///
 /// ```
 /// # use emitwire_core::handler::{Data, Namespace};
@@ -113,11 +115,12 @@ impl Default for Dedup {
 }
 
 impl Dedup {
-    /// Remembers for two minutes, up to 500,000 events and about 64 MiB.
+    /// Remembers for five minutes, up to 500,000 events and about 64 MiB. That is as long as a
+    /// [`Buffer`](crate::Buffer) keeps an event and both ends may be away, with something to spare.
     #[must_use]
     pub fn new() -> Self {
         let bounds = Bounds {
-            horizon: Duration::from_secs(120),
+            horizon: Duration::from_secs(300),
             entries_max: 500_000,
             bytes_max: 64 * 1024 * 1024,
         };

@@ -1,6 +1,7 @@
 //! What was handled, and what is being handled.
 
 use super::Key;
+use crate::moment_after;
 use emitwire_core::protocol::Nak;
 use emitwire_core::socket::Ack;
 use std::collections::{HashMap, VecDeque};
@@ -154,7 +155,7 @@ impl Running {
             if let Some(entry) = state.entries.get_mut(&self.key) {
                 *entry = Entry::Answered(answer.clone());
                 state.bytes += bytes_of(&answer);
-                state.answered.push_back((Instant::now() + self.horizon, self.key.clone()));
+                state.answered.push_back((moment_after(self.horizon), self.key.clone()));
             }
         } else {
             self.table.lock().remove(&self.key);

@@ -16,6 +16,9 @@ use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
+/// How far apart attempts begin at least that only wait.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Attempts an emit again when that may help: see [`Remedy`].
 ///
 /// What is repeated is what is inside the layer: with a [`RequireAck`](crate::RequireAck) there an
@@ -187,14 +190,18 @@ impl Retry {
 
     /// How long to wait before the next attempt, or that there is none.
     fn next(&self, envelope: &Envelope, began: Instant, done: u32, after: Duration) -> Next<'_> {
-        let delay = after.max(self.shared.jitter(self.ceiling(done)));
+        let is_under_way = envelope.is_under_way();
+        let delay = match is_under_way {
+            true => Duration::ZERO,
+            false => after.max(self.shared.jitter(self.ceiling(done))),
+        };
         let age = if envelope.is_outbound() { envelope.age() } else { began.elapsed() };
         let starts = age.saturating_add(delay);
-        let is_late = envelope.deadline().is_some_and(|end| Instant::now() + delay >= end);
+        let is_late = envelope.deadline().is_some_and(|end| time_until(end) <= delay);
         if starts > self.within || is_late {
             return Next::GiveUp(&self.shared.counters.late, "their time is over");
         }
-        if envelope.is_under_way() {
+        if is_under_way {
             return Next::Await;
         }
         if done >= self.attempts {
@@ -238,6 +245,10 @@ impl Shared {
     }
 }
 
+fn time_until(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
+}
+
 const SPLITMIX_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -276,6 +287,10 @@ impl<S: EventService> Service<Envelope> for RetryService<S> {
     type Future = Call;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.retry.order.is_some() {
+            // Who waits for its turn holds nothing that the one before may need again.
+            return Poll::Ready(Ok(()));
+        }
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
@@ -299,11 +314,12 @@ async fn run<S: EventService>(
     retry.shared.budget.deposit();
     let (began, mut done) = (Instant::now(), 1);
     let mut attempted = began;
-    let mut result = inner.call(envelope.clone()).await.map_err(Into::into);
+    let ready = inner.ready().await.map_err(Into::into)?;
+    let mut result = ready.call(envelope.clone()).await.map_err(Into::into);
     while let Some(after) = remedy(&result) {
         match retry.next(&envelope, began, done, after) {
             // An attempt without time of its own is no reason to go round in circles.
-            Next::Await => sleep_until(attempted + retry.first).await,
+            Next::Await => sleep_until(attempted + PAUSE).await,
             Next::After(delay) => {
                 sleep(delay).await;
                 done += 1;
