@@ -38,7 +38,8 @@ use tower_service::Service;
 /// comes again. With a [`Dedup`](crate::Dedup) at the other end it is handled once, if that process
 /// still lives and its horizon is no shorter than the [time to live](Self::ttl) here.
 ///
-/// It has to hear of sockets that begin and end: so add it by `layers(buffer)`, not as a layer alone.
+/// It has to hear of sockets that begin and end: so add it by `layers(buffer)`, not as a layer
+/// alone.
 ///
 /// An event that is let go of without having been handled is told: to its emit, if that still
 /// waits, and else to [`on_undelivered`](Self::on_undelivered). What the peer has refused it has
