@@ -464,3 +464,25 @@ async fn whoever_gives_no_answer_to_a_broadcast_is_named_also_when_a_layer_takes
     let AckError::Missing { members, .. } = *source else { panic!("{source:?}") };
     assert_eq!(*members, [member]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_newest_values_the_last_arrives_on_the_next_session_and_nobody_misses_the_others() {
+    let undelivered = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&undelivered);
+    let buffer = Buffer::new();
+    let buffer = buffer.on_undelivered(move |it| told.lock().unwrap().push(it.error.to_string()));
+    let stage = Stage::new(buffer.clone().into(), Layers::new()).await;
+    stage.wire.sever();
+    stage.wire.cut(Direction::Both);
+    for number in 0..20_u64 {
+        stage.socket.emit("order", &number).latest("price").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    stage.end_session().await;
+    becomes(|| stage.effects.of(19), 1).await;
+    becomes(|| buffer.stats().events, 0).await;
+    assert_eq!(*undelivered.lock().unwrap(), [""; 0]);
+    // Of those that were kept while there was no session the last was enough.
+    let arrived = (0..20).filter(|number| stage.effects.of(*number) > 0).count();
+    assert!(arrived < 20, "{arrived}");
+}

@@ -73,7 +73,11 @@ impl Attempts {
 
     /// The same event for another socket.
     pub(super) fn readdressed(&self, socket: &Socket) -> Self {
-        let mut again = Self::new(Target::One(socket.clone(), None), self.id, None);
+        let key = match &self.target {
+            Target::One(_, Some(key)) => Some(Box::new(key.readdressed(socket.number()))),
+            _ => None,
+        };
+        let mut again = Self::new(Target::One(socket.clone(), key), self.id, None);
         (again.began, again.patience) = (self.began, self.patience);
         again.posted = AtomicBool::new(self.was_posted());
         again.kept = AtomicBool::new(self.is_kept());

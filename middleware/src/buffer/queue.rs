@@ -3,7 +3,7 @@
 use super::worker::{Flight, Worker};
 use super::{BufferError, Overflow, Peer, Shared, Terms, Undelivered};
 use crate::moment_after;
-use emitwire_core::protocol::Nak;
+use emitwire_core::protocol::{LossReason, Nak};
 use emitwire_core::room::shielded;
 use emitwire_core::socket::{Ack, AckError, BoxError, Envelope, Remedy, Socket, Stack};
 use std::collections::BTreeMap;
@@ -304,6 +304,10 @@ impl Queue {
             None => Err(result),
         };
         let Err(Err(error)) = untold else { return };
+        if let Some(AckError::Lost { reason: LossReason::Superseded }) = error.downcast_ref() {
+            // A newer one of its key has taken its place, as it was to.
+            return;
+        }
         Shared::count(&self.shared.undelivered);
         let event = held.envelope.event();
         let Some(tell) = &self.terms.on_undelivered else {

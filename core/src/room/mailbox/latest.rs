@@ -17,6 +17,11 @@ impl LatestKey {
     pub fn new(namespace: NamespaceNumber, key: &str) -> Self {
         Self { namespace, key: key.into() }
     }
+
+    /// The same key in another socket, which this side numbers so.
+    pub(crate) fn readdressed(&self, namespace: NamespaceNumber) -> Self {
+        Self { namespace, key: Arc::clone(&self.key) }
+    }
 }
 
 /// The events that wait under a key, found by the key and by themselves.
