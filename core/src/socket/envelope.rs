@@ -198,6 +198,16 @@ impl Envelope {
         }
     }
 
+    /// The key of which it is the newest event, if it has one: see
+    /// [`Emit::latest`](super::Emit::latest). A layer that keeps events lets go of an older one.
+    #[must_use]
+    pub fn latest_key(&self) -> Option<&str> {
+        match self.attempts()?.target() {
+            Target::One(_, Some(key)) => Some(key.text()),
+            _ => None,
+        }
+    }
+
     /// When the emit gives up, if whoever emitted has said so: of an attempt that can only be
     /// later, there is no point in beginning it. `None` of one that a layer [keeps](Self::keep).
     #[must_use]

@@ -199,14 +199,21 @@ impl Queue {
 
     /// Takes the event if there is room for it, or anyhow.
     fn put(&self, held: &mut Option<Held>, anyhow: bool) {
-        let Some(bytes) = held.as_ref().map(Held::bytes) else { return };
+        let Some(new) = held.as_ref() else { return };
+        let bytes = new.bytes();
         let mut state = self.lock();
+        let older = state.older(new);
+        let (events_left, bytes_left) = state.without(&older);
         // A single one may be as large as it is.
-        let has_room = state.len() < self.terms.events_max
-            && (state.bytes + bytes <= self.terms.bytes_max || state.len() == 0);
-        if let Some(held) = held.take_if(|_| has_room || anyhow) {
-            held.envelope.keep();
-            state.put(held);
+        let has_room = events_left < self.terms.events_max
+            && (bytes_left + bytes <= self.terms.bytes_max || events_left == 0);
+        let Some(held) = held.take_if(|_| has_room || anyhow) else { return };
+        let older = state.take(&older);
+        held.envelope.keep();
+        state.put(held);
+        drop(state);
+        for held in older {
+            self.answer(held, Err(AckError::Lost { reason: LossReason::Superseded }.into()));
         }
     }
 
@@ -348,6 +355,31 @@ impl State {
         let expiry = self.next_expiry.map_or(held.expires, |known| known.min(held.expires));
         self.next_expiry = Some(expiry);
         self.waiting.insert(number, held);
+    }
+
+    /// Those that wait and are not wanted any more, because this one is newer and of the same key.
+    fn older(&self, new: &Held) -> Vec<u64> {
+        let Some(key) = new.envelope.latest_key() else { return Vec::new() };
+        let socket = |held: &Held| held.envelope.socket().map(Socket::id);
+        let is_older = |held: &Held| {
+            let is_of_key = held.envelope.latest_key() == Some(key);
+            is_of_key && (socket(held) == socket(new) || held.has_ended())
+        };
+        let older = self.waiting.iter().filter(|(_, held)| is_older(held));
+        older.map(|(number, _)| *number).collect()
+    }
+
+    /// How many events, and bytes, there are beside these.
+    fn without(&self, numbers: &[u64]) -> (usize, usize) {
+        let held = numbers.iter().filter_map(|number| self.waiting.get(number));
+        (self.len() - numbers.len(), self.bytes - held.map(Held::bytes).sum::<usize>())
+    }
+
+    fn take(&mut self, numbers: &[u64]) -> Vec<Held> {
+        let taken: Vec<_> =
+            numbers.iter().filter_map(|number| self.waiting.remove(number)).collect();
+        self.bytes -= taken.iter().map(Held::bytes).sum::<usize>();
+        taken
     }
 
     fn take_oldest(&mut self) -> Option<Held> {

@@ -18,6 +18,11 @@ impl LatestKey {
         Self { namespace, key: key.into() }
     }
 
+    /// The key, as the application says it.
+    pub(crate) fn text(&self) -> &str {
+        &self.key
+    }
+
     /// The same key in another socket, which this side numbers so.
     pub(crate) fn readdressed(&self, namespace: NamespaceNumber) -> Self {
         Self { namespace, key: Arc::clone(&self.key) }
