@@ -12,7 +12,6 @@ pub struct Backoff {
     soon_for: Duration,
     soon_max: Duration,
     later_max: Duration,
-    attempt: u32,
 }
 
 impl Default for Backoff {
@@ -22,7 +21,6 @@ impl Default for Backoff {
             soon_for: Duration::from_secs(10),
             soon_max: Duration::from_secs(1),
             later_max: Duration::from_secs(20),
-            attempt: 0,
         }
     }
 }
@@ -49,27 +47,15 @@ impl Backoff {
         self
     }
 
-    /// The next delay, `since_loss` after the trouble began; `random` is any evenly drawn number.
-    #[must_use]
-    pub fn next_delay(&mut self, since_loss: Duration, random: u64) -> Duration {
-        let delay = self.nth_delay(self.attempt, since_loss, random);
-        self.attempt = self.attempt.saturating_add(1);
-        delay
-    }
-
-    /// The delay after so many, for whoever counts them: the first is number 0.
+    /// The delay after so many others, `since_loss` after the trouble began; `random` is any evenly
+    /// drawn number.
     #[must_use]
     pub fn nth_delay(&self, attempt: u32, since_loss: Duration, random: u64) -> Duration {
         let max = if since_loss < self.soon_for { self.soon_max } else { self.later_max };
         let doubled = self.first.saturating_mul(1 << attempt.min(16));
-        let ceiling_ms = doubled.min(max).as_millis();
+        let ceiling_ms = u64::try_from(doubled.min(max).as_millis()).unwrap_or(u64::MAX);
         // A fraction of 64 bits times the ceiling: always below it.
-        Duration::from_millis(((u128::from(random) * ceiling_ms) >> 64) as u64)
-    }
-
-    /// Starts again from the lowest ceiling.
-    pub fn reset(&mut self) {
-        self.attempt = 0;
+        Duration::from_millis(((u128::from(random) * u128::from(ceiling_ms)) >> 64) as u64)
     }
 }
 
@@ -79,14 +65,16 @@ mod tests {
 
     #[test]
     fn delays_stay_below_a_ceiling_that_doubles_and_then_grows_after_ten_seconds() {
-        let mut backoff = Backoff::default();
+        let backoff = Backoff::default();
         let mut ceilings = Vec::new();
-        for second in [0, 0, 0, 0, 0, 0, 11, 11, 11, 11] {
-            ceilings.push(backoff.next_delay(Duration::from_secs(second), u64::MAX).as_millis());
+        for (attempt, second) in (0..).zip([0, 0, 0, 0, 0, 0, 11, 11, 11, 11]) {
+            let since_loss = Duration::from_secs(second);
+            ceilings.push(backoff.nth_delay(attempt, since_loss, u64::MAX).as_millis());
         }
         assert_eq!(ceilings, [99, 199, 399, 799, 999, 999, 6399, 12799, 19999, 19999]);
-        backoff.reset();
-        assert_eq!(backoff.next_delay(Duration::ZERO, 0), Duration::ZERO);
-        assert!(backoff.next_delay(Duration::ZERO, u64::MAX) < Duration::from_millis(200));
+        assert_eq!(backoff.nth_delay(9, Duration::ZERO, 0), Duration::ZERO);
+        let for_ever = backoff.with_first(Duration::MAX).with_later(Duration::MAX);
+        let late = for_ever.nth_delay(u32::MAX, Duration::MAX, u64::MAX);
+        assert!(late > Duration::from_secs(u64::MAX / 2000), "no length is too long: {late:?}");
     }
 }

@@ -18,6 +18,7 @@ mod outbound;
 mod packet;
 mod payload;
 mod reason;
+mod split_mix;
 
 pub use assembly::Assembly;
 pub use backoff::Backoff;
@@ -37,3 +38,5 @@ pub use packet::{
 };
 pub use payload::{Args, PAYLOAD_DEPTH_MAX, Payload, Shape, ToPayload};
 pub use reason::DisconnectReason;
+pub(crate) use split_mix::mix;
+pub use split_mix::{draw_from, split_mix};

@@ -1,8 +1,8 @@
 //! The engine's only source of randomness: identities, tokens, jitter.
 
+use crate::protocol::split_mix;
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
     /// The state of this thread's seeded generator, while it has one.
@@ -44,21 +44,6 @@ impl Drop for Seeded {
     fn drop(&mut self) {
         let _ = SEEDED.try_with(|seeded| seeded.set(self.before));
     }
-}
-
-/// The next number of a generator that many may draw from.
-pub(crate) fn next_of(generator: &AtomicU64) -> u64 {
-    split_mix(generator.fetch_add(STEP, Ordering::Relaxed)).0
-}
-
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// SplitMix64 (Steele, Lea, Flood 2014): the next number, and the next state.
-fn split_mix(state: u64) -> (u64, u64) {
-    let state = state.wrapping_add(STEP);
-    let mut mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ mixed >> 31, state)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::connector::Connect;
 use super::random;
-use crate::protocol::Backoff;
+use crate::protocol::{Backoff, draw_from};
 use crate::socket::BoxError;
 use crate::transport::ConnectError;
 use pin_project_lite::pin_project;
@@ -109,7 +109,7 @@ impl Reconnect {
 
     fn draw(&self) -> u64 {
         match &self.seeded {
-            Some(seeded) => random::next_of(seeded),
+            Some(seeded) => draw_from(seeded),
             None => random::bits() as u64,
         }
     }

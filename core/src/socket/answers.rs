@@ -139,6 +139,9 @@ impl<R: DeserializeOwned> Answers<R> {
     }
 }
 
+/// What a member has said, or why it has said nothing.
+type Said = (SocketId, Result<Answer, AckError>);
+
 /// The answers, as they are.
 pub(super) struct Gathered {
     /// Of one namespace, or of several that a pattern has brought about; each with what is still
@@ -222,8 +225,7 @@ impl Gathered {
         if all { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    #[allow(clippy::type_complexity)] // the element of a stream
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketId, Result<Answer, AckError>)>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Said>> {
         loop {
             let mut place = 0;
             while let Some((gathering, way)) = self.namespaces.get_mut(place) {

@@ -6,6 +6,7 @@ mod order;
 use self::budget::Budget;
 use self::order::Order;
 use crate::Call;
+use emitwire_core::protocol::{Backoff, draw_from};
 use emitwire_core::socket::{Ack, BoxError, Envelope, EventService, Layers, Remedy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,8 +60,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Retry {
     attempts: u32,
     within: Duration,
-    first: Duration,
-    longest: Duration,
+    backoff: Backoff,
     shared: Arc<Shared>,
     order: Option<Arc<Order>>,
 }
@@ -109,10 +109,10 @@ impl Retry {
     /// events.
     #[must_use]
     pub fn new() -> Self {
-        let (first, longest) = (Duration::from_millis(50), Duration::from_secs(5));
+        let backoff = backoff(Duration::from_millis(50), Duration::from_secs(5));
         let shared = Shared { budget: Budget::new(0.1), counters: Counters::default(), seed: None };
         let (within, shared) = (Duration::from_secs(60), Arc::new(shared));
-        Self { attempts: 8, within, first, longest, shared, order: None }
+        Self { attempts: 8, within, backoff, shared, order: None }
     }
 
     /// How many attempts there are at most, the first among them.
@@ -133,7 +133,7 @@ impl Retry {
     /// to `longest`.
     #[must_use]
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
-        (self.first, self.longest) = (first, longest);
+        self.backoff = backoff(first, longest);
         self
     }
 
@@ -193,7 +193,9 @@ impl Retry {
         let is_under_way = envelope.is_under_way();
         let delay = match is_under_way {
             true => Duration::ZERO,
-            false => after.max(self.shared.jitter(self.ceiling(done))),
+            false => {
+                after.max(self.backoff.nth_delay(done - 1, Duration::ZERO, self.shared.draw()))
+            }
         };
         let age = if envelope.is_outbound() { envelope.age() } else { began.elapsed() };
         let starts = age.saturating_add(delay);
@@ -217,11 +219,6 @@ impl Retry {
         self.shared.counters.repeated.fetch_add(1, Ordering::Relaxed);
         Next::After(delay)
     }
-
-    /// The longest that a delay may be after so many attempts.
-    fn ceiling(&self, done: u32) -> Duration {
-        self.first.saturating_mul(1 << (done - 1).min(16)).min(self.longest)
-    }
 }
 
 enum Next<'a> {
@@ -232,31 +229,22 @@ enum Next<'a> {
 }
 
 impl Shared {
-    /// Drawn evenly between zero and the ceiling.
-    fn jitter(&self, ceiling: Duration) -> Duration {
-        let random = match &self.seed {
-            Some(seed) => splitmix(seed.fetch_add(SPLITMIX_STEP, Ordering::Relaxed)),
+    fn draw(&self) -> u64 {
+        match &self.seed {
+            Some(seed) => draw_from(seed),
             // Without chance the longest delay is the safest.
             None => getrandom::u64().unwrap_or(u64::MAX),
-        };
-        let nanos = u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX);
-        // A fraction of 64 bits times the ceiling.
-        Duration::from_nanos(((u128::from(random) * u128::from(nanos)) >> 64) as u64)
+        }
     }
+}
+
+/// The ceiling of its delays is `longest` from the beginning.
+fn backoff(first: Duration, longest: Duration) -> Backoff {
+    Backoff::default().with_first(first).with_soon(longest, Duration::ZERO).with_later(longest)
 }
 
 fn time_until(end: Instant) -> Duration {
     end.saturating_duration_since(Instant::now())
-}
-
-const SPLITMIX_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-fn splitmix(state: u64) -> u64 {
-    let mut mixed = state.wrapping_add(SPLITMIX_STEP);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 /// Around emitting.

@@ -1,6 +1,7 @@
 //! What becomes of each frame: thrown from the seed, in the order of writing.
 
 use super::faults::Faults;
+use crate::protocol::{mix, split_mix};
 use bytes::Bytes;
 
 /// What becomes of one frame.
@@ -51,8 +52,9 @@ impl Dice {
     }
 
     fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(GOLDEN_GAMMA);
-        mix(self.state)
+        let (number, state) = split_mix(self.state);
+        self.state = state;
+        number
     }
 }
 
@@ -85,17 +87,6 @@ impl Corruption {
         Some(copy.into())
     }
 }
-
-/// SplitMix64's finalizer (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators,
-/// OOPSLA 2014).
-fn mix(state: u64) -> u64 {
-    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
-/// SplitMix64's step: 2^64 divided by the golden ratio.
-const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// How many frames a late one waits for at most.
 const OVERTAKING_FRAMES_MAX: u8 = 4;
