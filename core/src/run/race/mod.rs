@@ -17,6 +17,8 @@ mod contest;
 mod fallback;
 mod memory;
 mod near;
+#[cfg(test)]
+mod tests;
 mod wires;
 
 pub use contest::Race;
