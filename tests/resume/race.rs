@@ -452,3 +452,37 @@ async fn a_client_gives_up_when_every_wire_has_failed_for_good_and_else_goes_on(
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_wire_that_connects_and_carries_nothing_goes_last_and_one_with_an_answer_does_not() {
+    let house = House::with_doors(2).await;
+    let gates = house.gates([Way::Open, Way::Open]);
+    let wires = Race::of(gates.clone());
+    gates[0].wire.cut(Direction::Both);
+    let late = within(house.client(wires.clone()).config(hasty()).connect()).await;
+    assert!(matches!(late, Err(ConnectError::Timeout { .. })), "{late:?}");
+    let session = within(house.client(wires).connect()).await.unwrap();
+    assert!(is_on(&session, &gates[1]));
+    assert_eq!(tries(&gates), [1, 1]);
+
+    let mut config = Config::default();
+    config.links_max = 0;
+    let full = Server::with_config(config).mount(Namespace::new("/")).unwrap();
+    let name = fresh_name();
+    full.listen(Memory::new(&*name)).await.unwrap();
+    let gates = [Gate::to(&name, Way::Open), Gate::to(&name, Way::Open)];
+    let wires = Race::of(gates.clone());
+    for _ in 0..2 {
+        let refused = within(house.client(wires.clone()).connect()).await;
+        let Err(ConnectError::Ended { reason }) = refused else { panic!("{refused:?}") };
+        assert_eq!(reason, DisconnectReason::Full);
+    }
+    assert_eq!(tries(&gates), [2, 0]);
+}
+
+/// Less than the helpers of tests wait.
+fn hasty() -> Config {
+    let mut config = Config::default();
+    config.connect_timeout = Duration::from_secs(2);
+    config
+}

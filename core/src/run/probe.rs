@@ -12,7 +12,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -38,6 +38,22 @@ pub(super) fn look<'a>(
         })
         .await
     })
+}
+
+/// Looks on, if there is looking. What that holds, such as a place in a layer, is not to be missed
+/// by an attempt to come back: when it is over it is dropped.
+pub(super) fn poll_looking(
+    looking: &mut Option<Looking<'_>>,
+    cx: &mut Context<'_>,
+) -> Poll<Reached> {
+    match looking.as_mut().map(|looking| looking.as_mut().poll(cx)) {
+        Some(Poll::Ready(Some(reached))) => Poll::Ready(reached),
+        Some(Poll::Ready(None)) => {
+            *looking = None;
+            Poll::Pending
+        }
+        Some(Poll::Pending) | None => Poll::Pending,
+    }
 }
 
 async fn find(dialer: &Dialer, dock: &Dock, better: Better) -> Option<Reached> {
@@ -107,6 +123,34 @@ impl Transport for Asked {
         let connection = self.transport.connect().await?;
         self.is_reached.store(true, Ordering::Relaxed);
         Ok(connection)
+    }
+}
+
+/// What a session thinks of its wire, which was one of several.
+pub(super) struct Liking {
+    choice: Arc<dyn Choice>,
+    /// It has left its link for a better one, and in vain.
+    pub(super) hesitates: bool,
+}
+
+impl Liking {
+    pub(super) fn of(choice: Arc<dyn Choice>) -> Box<Self> {
+        Box::new(Self { choice, hesitates: false })
+    }
+
+    /// The session is on another link.
+    pub(super) fn after(before: Option<Box<Self>>, choice: Arc<dyn Choice>) -> Box<Self> {
+        let hesitates = before.is_some_and(|before| before.hesitates);
+        Box::new(Self { choice, hesitates })
+    }
+
+    /// What it would rather have, if anything, and how often to look for it.
+    pub(super) fn better(&self) -> Option<Better> {
+        let mut better = self.choice.better()?;
+        if self.hesitates {
+            better.every = better.every_max;
+        }
+        Some(better)
     }
 }
 

@@ -6,10 +6,10 @@ use super::dialer::{Dialer, Fresh, Reached, Ticket, Welcomed};
 use super::dock::{Call, Dock};
 use super::driver::{Ended, Standing};
 use super::handshake::goodbye;
-use super::probe::{Looking, look as look_for_better};
+use super::probe::{self, Liking, Looking, poll_looking};
 use super::session::{Move, Supervised};
 use crate::protocol::{DecodeError, DisconnectReason, Outcome, ProtocolError};
-use crate::transport::{Choice, ConnectError, HandshakeError, Transport};
+use crate::transport::{ConnectError, HandshakeError, Transport};
 use std::future::{Future, pending, poll_fn};
 use std::mem;
 use std::pin::pin;
@@ -98,9 +98,8 @@ async fn keep(
     let dock = Arc::clone(driver.dock());
     dialer.counters.sessions.add(1);
     let mut run = Box::pin(driver.run());
-    let attached = Instant::now();
-    let keeper =
-        Keeper { dialer, dock, standing, ticket, choice, attempts: 0, attached, hesitates: false };
+    let (liking, attached) = (choice.map(Liking::of), Instant::now());
+    let keeper = Keeper { dialer, dock, standing, ticket, liking, attempts: 0, attached };
     let mut keep = Some(Box::pin(keeper.keep(moves)));
     let mut next = None;
     let ended = poll_fn(|cx| {
@@ -120,20 +119,18 @@ struct Keeper<'a> {
     dock: Arc<Dock>,
     standing: watch::Receiver<Standing>,
     ticket: Option<Ticket>,
-    /// What its wire came of, if it was one of several.
-    choice: Option<Arc<dyn Choice>>,
+    /// What there is to say of its wire, if it was one of several. Boxed: it mostly was not.
+    liking: Option<Box<Liking>>,
     /// How many attempts to get it back were made in a row.
     attempts: u32,
     /// When its link came.
     attached: Instant,
-    /// The session has left its link for a better wire, and in vain.
-    hesitates: bool,
 }
 
 /// What comes to a keeper first.
 enum Next {
     Asked(Move),
-    Better(Reached),
+    Better(Box<Reached>),
     Restored(Attempt),
 }
 
@@ -154,12 +151,27 @@ impl<'a> Keeper<'a> {
             return refuse_moves(moves).await;
         }
         loop {
-            match self.next(moves).await {
+            let next = {
+                let mut looking = self.look_for_better();
+                let mut restored = pin!(self.restore());
+                poll_fn(|cx| {
+                    // A wish to go elsewhere does not wait for a wire that does not answer.
+                    if let Poll::Ready(Some(asked)) = moves.poll_recv(cx) {
+                        return Poll::Ready(Next::Asked(asked));
+                    }
+                    if let Poll::Ready(attempt) = restored.as_mut().poll(cx) {
+                        return Poll::Ready(Next::Restored(attempt));
+                    }
+                    poll_looking(&mut looking, cx).map(|reached| Next::Better(Box::new(reached)))
+                })
+                .await
+            };
+            match next {
                 Next::Asked(Move { transport, answer }) => {
                     // Who asked may have lost interest.
                     let _ = answer.send(Box::pin(self.follow(transport)).await);
                 }
-                Next::Better(reached) => Box::pin(self.go_over(reached)).await,
+                Next::Better(reached) => Box::pin(self.go_over(*reached)).await,
                 Next::Restored(Attempt::Resumed(_)) => self.attached = Instant::now(),
                 Next::Restored(Attempt::New(welcomed)) => {
                     self.end(DisconnectReason::LinkLost);
@@ -173,36 +185,11 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    async fn next(&mut self, moves: &mut mpsc::Receiver<Move>) -> Next {
-        let mut looking = self.look_for_better();
-        let mut restored = pin!(self.restore());
-        poll_fn(|cx| {
-            // A wish to go elsewhere does not wait for a wire that does not answer.
-            if let Poll::Ready(Some(asked)) = moves.poll_recv(cx) {
-                return Poll::Ready(Next::Asked(asked));
-            }
-            if let Poll::Ready(attempt) = restored.as_mut().poll(cx) {
-                return Poll::Ready(Next::Restored(attempt));
-            }
-            match looking.as_mut().map(|looking| looking.as_mut().poll(cx)) {
-                Some(Poll::Ready(Some(reached))) => return Poll::Ready(Next::Better(reached)),
-                // What it holds is not to be missed by an attempt to come back.
-                Some(Poll::Ready(None)) => looking = None,
-                Some(Poll::Pending) | None => {}
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
     /// Looks for a better wire than the one that it is on, if there can be one.
     fn look_for_better(&self) -> Option<Looking<'a>> {
-        let mut better = self.choice.as_ref()?.better()?;
-        if self.hesitates {
-            better.every = better.every_max;
-        }
+        let better = self.liking.as_ref()?.better()?;
         let standing = self.standing.clone();
-        Some(look_for_better(self.dialer, Arc::clone(&self.dock), standing, better))
+        Some(probe::look(self.dialer, Arc::clone(&self.dock), standing, better))
     }
 
     /// Waits until there is no link, and then for what becomes of the session.
@@ -273,18 +260,19 @@ impl<'a> Keeper<'a> {
             Ok(welcomed) => Ok(self.take(welcomed).await),
             Err(error) => Err(error),
         };
-        let error = match attempt {
-            Ok(Attempt::Resumed(_)) => {
-                self.attached = Instant::now();
-                self.hesitates = false;
-                return;
-            }
-            Ok(Attempt::New(welcomed)) => self.turn_down(*welcomed),
-            Ok(Attempt::Over(reason)) => ConnectError::Ended { reason },
-            Err(error) => error,
+        let vain = match attempt {
+            Ok(Attempt::Resumed(_)) => None,
+            Ok(Attempt::New(welcomed)) => Some(self.turn_down(*welcomed)),
+            Ok(Attempt::Over(reason)) => Some(ConnectError::Ended { reason }),
+            Err(error) => Some(error),
         };
-        tracing::debug!(%error, "a better wire brings no session");
-        self.hesitates = true;
+        if let Some(liking) = &mut self.liking {
+            liking.hesitates = vain.is_some();
+        }
+        match vain {
+            Some(error) => tracing::debug!(%error, "a better wire brings no session"),
+            None => self.attached = Instant::now(),
+        }
     }
 
     /// A session that the server has begun there is not the one that is wanted.
@@ -329,7 +317,7 @@ impl<'a> Keeper<'a> {
             return Attempt::New(Box::new(welcomed));
         }
         let Welcomed { link, welcome, trial, .. } = welcomed;
-        self.choice = trial.proved();
+        self.liking = trial.proved().map(|choice| Liking::after(self.liking.take(), choice));
         if let Some(ticket) = &mut self.ticket {
             ticket.renew(&welcome);
             self.dialer.tell_token(ticket);
