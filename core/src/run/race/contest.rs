@@ -32,9 +32,11 @@ const STAGGER_MIN: Duration = Duration::from_millis(10);
 ///
 /// While a session lives on a wire that stands behind another, its client tries the better ones in
 /// the background, and when one is there the session goes over to it: nothing is lost, doubled or
-/// out of order. A try in vain changes nothing. The layers of
-/// [`Client::connector`](super::super::Client::connector) stand around each try; who wraps the
-/// connection, or leads the try to another transport, has none.
+/// out of order. A try in vain changes nothing; if a wire connects and the session cannot go on
+/// there, it comes back to where it was after at most five seconds. Each try is an attempt like any
+/// other: credentials are asked for, and the layers of
+/// [`Client::connector`](super::super::Client::connector) stand around it. A layer that wraps the
+/// connection, or leads the try to another transport, ends the trying.
 ///
 /// It is a transport, so it goes wherever one does: into
 /// [`Client::new`](super::super::Client::new), into
