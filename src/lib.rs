@@ -50,8 +50,8 @@ pub use emitwire_core::socket::{
 #[cfg(feature = "conformance")]
 pub use emitwire_core::transport::conformance;
 pub use emitwire_core::transport::{
-    BindError, Capabilities, Chaos, ChaosStats, ConnectError, Direction, Faults, Memory, Peer,
-    Transport,
+    BindError, Capabilities, CertificateFault, Chaos, ChaosStats, ConnectError, Direction, Faults,
+    HandshakeError, Memory, Peer, Process, Transport,
 };
 pub use emitwire_core::{protocol, room, transport};
 pub use emitwire_middleware as middleware;
@@ -59,7 +59,9 @@ pub use emitwire_middleware as middleware;
 pub use emitwire_transports::Ws;
 #[cfg(feature = "tcp")]
 pub use emitwire_transports::{Tcp, framed};
-pub use endpoint::{Endpoint, EndpointError, schemes};
+#[cfg(feature = "__encrypted")]
+pub use emitwire_transports::{Tls, TlsError};
+pub use endpoint::{Endpoint, EndpointError, disabled_schemes, schemes};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

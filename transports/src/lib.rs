@@ -4,24 +4,31 @@
 //! | feature | scheme | type | on the wire |
 //! | --- | --- | --- | --- |
 //! | `tcp` (default) | `tcp://host:port` | `Tcp` | the length of a frame, then its body |
+//! | `tls` | `tls://host:port` | `Tcp` with a `Tls` | the same, encrypted (RFC 8446) |
 //! | `ws` (default) | `ws://host:port/path` | `Ws` | WebSocket (RFC 6455): one binary frame each |
+//! | `ws` and `tls` | `wss://host:port/path` | `Ws` with a `Tls` | the same, encrypted |
 //!
 //! Each file or folder holds one wire: the transport with its options, its listener, its
-//! connection. `framing/` holds what all byte streams share, `net.rs` what all TCP sockets do. The
+//! connection. `framing/` holds what all byte streams share, `net/` what all TCP sockets do, and
+//! `tls/` what all that is encrypted does. The
 //! wire without a network is in the core: [`Memory`](emitwire_core::transport::Memory).
 
-#[cfg(any(feature = "tcp", feature = "ws"))]
+#[cfg(any(feature = "__framed", feature = "ws"))]
 mod framing;
 #[cfg(any(feature = "tcp", feature = "ws"))]
 mod net;
 #[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "__rustls")]
+mod tls;
 #[cfg(feature = "ws")]
 mod ws;
 
-#[cfg(feature = "tcp")]
+#[cfg(feature = "__framed")]
 pub use framing::framed;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
+#[cfg(feature = "__rustls")]
+pub use tls::{Tls, TlsError};
 #[cfg(feature = "ws")]
 pub use ws::Ws;

@@ -62,6 +62,11 @@ const STAGGER_MIN: Duration = Duration::from_millis(10);
 /// # }
 /// ```
 ///
+/// # Security
+/// Whoever sits on the way and lets nothing through but the weakest of the wires decides that a new
+/// session begins on it. So list none in the clear where the others are encrypted, unless that is
+/// good enough.
+///
 /// # Errors
 /// Connecting fails with [`ConnectError::AllFailed`], which has each wire's own error. All of it
 /// has to happen within `Config::connect_timeout`. Binding fails with [`BindError::Several`].

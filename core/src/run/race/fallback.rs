@@ -28,7 +28,7 @@ const REMEMBER: Duration = Duration::from_secs(300);
 ///
 /// While a session lives on a wire that stands behind another, its client tries the better ones in
 /// the background and goes over, as with a [`Race`](super::Race); all that is said there of that,
-/// and of where it may stand, holds here.
+/// of where it may stand and of security holds here.
 ///
 /// ```
 /// use emitwire_core::handler::Namespace;
