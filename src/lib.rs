@@ -37,8 +37,9 @@ pub use emitwire_core::room::{
     Adapter, Fanout, Fate, LocalAdapter, RoomError, RoomEvent, RoomName, Rooms, SlowPolicy, Stats,
 };
 pub use emitwire_core::run::{
-    Client, Config, Connect, Connector, ConnectorService, Listening, NamespaceError, Reconnect,
-    ReconnectFuture, ReconnectService, ResumeToken, ResumeTokenError, Server, Session, testing,
+    Client, Config, Connect, Connector, ConnectorService, Fallback, Listening, NamespaceError,
+    Race, Reconnect, ReconnectFuture, ReconnectService, ResumeToken, ResumeTokenError, Server,
+    Session, testing,
 };
 pub use emitwire_core::socket::{
     Ack, AckError, Answers, BoxError, Broadcast, Emit, EmitBroadcast, EmitBroadcastWithAck,
