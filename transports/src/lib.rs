@@ -4,24 +4,31 @@
 //! | feature | scheme | type | on the wire |
 //! | --- | --- | --- | --- |
 //! | `tcp` (default) | `tcp://host:port` | `Tcp` | the length of a frame, then its body |
+//! | `unix` | `unix:///path` | `Unix` | as on TCP, within one machine |
 //! | `ws` (default) | `ws://host:port/path` | `Ws` | WebSocket (RFC 6455): one binary frame each |
 //!
 //! Each file or folder holds one wire: the transport with its options, its listener, its
-//! connection. `framing/` holds what all byte streams share, `net.rs` what all TCP sockets do. The
-//! wire without a network is in the core: [`Memory`](emitwire_core::transport::Memory).
+//! connection. `framing/` holds what all byte streams share, `net.rs` what all TCP sockets do,
+//! `limits.rs` what they hold to unless told otherwise. The wire within one process is in the core: [`Memory`](emitwire_core::transport::Memory).
 
-#[cfg(any(feature = "tcp", feature = "ws"))]
+#[cfg(any(feature = "__framed", feature = "ws"))]
 mod framing;
+#[cfg(any(feature = "tcp", feature = "unix", feature = "ws"))]
+mod limits;
 #[cfg(any(feature = "tcp", feature = "ws"))]
 mod net;
 #[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "unix")]
+mod unix;
 #[cfg(feature = "ws")]
 mod ws;
 
-#[cfg(feature = "tcp")]
+#[cfg(feature = "__framed")]
 pub use framing::framed;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
+#[cfg(feature = "unix")]
+pub use unix::{Unix, UnixFault};
 #[cfg(feature = "ws")]
 pub use ws::Ws;

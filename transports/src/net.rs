@@ -1,12 +1,9 @@
 //! TCP sockets, as every wire on top of them wants them.
 
-use crate::framing::WriteStream;
+use crate::framing::socket_writes;
 use emitwire_core::transport::{BindError, ConnectError};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
@@ -72,37 +69,7 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<SocketAddr> {
     Ok(peer)
 }
 
-impl WriteStream for OwnedWriteHalf {
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let written = match slices {
-                [one] => self.try_write(one),
-                many => self.try_write_vectored(many),
-            };
-            match written {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Ready means that there is room again since: another try, no waiting.
-                    ready!(self.as_ref().poll_write_ready(cx))?;
-                }
-                written => return Poll::Ready(written),
-            }
-        }
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self).poll_shutdown(cx)
-    }
-}
-
-/// The largest frame unless the transport says otherwise.
-pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// How many connections wait to be accepted unless the transport says otherwise.
-pub(crate) const BACKLOG: u32 = 1024;
+socket_writes!(OwnedWriteHalf);
 
 #[cfg(test)]
 mod tests {

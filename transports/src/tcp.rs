@@ -1,7 +1,8 @@
 //! `tcp://host:port`: length-delimited frames on a TCP stream, in the clear.
 
 use crate::framing::{FrameReader, FrameWriter, Length};
-use crate::net::{self, BACKLOG, FRAME_BYTES_MAX};
+use crate::limits::{BACKLOG, FRAME_BYTES_MAX};
+use crate::net;
 use async_trait::async_trait;
 use emitwire_core::transport::{
     self, BindError, Capabilities, ConnectError, HandshakeError, Incoming, Peer, ReadHalf,

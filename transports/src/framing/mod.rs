@@ -5,26 +5,33 @@
 //! | `reader.rs` | frames that stand behind their length |
 //! | `stream.rs` | [`framed`]: any stream of bytes as two halves |
 //! | `writer.rs` | frames behind whatever header the wire gives them, joined into few writes |
+//! | `socket.rs` | the writing direction of tokio's sockets |
 //! | `scratch.rs` | the thread's buffer: an idle stream holds no memory but its halves |
 
-#[cfg(feature = "tcp")]
+#[cfg(feature = "__framed")]
 mod reader;
 mod scratch;
-#[cfg(feature = "tcp")]
+mod socket;
+#[cfg(feature = "__framed")]
 mod stream;
-#[cfg(all(test, feature = "tcp"))]
+#[cfg(all(test, feature = "__framed"))]
 mod tests;
 mod writer;
 
-#[cfg(feature = "tcp")]
+#[cfg(feature = "__framed")]
 pub(crate) use reader::FrameReader;
 #[cfg(feature = "ws")]
 pub(crate) use scratch::with_scratch;
-#[cfg(feature = "tcp")]
+#[allow(
+    unused_imports,
+    reason = "the wires without sockets of this system have none to write to"
+)]
+pub(crate) use socket::socket_writes;
+#[cfg(feature = "__framed")]
 pub use stream::framed;
 #[cfg(feature = "ws")]
 pub(crate) use writer::Header;
-#[cfg(feature = "tcp")]
+#[cfg(feature = "__framed")]
 pub(crate) use writer::Length;
 pub(crate) use writer::{FrameWriter, WriteStream};
 

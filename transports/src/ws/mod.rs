@@ -19,7 +19,8 @@ mod rules;
 mod tests;
 mod writer;
 
-use crate::net::{self, BACKLOG, FRAME_BYTES_MAX};
+use crate::limits::{BACKLOG, FRAME_BYTES_MAX};
+use crate::net;
 use async_trait::async_trait;
 use emitwire_core::transport::{
     self, BindError, Capabilities, ConnectError, HandshakeError, Incoming, Peer, ReadHalf,
