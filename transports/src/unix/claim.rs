@@ -4,36 +4,61 @@ use super::UnixFault;
 use super::lock::Lock;
 use rustix::io::Errno;
 use rustix::process::geteuid;
-use std::fs::{self, Metadata, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
-/// Listens at the path, which nobody else takes meanwhile.
+/// A socket that is listened at, with its path.
 ///
-/// Dropping the future leaves nothing there: once the file is made it does not wait.
-pub(super) async fn take(
-    path: &Path,
-    mode: u32,
-    backlog: u32,
-) -> io::Result<(UnixListener, Claim)> {
-    let _alone = Lock::acquire(path).await?;
-    make_way(path).await?;
-    let socket = UnixSocket::new_stream()?;
-    socket.bind(path)?;
-    let claim = Claim { path: path.to_owned(), file: FileId::at(path)? };
-    // A socket that is bound and does not listen yet refuses everybody, so nobody connects under
-    // the permissions that the file was made with. A file that is made under another name and
-    // renamed would do the same, but the other name may be too long where this one is not.
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
-    Ok((socket.listen(backlog)?, claim))
+/// The order of its fields is that in which they are dropped. The file goes first: as long as the
+/// socket answers, nobody takes the file for left behind, and puts another in its place between the
+/// look at it and its removal. The lock goes last.
+pub(super) struct Claim {
+    #[allow(dead_code, reason = "it is there to be dropped")]
+    file: Option<SocketFile>,
+    pub(super) listener: UnixListener,
+    #[allow(dead_code, reason = "it is there to be dropped")]
+    lock: Option<Lock>,
 }
 
-/// Removes the file of a listener that is gone, and nothing else. For who holds the lock.
-async fn make_way(path: &Path) -> io::Result<()> {
+impl Claim {
+    /// Listens at the path, which nobody else takes meanwhile.
+    ///
+    /// Dropping the future leaves nothing there: once the file is made it does not wait.
+    pub(super) async fn file(path: &Path, mode: u32, backlog: u32) -> io::Result<Self> {
+        // Without the lock at first, because it says less than what is there.
+        find_stale(path).await?;
+        let lock = Lock::acquire(path)?;
+        if let Some(stale) = find_stale(path).await? {
+            stale.remove(path)?;
+        }
+        let socket = UnixSocket::new_stream()?;
+        socket.bind(path)?;
+        let file = SocketFile { path: path.to_owned(), id: FileId::at(path)? };
+        // A socket that is bound and does not listen yet refuses everybody, so nobody connects
+        // under the permissions that the file was made with. A file that is made under another
+        // name and renamed would do too, but that name may be too long where this one is not.
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+        Ok(Self { file: Some(file), listener: socket.listen(backlog)?, lock: Some(lock) })
+    }
+
+    /// Listens at a name without a file, spelled as the system does.
+    pub(super) fn name(name: &Path, backlog: u32) -> io::Result<Self> {
+        let socket = UnixSocket::new_stream()?;
+        socket.bind(name)?;
+        Ok(Self { file: None, listener: socket.listen(backlog)?, lock: None })
+    }
+}
+
+/// The file that a listener has left behind which is gone, if there is one and it is ours.
+///
+/// # Errors
+/// Whatever else is there, which is left alone.
+async fn find_stale(path: &Path) -> io::Result<Option<FileId>> {
     let found = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         found => found?,
     };
     if !found.file_type().is_socket() {
@@ -44,7 +69,7 @@ async fn make_way(path: &Path) -> io::Result<()> {
         Err(error) => error,
     };
     match refusal.kind() {
-        ErrorKind::NotFound => return Ok(()),
+        ErrorKind::NotFound => return Ok(None),
         // So many wait there that there is no room for one more.
         ErrorKind::WouldBlock => return Err(ErrorKind::AddrInUse.into()),
         // A socket of another type is bound there, such as one for datagrams.
@@ -56,25 +81,22 @@ async fn make_way(path: &Path) -> io::Result<()> {
     if found.uid() != geteuid().as_raw() {
         return Err(UnixFault::OtherUser { user: found.uid() }.into());
     }
-    if refusal.kind() != ErrorKind::ConnectionRefused {
-        return Err(refusal);
+    match refusal.kind() {
+        ErrorKind::ConnectionRefused => Ok(Some(FileId::of(&found))),
+        _ => Err(refusal),
     }
-    FileId::of(&found).remove(path)
 }
 
-/// The file of a socket that is listened at; dropped, it is removed.
-///
-/// It is to be dropped before the socket: as long as that answers, nobody takes the file for left
-/// behind, and puts another in its place between the look at it and its removal.
-pub(super) struct Claim {
+/// The file of a socket; dropped, it is removed.
+struct SocketFile {
     path: PathBuf,
-    file: FileId,
+    id: FileId,
 }
 
-impl Drop for Claim {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // If it cannot be removed the next listener finds that nobody answers there.
-        let _ = self.file.remove(&self.path);
+        let _ = self.id.remove(&self.path);
     }
 }
 
@@ -86,8 +108,12 @@ pub(super) struct FileId {
 }
 
 impl FileId {
-    pub(super) fn of(file: &Metadata) -> Self {
+    fn of(file: &Metadata) -> Self {
         Self { device: file.dev(), number: file.ino() }
+    }
+
+    pub(super) fn of_open(file: &File) -> io::Result<Self> {
+        file.metadata().map(|file| Self::of(&file))
     }
 
     pub(super) fn at(path: &Path) -> io::Result<Self> {
@@ -95,7 +121,7 @@ impl FileId {
     }
 
     /// Removes what is at the path if it is this file.
-    fn remove(self, path: &Path) -> io::Result<()> {
+    pub(super) fn remove(self, path: &Path) -> io::Result<()> {
         match Self::at(path) {
             Ok(there) if there == self => fs::remove_file(path),
             Ok(_) => Ok(()),

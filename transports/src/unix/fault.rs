@@ -1,7 +1,6 @@
 //! What can be wrong with a socket's path.
 
 use std::io;
-use std::time::Duration;
 use thiserror::Error;
 
 /// Why nobody can listen at a path, or connect to it, where that is not plain from what the system
@@ -58,12 +57,6 @@ pub enum UnixFault {
     /// There are no abstract names on this system.
     #[error("abstract names such as `@name` are there on Linux only")]
     NoAbstractNames,
-    /// Others have been taking the path all the time, or one of them does not get on with it.
-    #[error("another process has been busy with it for {waited:?}")]
-    Busy {
-        /// How long that was waited for.
-        waited: Duration,
-    },
 }
 
 impl From<UnixFault> for io::Error {
@@ -73,7 +66,6 @@ impl From<UnixFault> for io::Error {
             UnixFault::OtherUser { .. } => io::ErrorKind::PermissionDenied,
             UnixFault::TooLong { .. } | UnixFault::NoPath => io::ErrorKind::InvalidInput,
             UnixFault::NoAbstractNames => io::ErrorKind::Unsupported,
-            UnixFault::Busy { .. } => io::ErrorKind::TimedOut,
         };
         Self::new(kind, fault)
     }

@@ -1,21 +1,19 @@
-//! Whoever takes a path does so alone.
+//! Whoever takes a path does so alone, and holds it until they are gone.
 //!
 //! That nobody answers at a socket and that its file is removed are two steps. Between them another
 //! process may have put its own there, which would then be removed while it is listened at. No
 //! order of links and renames helps: they take names and not files, so what they replace may
-//! always be newer than what was looked at. Hence a lock of the system's, which is gone with its
-//! holder, however that ends.
+//! always be newer than what was looked at. Nor is it sure that nobody is there where nobody
+//! answers: some systems refuse like that for a listener at which too many wait. Hence a lock of
+//! the system's, held as long as the socket, which is gone with its holder, however that ends.
 
-use super::UnixFault;
 use super::claim::FileId;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tokio::time::{sleep, timeout};
 
 /// The lock of one path. Its file is removed with it: only who holds the lock does that, and who
 /// got one whose file is not there any more tries again.
@@ -25,11 +23,21 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    pub(super) async fn acquire(socket: &Path) -> io::Result<Self> {
+    /// # Errors
+    /// `AddrInUse`: somebody has it.
+    pub(super) fn acquire(socket: &Path) -> io::Result<Self> {
         let mut path = socket.as_os_str().to_owned();
         path.push(SUFFIX);
-        let acquired = timeout(PATIENCE, wait(path.into())).await;
-        acquired.unwrap_or_else(|_| Err(UnixFault::Busy { waited: PATIENCE }.into()))
+        let path = PathBuf::from(path);
+        loop {
+            let file = open(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_in_place(&file, &path)? => return Ok(Self { path, file }),
+                Ok(()) | Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Err(io::ErrorKind::AddrInUse.into()),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
@@ -37,20 +45,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Whatever else has this name was not made here.
         if self.file.metadata().is_ok_and(|file| file.is_file() && file.len() == 0) {
-            // Left behind it harms nobody: it is the next holder's.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-async fn wait(path: PathBuf) -> io::Result<Lock> {
-    loop {
-        let file = open(&path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if is_in_place(&file, &path)? => return Ok(Lock { path, file }),
-            Ok(()) | Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) => sleep(PAUSE).await,
-            Err(error) => return Err(error.into()),
+            // If it stays it harms nobody: the next holder takes it.
+            let _ = FileId::of_open(&self.file).and_then(|file| file.remove(&self.path));
         }
     }
 }
@@ -58,24 +54,20 @@ async fn wait(path: PathBuf) -> io::Result<Lock> {
 /// Follows no link: where others may write, it could lead to any file of this user's.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.read(true).write(true).create(true).truncate(false).mode(LOCK_MODE);
     options.custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)
 }
 
 fn is_in_place(file: &File, path: &Path) -> io::Result<bool> {
     match FileId::at(path) {
-        Ok(there) => Ok(there == FileId::of(&file.metadata()?)),
+        Ok(there) => Ok(there == FileId::of_open(file)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
 
 /// What the lock's file is called, behind the path of the socket.
-const SUFFIX: &str = ".emitwire-lock";
+const SUFFIX: &str = ".lock";
 
-/// How long whoever has the lock is waited for. It is held for no longer than a few system calls
-/// take.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long until it is tried again.
-const PAUSE: Duration = Duration::from_millis(2);
+/// The lock is the same user's.
+const LOCK_MODE: u32 = 0o600;

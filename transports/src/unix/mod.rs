@@ -3,8 +3,8 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `address.rs` | what a path stands for: a file, or an abstract name |
-//! | `claim.rs` | taking a path, and leaving it again: stale files, permissions |
-//! | `lock.rs` | whoever takes a path does so alone |
+//! | `claim.rs` | taking a path, and leaving it again: files left behind, permissions |
+//! | `lock.rs` | whoever takes a path has it alone |
 //! | `wire.rs` | the listener and the connection |
 //! | `elsewhere.rs` | all of that on systems that have no Unix sockets |
 //! | `fault.rs` | what can be wrong with a path |
@@ -40,8 +40,8 @@ use std::path::PathBuf;
 /// Listening makes a file, and that the listener is dropped removes it. A file that a process has
 /// left behind which is gone, where nobody answers, is replaced by the next that listens there, if
 /// it is of the same user. A file that is no socket is never removed, and neither is one of
-/// another user. Of several processes that listen at one path at once exactly one succeeds; for
-/// that an empty file `path.emitwire-lock` is beside it for a moment.
+/// another user. Of several processes that begin to listen at one path at once exactly
+/// one succeeds: it holds a lock on an empty file `path.lock` beside it for as long as it listens.
 ///
 /// Who may connect follows from the file's permissions, by default those of [`mode`](Self::mode)
 /// 0600: the same user and the superuser. They hold from the first moment on. **The permissions of

@@ -1,7 +1,7 @@
 //! Listening, connecting, and what comes of it.
 
 use super::address::Address;
-use super::claim::{self, Claim};
+use super::claim::Claim;
 use super::{Only, Unix, UnixFault};
 use crate::framing::{FrameReader, FrameWriter, Length, socket_writes};
 use async_trait::async_trait;
@@ -16,27 +16,20 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::time::sleep;
 
 pub(super) async fn bind(unix: &Unix) -> Result<Box<dyn transport::Listener>, BindError> {
     let endpoint = unix.endpoint();
-    let listening = async {
+    let claim = async {
         match Address::parse(&unix.path)? {
-            Address::File(path) => {
-                let (listener, claim) = claim::take(&path, unix.mode, unix.backlog).await?;
-                Ok((listener, Some(claim)))
-            }
-            Address::Abstract(name) => {
-                let socket = UnixSocket::new_stream()?;
-                socket.bind(name)?;
-                Ok((socket.listen(unix.backlog)?, None))
-            }
+            Address::File(path) => Claim::file(&path, unix.mode, unix.backlog).await,
+            Address::Abstract(name) => Claim::name(&name, unix.backlog),
         }
     };
-    match listening.await {
-        Ok((listener, claim)) => Ok(Box::new(Listener { claim, listener, terms: Terms::of(unix) })),
+    match claim.await {
+        Ok(claim) => Ok(Box::new(Listener { claim, terms: Terms::of(unix) })),
         Err(source) => Err(bind_error(endpoint, source)),
     }
 }
@@ -116,11 +109,9 @@ impl Terms {
     }
 }
 
-/// A bound socket. The order of its fields is that in which they are dropped: see [`Claim`].
+/// A bound socket.
 struct Listener {
-    #[allow(dead_code, reason = "it is there to be dropped")]
-    claim: Option<Claim>,
-    listener: UnixListener,
+    claim: Claim,
     terms: Terms,
 }
 
@@ -131,7 +122,7 @@ impl transport::Listener for Listener {
     }
 
     async fn accept(&mut self) -> io::Result<Box<dyn Incoming>> {
-        let (stream, _) = self.listener.accept().await?;
+        let (stream, _) = self.claim.listener.accept().await?;
         Ok(Box::new(Arrival { stream, terms: self.terms.clone() }))
     }
 }
