@@ -57,34 +57,38 @@ impl Claim {
 /// # Errors
 /// Whatever else is there, which is left alone.
 async fn find_stale(path: &Path) -> io::Result<Option<FileId>> {
-    let found = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        found => found?,
-    };
-    if !found.file_type().is_socket() {
-        return Err(UnixFault::NoSocket.into());
-    }
-    let refusal = match UnixStream::connect(path).await {
-        Ok(_) => return Err(ErrorKind::AddrInUse.into()),
-        Err(error) => error,
-    };
-    match refusal.kind() {
-        ErrorKind::NotFound => return Ok(None),
-        // So many wait there that there is no room for one more.
-        ErrorKind::WouldBlock => return Err(ErrorKind::AddrInUse.into()),
-        // A socket of another type is bound there, such as one for datagrams.
-        _ if Errno::from_io_error(&refusal) == Some(Errno::PROTOTYPE) => {
-            return Err(ErrorKind::AddrInUse.into());
+    loop {
+        let found = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            found => found?,
+        };
+        if !found.file_type().is_socket() {
+            return Err(UnixFault::NoSocket.into());
         }
-        _ => {}
+        match UnixStream::connect(path).await {
+            Ok(_) => return Err(ErrorKind::AddrInUse.into()),
+            // Whoever listened there has left this moment: now there is something else, or nothing.
+            Err(error) if has_left(error.kind()) => {}
+            Err(error) if is_busy(&error) => return Err(ErrorKind::AddrInUse.into()),
+            Err(_) if found.uid() != geteuid().as_raw() => {
+                return Err(UnixFault::OtherUser { user: found.uid() }.into());
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                return Ok(Some(FileId::of(&found)));
+            }
+            Err(error) => return Err(error),
+        }
     }
-    if found.uid() != geteuid().as_raw() {
-        return Err(UnixFault::OtherUser { user: found.uid() }.into());
-    }
-    match refusal.kind() {
-        ErrorKind::ConnectionRefused => Ok(Some(FileId::of(&found))),
-        _ => Err(refusal),
-    }
+}
+
+fn has_left(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
+/// So many wait there that there is no room for one more, or the socket is of another type, such
+/// as one for datagrams.
+fn is_busy(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock || Errno::from_io_error(error) == Some(Errno::PROTOTYPE)
 }
 
 /// The file of a socket; dropped, it is removed.
