@@ -28,9 +28,16 @@ impl Claim {
     ///
     /// Dropping the future leaves nothing there: once the file is made it does not wait.
     pub(super) async fn file(path: &Path, mode: u32, backlog: u32) -> io::Result<Self> {
-        // Without the lock at first, because it says less than what is there.
-        find_stale(path).await?;
-        let lock = Lock::acquire(path)?;
+        // Before anybody is asked whether they are there: who has the lock is, and would have to
+        // take the question for a peer.
+        let lock = match Lock::acquire(path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                // The lock is another user's. What is said of the socket says more.
+                find_stale(path).await?;
+                return Err(error);
+            }
+            lock => lock?,
+        };
         if let Some(stale) = find_stale(path).await? {
             stale.remove(path)?;
         }
