@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 fn mode(path: &Path) -> u32 {
@@ -130,15 +130,20 @@ async fn only_the_same_user_may_connect_unless_the_mode_says_otherwise() {
     }
 }
 
-#[tokio::test]
-async fn nobody_ever_connects_under_other_permissions() {
+#[test]
+fn nobody_ever_connects_under_other_permissions() {
     let directory = Directory::new();
-    let path = directory.join("a");
-    let done = AtomicBool::new(false);
-    thread::scope(|threads| {
+    // Each round has a name of its own, so that what was connected to is what is looked at.
+    let path = |round: usize| directory.join(&round.to_string());
+    let round = AtomicUsize::new(0);
+    let connected = thread::scope(|threads| {
         let watching = threads.spawn(|| {
             let mut connected = 0;
-            while !done.load(Ordering::Relaxed) {
+            loop {
+                let path = path(match round.load(Ordering::Relaxed) {
+                    ROUNDS => return connected,
+                    round => round,
+                });
                 if UnixStream::connect(&path).is_ok() {
                     connected += 1;
                     if let Ok(file) = fs::metadata(&path) {
@@ -146,23 +151,18 @@ async fn nobody_ever_connects_under_other_permissions() {
                     }
                 }
             }
-            connected
         });
-        let binding = threads.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(async {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            for next in 0..=ROUNDS {
+                round.store(next, Ordering::Relaxed);
                 // A mode that no usual umask leads to.
-                let wire = Unix::new(&path).mode(0o640);
-                for _ in 0..ROUNDS {
-                    drop(wire.bind().await.unwrap());
-                }
-            });
+                drop(Unix::new(path(next)).mode(0o640).bind().await.unwrap());
+            }
         });
-        let bound = binding.join();
-        done.store(true, Ordering::Relaxed);
-        println!("{} connected", watching.join().unwrap());
-        bound.unwrap();
+        watching.join().unwrap()
     });
+    println!("{connected} connected");
 }
 
 #[tokio::test]
