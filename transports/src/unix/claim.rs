@@ -13,8 +13,8 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 /// A socket that is listened at, with its path.
 ///
 /// The order of its fields is that in which they are dropped. The file goes first: as long as the
-/// socket answers, nobody takes the file for left behind, and puts another in its place between the
-/// look at it and its removal. The lock goes last.
+/// socket answers, other programs, which do not know the lock, do not take it for left behind and
+/// put one of their own in its place between the look at it and its removal. The lock goes last.
 pub(super) struct Claim {
     #[allow(dead_code, reason = "it is there to be dropped")]
     file: Option<SocketFile>,

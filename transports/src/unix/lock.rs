@@ -71,3 +71,28 @@ const SUFFIX: &str = ".lock";
 
 /// The lock is the same user's.
 const LOCK_MODE: u32 = 0o600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_lock_whose_file_is_gone_is_none_and_leaves_the_next_alone() {
+        let name = format!("emitwire-lock-{}", std::process::id());
+        let socket = std::env::temp_dir().join(name);
+        let first = Lock::acquire(&socket).unwrap();
+        let refused = Lock::acquire(&socket).err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        assert!(is_in_place(&first.file, &first.path).unwrap());
+        fs::remove_file(&first.path).unwrap();
+        assert!(!is_in_place(&first.file, &first.path).unwrap());
+        let second = Lock::acquire(&socket).unwrap();
+        assert!(!is_in_place(&first.file, &first.path).unwrap());
+        drop(first);
+        assert!(is_in_place(&second.file, &second.path).unwrap());
+        let path = second.path.clone();
+        drop(second);
+        assert!(!path.exists());
+    }
+}

@@ -5,7 +5,11 @@ use crate::end::{End, within};
 use emitwire_core::protocol::Frame;
 use emitwire_core::transport::{BindError, Listener, Transport};
 use emitwire_transports::Unix;
+use std::fs;
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -78,6 +82,39 @@ async fn whoever_comes_while_others_leave_loses_nothing() {
     }
     taking.join_all().await;
     assert!(directory.names().is_empty(), "{:?}", directory.names());
+}
+
+#[test]
+fn another_program_that_comes_and_goes_is_in_use_or_gone() {
+    let directory = Directory::new();
+    let path = directory.join("a");
+    let done = AtomicBool::new(false);
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                if let Ok(_listener) = std::os::unix::net::UnixListener::bind(&path) {
+                    thread::yield_now();
+                    // It may have been replaced already, as one that seemed to be left behind.
+                    let _ = fs::remove_file(&path);
+                }
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let failed = runtime.unwrap().block_on(async {
+            for _ in 0..10 * ROUNDS {
+                match Unix::new(&path).bind().await {
+                    Ok(_) | Err(BindError::InUse { .. }) => {}
+                    // What was made is taken away before its permissions are set.
+                    Err(BindError::NotAvailable { source, .. })
+                        if source.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Some(error),
+                }
+            }
+            None
+        });
+        done.store(true, Ordering::Relaxed);
+        assert!(failed.is_none(), "{failed:?}");
+    });
 }
 
 /// How many times it is tried.
