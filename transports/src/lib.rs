@@ -9,7 +9,8 @@
 //!
 //! Each file or folder holds one wire: the transport with its options, its listener, its
 //! connection. `framing/` holds what all byte streams share, `net.rs` what all TCP sockets do,
-//! `limits.rs` what they hold to unless told otherwise. The wire within one process is in the core: [`Memory`](emitwire_core::transport::Memory).
+//! `limits.rs` what they hold to unless told otherwise. The wire within one process
+//! is in the core: [`Memory`](emitwire_core::transport::Memory).
 
 #[cfg(any(feature = "__framed", feature = "ws"))]
 mod framing;
