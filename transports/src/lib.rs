@@ -4,13 +4,15 @@
 //! | feature | scheme | type | on the wire |
 //! | --- | --- | --- | --- |
 //! | `tcp` (default) | `tcp://host:port` | `Tcp` | the length of a frame, then its body |
+//! | `tls` | `tls://host:port` | `Tcp` with a `Tls` | the same, encrypted (RFC 8446) |
 //! | `unix` | `unix:///path` | `Unix` | as on TCP, within one machine |
 //! | `ws` (default) | `ws://host:port/path` | `Ws` | WebSocket (RFC 6455): one binary frame each |
+//! | `ws` and `tls` | `wss://host:port/path` | `Ws` with a `Tls` | the same, encrypted |
 //!
 //! Each file or folder holds one wire: the transport with its options, its listener, its
-//! connection. `framing/` holds what all byte streams share, `net.rs` what all TCP sockets do,
-//! `limits.rs` what they hold to unless told otherwise. The wire within one process
-//! is in the core: [`Memory`](emitwire_core::transport::Memory).
+//! connection. `framing/` holds what all byte streams share, `net/` what all TCP sockets do, `tls/`
+//! what all that is encrypted does, and `limits.rs` what they hold to unless told otherwise. The
+//! wire within one process is in the core: [`Memory`](emitwire_core::transport::Memory).
 
 #[cfg(any(feature = "__framed", feature = "ws"))]
 mod framing;
@@ -20,6 +22,8 @@ mod limits;
 mod net;
 #[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "__rustls")]
+mod tls;
 #[cfg(feature = "unix")]
 mod unix;
 #[cfg(feature = "ws")]
@@ -29,6 +33,8 @@ mod ws;
 pub use framing::framed;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
+#[cfg(feature = "__rustls")]
+pub use tls::{Tls, TlsError};
 #[cfg(feature = "unix")]
 pub use unix::{Unix, UnixFault};
 #[cfg(feature = "ws")]

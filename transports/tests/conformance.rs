@@ -103,6 +103,30 @@ fn websocket_with_small_frames_keeps_what_it_declares() {
     holds(without_half_close(1000), ws, "ws://127.0.0.1:0");
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn tls_keeps_what_it_declares() {
+    let tls = |url: &str| Tcp::new(&url[6..]).tls(TLS.clone());
+    holds(Capabilities::stream(FRAME_BYTES_MAX).encrypted(), tls, "tls://127.0.0.1:0");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn an_encrypted_websocket_keeps_what_it_declares() {
+    let least = without_half_close(FRAME_BYTES_MAX).encrypted();
+    holds(least, |url| Ws::new(&url[6..]).tls(TLS.clone()), "wss://127.0.0.1:0");
+}
+
+/// Both ends': a certificate, and trust in it alone.
+#[cfg(feature = "tls")]
+static TLS: LazyLock<emitwire_transports::Tls> = LazyLock::new(|| {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = made.signing_key.serialize_pem();
+    let tls = emitwire_transports::Tls::pem(made.cert.pem(), key).unwrap();
+    let fingerprint = tls.fingerprint().unwrap();
+    tls.pin(fingerprint).unwrap()
+});
+
 /// What a WebSocket declares: its close is for both directions.
 fn without_half_close(frame_bytes_max: usize) -> Capabilities {
     let mut least = Capabilities::stream(frame_bytes_max);

@@ -27,6 +27,8 @@ pub(crate) use scratch::with_scratch;
     reason = "the wires without sockets of this system have none to write to"
 )]
 pub(crate) use socket::socket_writes;
+#[cfg(feature = "tls")]
+pub(crate) use stream::Unbudgeted;
 #[cfg(feature = "__framed")]
 pub use stream::framed;
 #[cfg(feature = "ws")]
