@@ -238,6 +238,12 @@ pub enum HandshakeError {
         /// What it asked for: a path, a sub-protocol, an origin.
         asked: String,
     },
+    /// The peer is known, and is none of those that may be at the other end.
+    #[error("{who} may not be at the other end")]
+    NotAllowed {
+        /// Who it is: a user of this machine.
+        who: String,
+    },
 }
 
 /// What is wrong with a certificate, as whoever can mend it wants to know it.
