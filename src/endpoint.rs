@@ -110,6 +110,7 @@ const WIRES: &[Wire] = &[
     Wire { scheme: "mem", feature: "", make: Some(memory) },
     wire!("tcp", "tcp", tcp),
     wire!("tls", "tls", tls),
+    wire!("unix", "unix", unix),
     wire!("ws", "ws", ws),
     wss(),
 ];
@@ -146,6 +147,15 @@ fn tls(address: &str, options: &Options) -> Result<Arc<dyn Transport>, &'static 
     }
     let tls = options.tls.clone().unwrap_or_default();
     Ok(Arc::new(emitwire_transports::Tcp::new(address).tls(tls)))
+}
+
+#[cfg(feature = "unix")]
+fn unix(path: &str, _: &Options) -> Result<Arc<dyn Transport>, &'static str> {
+    // `unix://name` would be the host of a URL to others; `@` begins a name without a file.
+    if !path.starts_with(['/', '@']) || path.len() < 2 {
+        return Err("unix:///PATH, or unix://@NAME on Linux");
+    }
+    Ok(Arc::new(emitwire_transports::Unix::new(path)))
 }
 
 #[cfg(feature = "ws")]
@@ -326,10 +336,15 @@ pub fn disabled_schemes() -> impl Iterator<Item = (&'static str, &'static str)> 
 /// Where an endpoint of this machine is, that nobody else has.
 fn local_address(scheme: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    if scheme.eq_ignore_ascii_case("mem") {
-        return format!("local-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let fresh = || NEXT.fetch_add(1, Ordering::Relaxed);
+    match scheme.to_ascii_lowercase().as_str() {
+        "mem" => format!("local-{}", fresh()),
+        "unix" => {
+            let name = format!("emitwire-{}-{}.sock", std::process::id(), fresh());
+            std::env::temp_dir().join(name).display().to_string()
+        }
+        _ => "127.0.0.1:0".to_owned(),
     }
-    "127.0.0.1:0".to_owned()
 }
 
 /// A certificate that signs itself, and the trust in it alone.

@@ -61,6 +61,8 @@ pub use emitwire_transports::Ws;
 pub use emitwire_transports::{Tcp, framed};
 #[cfg(feature = "__encrypted")]
 pub use emitwire_transports::{Tls, TlsError};
+#[cfg(feature = "unix")]
+pub use emitwire_transports::{Unix, UnixFault};
 pub use endpoint::{Endpoint, EndpointError, disabled_schemes, schemes};
 
 #[cfg(doctest)]
