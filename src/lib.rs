@@ -49,8 +49,8 @@ pub use emitwire_core::socket::{
 #[cfg(feature = "conformance")]
 pub use emitwire_core::transport::conformance;
 pub use emitwire_core::transport::{
-    BindError, Capabilities, Chaos, ChaosStats, ConnectError, Direction, Faults, Memory, Peer,
-    Transport,
+    BindError, Capabilities, CertificateFault, Chaos, ChaosStats, ConnectError, Direction, Faults,
+    HandshakeError, Memory, Peer, Process, Transport,
 };
 pub use emitwire_core::{protocol, room, transport};
 pub use emitwire_middleware as middleware;

@@ -15,6 +15,7 @@ mod listeners;
 mod namespaces;
 mod room_events;
 mod state;
+mod wires;
 
 use emitwire::testing::{self, Guest, within};
 use emitwire::{

@@ -49,7 +49,7 @@ pub(crate) struct Blueprint {
 }
 
 pub(super) struct Settings {
-    pub(super) hooks: [Option<Erased>; 5],
+    pub(super) hooks: [Option<Erased>; 6],
     pub(super) on_connect_error: Option<OnConnectError>,
     pub(super) on_room: Option<OnRoom>,
     pub(super) on_lost: Option<OnLost>,
@@ -70,6 +70,7 @@ pub(crate) enum Hook {
     Connect,
     Detach,
     Attach,
+    PathChange,
     Disconnecting,
     Disconnect,
 }
@@ -81,6 +82,7 @@ impl Hook {
             Self::Connect => "connect",
             Self::Detach => "detach",
             Self::Attach => "attach",
+            Self::PathChange => "path change",
             Self::Disconnecting => "disconnecting",
             Self::Disconnect => "disconnect",
         }

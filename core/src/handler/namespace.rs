@@ -182,6 +182,14 @@ impl Namespace {
         self.hook(Hook::Attach, handler)
     }
 
+    /// Sets what runs when a socket's peer is found at another address while its link lives on, as
+    /// on wires whose connections outlive an address: `socket.peer()` says where. It takes the
+    /// place of what was set before.
+    #[must_use = "a namespace does nothing until it is mounted"]
+    pub fn on_path_change<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
+        self.hook(Hook::PathChange, handler)
+    }
+
     /// Sets what runs once when a socket ends, before `on_disconnect`, while its rooms are still
     /// there; it takes the place of what was set before. Nothing can be emitted to the socket
     /// itself any more.
@@ -325,6 +333,7 @@ impl Namespace {
         match hook {
             Hook::Connect => needs.are_of_begin(),
             Hook::Attach => needs.are_of_attach(),
+            Hook::PathChange => {}
             Hook::Detach | Hook::Disconnecting | Hook::Disconnect => needs.are_of_end(),
         }
         self.note(self.0.emitter.need(needs))

@@ -379,12 +379,17 @@ pub struct Drain {
     pub delay: Duration,
 }
 
-/// Why a link or session is closed, as it travels.
+/// Why a link or session is closed, as it travels. Its number is the same on every wire.
+///
+/// ```
+/// # use emitwire_core::protocol::CloseCode;
+/// assert_eq!(CloseCode::Slow.number(), 6);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseCode {
     /// The application asked for it.
-    Normal,
+    Normal = 1,
     /// The receiver broke the protocol.
     Protocol,
     /// The receiver's version is unknown.
@@ -401,6 +406,14 @@ pub enum CloseCode {
     Replaced,
     /// The server drained.
     Moved,
+}
+
+impl CloseCode {
+    /// Its number on wires: docs/PROTOCOL.md, `close`.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
 }
 
 /// The body of [`Packet::Close`].

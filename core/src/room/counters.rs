@@ -120,6 +120,8 @@ counters! {
     resumed_with_gap,
     /// Of these, those that took over from a link that was believed alive.
     takeovers,
+    /// Times that a peer was found at another address, on the link that it had.
+    path_changes,
     /// Packets that were written again on a new link.
     replayed,
     /// Packets that arrived again, and were dropped.
@@ -142,8 +144,8 @@ counters! {
     volatile_in,
     /// Volatile events accepted into a mailbox.
     volatile_out,
-    /// Volatile events of this side that were dropped: no link, above a bound, or the session
-    /// ended before they were written.
+    /// Volatile events of this side that were dropped: no link, above a bound, no room on the
+    /// wire, or the session ended before they were written.
     volatile_dropped,
     /// Volatile events that arrived and were not handled: too many waited, no listener, or their
     /// socket had ended.

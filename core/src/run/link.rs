@@ -105,6 +105,7 @@ impl Link {
     /// Tells the peer why, as far as it listens.
     pub(crate) async fn refuse(mut self, close: Option<Close>, deadline: Duration) {
         let Some(close) = close else { return };
+        self.write.goodbye(close.code);
         let goodbye = async {
             if self.say(&Packet::Close(close), deadline).await.is_ok() {
                 let _ = poll_fn(|cx| self.write.poll_close(cx)).await;
@@ -178,6 +179,11 @@ impl Reader {
         })
     }
 
+    /// Where the peer is now, if it is elsewhere than before.
+    pub(crate) fn moved(&mut self) -> Option<Peer> {
+        self.read.moved()
+    }
+
     /// The next of the packets that were read, with its bytes; `Some(Ok(None))` when a frame was
     /// not the last of its packet.
     pub(crate) fn next_packet(
@@ -242,6 +248,7 @@ pub(crate) async fn part(
     deadline: Duration,
 ) {
     let Parting { mut half, unsent: mut batch } = parting;
+    half.goodbye(close.code);
     batch.extend(codec.encode(&Packet::Close(close)).frames().iter().cloned());
     let goodbye = async {
         if poll_fn(|cx| half.poll_write(cx, &mut batch)).await.is_ok() {

@@ -82,6 +82,11 @@ impl SessionCore {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
     }
 
+    /// The peer of this link is elsewhere from now on.
+    pub(crate) fn change_path(&self, peer: Peer) {
+        self.link.write().unwrap_or_else(PoisonError::into_inner).0 = peer;
+    }
+
     pub(crate) fn peer(&self) -> Peer {
         self.link.read().unwrap_or_else(PoisonError::into_inner).0.clone()
     }

@@ -317,6 +317,8 @@ pub(crate) enum Moment {
     Begin,
     /// Its link has come back.
     Attach(Outcome),
+    /// Its link leads elsewhere.
+    PathChange,
     /// Its link has gone.
     Detach(DisconnectReason),
     /// It ends.

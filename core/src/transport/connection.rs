@@ -1,7 +1,7 @@
 //! One live wire, as two halves with two owners.
 
 use super::{Capabilities, Peer, ReadError};
-use crate::protocol::{Codec, Frame, Native};
+use crate::protocol::{CloseCode, Codec, Frame, Native};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, LazyLock};
@@ -48,6 +48,12 @@ pub trait ReadHalf: Send + 'static {
         cx: &mut Context<'_>,
         frames: &mut Vec<Frame>,
     ) -> Poll<Result<usize, ReadError>>;
+
+    /// Where the peer is now, if what was read has come from elsewhere than before: for wires
+    /// whose connections outlive an address. Asked after each read that brought bytes.
+    fn moved(&mut self) -> Option<Peer> {
+        None
+    }
 }
 
 /// The half that writes. Dropping it closes this direction without ceremony.
@@ -68,6 +74,17 @@ pub trait WriteHalf: Send + 'static {
         cx: &mut Context<'_>,
         batch: &mut VecDeque<Frame>,
     ) -> Poll<io::Result<()>>;
+
+    /// How many volatile frames it has dropped since it was last asked, because its wire had no
+    /// room for them: the newest, so that those that are under way arrive. Asked after each write
+    /// on a wire that declares [`Capabilities::datagram_bytes_max`].
+    fn take_dropped(&mut self) -> u64 {
+        0
+    }
+
+    /// What ends the link, for wires whose own close says why. Called, if at all, once, before the
+    /// goodbye is written and before [`poll_close`](Self::poll_close).
+    fn goodbye(&mut self, _code: CloseCode) {}
 
     /// Ends this direction in order, so that the peer reads everything and then the end.
     ///

@@ -24,6 +24,14 @@ pub enum BindError {
         /// What the system says.
         source: io::Error,
     },
+    /// The wire's options do not make a listener: a certificate is missing, or is not one.
+    #[error("the options of {endpoint} are not enough to listen")]
+    Options {
+        /// The address asked for.
+        endpoint: String,
+        /// What is wrong with them.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The system refuses.
     #[error("cannot listen on {endpoint}")]
     Io {
@@ -45,6 +53,14 @@ pub enum ConnectError {
         endpoint: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// The wire's options do not make a connection: they are for another host, or not to be read.
+    #[error("the options of {endpoint} are not enough to connect")]
+    Options {
+        /// The address asked for.
+        endpoint: String,
+        /// What is wrong with them.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Somebody is there, but the wire's own handshake failed.
     #[error("{endpoint} is no peer of this wire")]
@@ -166,12 +182,84 @@ pub enum HandshakeError {
         /// The peer's words, at most a few hundred bytes of them.
         reason: String,
     },
+    /// The peer speaks in the clear where an encrypted wire begins with a handshake of its own.
+    #[error(
+        "the peer does not encrypt: is it a port of an unencrypted wire, or no server of ours?"
+    )]
+    Plain,
+    /// A certificate is not good.
+    #[error("{fault}")]
+    Certificate {
+        /// What is wrong with it.
+        fault: CertificateFault,
+        /// What was found.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The peer asked for something that is not offered here.
     #[error("the peer asked for {asked}, which is not offered here")]
     NotOffered {
         /// What it asked for: a path, a sub-protocol, an origin.
         asked: String,
     },
+}
+
+/// What is wrong with a certificate, as whoever can mend it wants to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CertificateFault {
+    /// Nobody who is trusted here has signed it; so it is for one that signed itself.
+    #[error(
+        "the peer's certificate is signed by nobody that is trusted here: trust its issuer, or pin it"
+    )]
+    UnknownIssuer,
+    /// Its time is over.
+    #[error("the peer's certificate expired {ago:?} ago, or the clock here is wrong")]
+    Expired {
+        /// How long ago.
+        ago: Duration,
+    },
+    /// Its time has not begun.
+    #[error("the peer's certificate is good only in {ahead:?}, or the clock here is wrong")]
+    NotYetValid {
+        /// How long it is until then.
+        ahead: Duration,
+    },
+    /// It is for another host.
+    #[error("the peer's certificate is not for `{asked}`, it is for {}", listed(names))]
+    WrongName {
+        /// The host that was asked for.
+        asked: String,
+        /// The hosts that it is for.
+        names: Vec<String>,
+    },
+    /// It is another one than the one that was pinned.
+    #[error("the peer's certificate is not the pinned one, its fingerprint is {shown}")]
+    NotPinned {
+        /// Its fingerprint.
+        shown: String,
+    },
+    /// Its issuer has taken it back.
+    #[error("the peer's certificate was revoked")]
+    Revoked,
+    /// The peer has shown none, and has to.
+    #[error("the peer has shown no certificate, and it has to")]
+    Missing,
+    /// The peer does not take this side's certificate, or that there is none.
+    #[error("the peer does not accept this side: {alert}")]
+    Rejected {
+        /// The peer's word, as TLS names it (RFC 8446 §6.2).
+        alert: String,
+    },
+    /// It is for other uses, too weak, broken or signed wrongly.
+    #[error("the peer's certificate is not good for this")]
+    Unfit,
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "no host at all".to_owned(),
+        names => names.join(", "),
+    }
 }
 
 /// Why nothing more can be read.

@@ -16,9 +16,9 @@ mod peer;
 pub use capabilities::Capabilities;
 pub use chaos::{Chaos, ChaosStats, Direction, Faults};
 pub use connection::{Connection, ReadHalf, WriteHalf};
-pub use error::{BindError, ConnectError, HandshakeError, ReadError};
+pub use error::{BindError, CertificateFault, ConnectError, HandshakeError, ReadError};
 pub use memory::Memory;
-pub use peer::Peer;
+pub use peer::{Peer, Process};
 
 use async_trait::async_trait;
 use std::io;

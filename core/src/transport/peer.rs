@@ -1,12 +1,14 @@
 //! Who is at the other end of a connection.
 
+use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 
 /// What a wire knows of its peer. Cheap to clone.
 ///
-/// Wires that begin with an HTTP request also know its path, its query and its headers; on the
-/// others these are empty.
+/// Wires that begin with an HTTP request also know its path, its query and its headers, encrypted
+/// ones the certificates that a peer has shown, and those within one machine which process it is;
+/// on the others these are empty.
 ///
 /// ```
 /// # use emitwire_core::transport::Peer;
@@ -20,16 +22,45 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Peer {
     endpoint: Arc<str>,
+    /// What only some wires know.
+    more: Option<Arc<More>>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+struct More {
     /// One allocation for all of it: path, query and headers, each ended by a line break, which
     /// none of them can hold.
-    request: Option<Arc<str>>,
+    request: String,
+    certificates: Vec<Bytes>,
+    process: Option<Process>,
+}
+
+/// Which process is at the other end, on wires within one machine; as the system says, and not the
+/// peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Process {
+    /// The user that it runs as.
+    pub user: u32,
+    /// The group that it runs as.
+    pub group: u32,
+    /// Its number; some systems do not tell. It may have ended since, and another may have it now.
+    pub id: Option<i32>,
+}
+
+impl Process {
+    /// A process of this user and group.
+    #[must_use]
+    pub const fn new(user: u32, group: u32, id: Option<i32>) -> Self {
+        Self { user, group, id }
+    }
 }
 
 impl Peer {
     /// A peer at `endpoint`, a URL such as `tcp://127.0.0.1:50412`.
     #[must_use]
     pub fn new(endpoint: impl Into<Arc<str>>) -> Self {
-        Self { endpoint: endpoint.into(), request: None }
+        Self { endpoint: endpoint.into(), more: None }
     }
 
     /// With the request that it came with: its target, which is a path and perhaps a query, and
@@ -52,7 +83,32 @@ impl Peer {
             request.extend(value.chars().filter(|char| *char != '\n'));
             request.push('\n');
         }
-        self.request = Some(request.into());
+        self.more().request = request;
+        self
+    }
+
+    /// With the certificates that it has shown, X.509 in DER, its own first. An empty chain is
+    /// none.
+    #[must_use]
+    pub fn with_certificates(mut self, chain: impl IntoIterator<Item = Bytes>) -> Self {
+        let certificates: Vec<_> = chain.into_iter().collect();
+        if !certificates.is_empty() {
+            self.more().certificates = certificates;
+        }
+        self
+    }
+
+    /// With the process that it is.
+    #[must_use]
+    pub fn with_process(mut self, process: Process) -> Self {
+        self.more().process = Some(process);
+        self
+    }
+
+    /// The same peer, found at another endpoint.
+    #[must_use]
+    pub fn at(mut self, endpoint: impl Into<Arc<str>>) -> Self {
+        self.endpoint = endpoint.into();
         self
     }
 
@@ -92,8 +148,25 @@ impl Peer {
         self.lines().skip(2).filter_map(|line| line.split_once(':'))
     }
 
+    /// The certificates that the peer has shown and that were found good, X.509 in DER, its own
+    /// first (RFC 8446 §4.4.2). A server has those of its clients only if it asks for them.
+    #[must_use]
+    pub fn certificates(&self) -> &[Bytes] {
+        self.more.as_ref().map_or(&[], |more| &more.certificates)
+    }
+
+    /// Which process it is, on wires within one machine.
+    #[must_use]
+    pub fn process(&self) -> Option<Process> {
+        self.more.as_ref()?.process
+    }
+
     fn lines(&self) -> impl Iterator<Item = &str> {
-        self.request.iter().flat_map(|request| request.lines())
+        self.more.iter().flat_map(|more| more.request.lines())
+    }
+
+    fn more(&mut self) -> &mut More {
+        Arc::make_mut(self.more.get_or_insert_default())
     }
 }
 
@@ -103,6 +176,7 @@ impl fmt::Debug for Peer {
         let headers: Vec<_> = self.headers().map(|(name, _)| name).collect();
         let mut debug = f.debug_struct("Peer");
         debug.field("endpoint", &self.endpoint).field("path", &self.path());
-        debug.field("headers", &headers).finish_non_exhaustive()
+        debug.field("headers", &headers).field("certificates", &self.certificates().len());
+        debug.field("process", &self.process()).finish()
     }
 }

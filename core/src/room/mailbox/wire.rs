@@ -2,7 +2,9 @@
 
 use super::batch::Batch;
 use super::{Bounds, Mailbox, Notices, Phase, State};
-use crate::protocol::{DisconnectReason, Encoded, Frame, Packet, Position, ProtocolError};
+use crate::protocol::{
+    CloseCode, DisconnectReason, Encoded, Frame, Packet, Position, ProtocolError,
+};
 use crate::transport::WriteHalf;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -36,6 +38,7 @@ pub enum WireEnd {
 pub struct Outlet {
     half: Box<dyn WriteHalf>,
     frame_bytes_max: usize,
+    may_drop: bool,
     fragmented: u64,
     first: Option<Encoded>,
 }
@@ -44,13 +47,20 @@ impl Outlet {
     /// A link whose frames may be of any size.
     #[must_use]
     pub fn new(half: Box<dyn WriteHalf>) -> Self {
-        Self { half, frame_bytes_max: usize::MAX, fragmented: 0, first: None }
+        Self { half, frame_bytes_max: usize::MAX, may_drop: false, fragmented: 0, first: None }
     }
 
     /// Packets larger than this many bytes travel in pieces.
     #[must_use]
     pub fn frame_bytes_max(mut self, bytes: usize) -> Self {
         self.frame_bytes_max = bytes;
+        self
+    }
+
+    /// The wire may drop volatile frames for want of room, and says how many.
+    #[must_use]
+    pub fn may_drop(mut self, may_drop: bool) -> Self {
+        self.may_drop = may_drop;
         self
     }
 
@@ -104,6 +114,8 @@ pub(super) struct Wire {
     /// Which link of the session this is: whoever holds a half of an older one keeps it.
     generation: u64,
     frame_bytes_max: usize,
+    /// The half is asked how many volatile frames it has dropped.
+    may_drop: bool,
     /// Packets that were cut into pieces on this link.
     fragmented: u64,
     /// A slow member is on it, and it is to be given up.
@@ -115,6 +127,7 @@ struct Claimed {
     half: Box<dyn WriteHalf>,
     batch: VecDeque<Frame>,
     generation: u64,
+    may_drop: bool,
 }
 
 impl Wire {
@@ -138,12 +151,13 @@ impl Wire {
             // A thread that ends has no spare one any more.
             batch = SPARE_BATCH.try_with(Cell::take).unwrap_or_default();
         }
-        Some(Claimed { half, batch, generation: self.generation })
+        let Self { generation, may_drop, .. } = *self;
+        Some(Claimed { half, batch, generation, may_drop })
     }
 
     /// The half comes back when its link has ended in the meantime.
     fn put_back(&mut self, claimed: Claimed, claim: Claim) -> Option<Box<dyn WriteHalf>> {
-        let Claimed { half, batch, generation } = claimed;
+        let Claimed { half, batch, generation, .. } = claimed;
         let is_current = generation == self.generation && matches!(self.claim, Claim::Taken);
         if batch.is_empty() {
             let _ = SPARE_BATCH.try_with(|spare| spare.set(batch));
@@ -173,11 +187,12 @@ impl Mailbox {
         self.confirm(&mut state, confirmed);
         let is_first = state.wire.generation == 0;
         let before = self.leave_link(&mut state);
-        let Outlet { half, frame_bytes_max, fragmented, first } = outlet;
+        let Outlet { half, frame_bytes_max, may_drop, fragmented, first } = outlet;
         let generation = state.wire.generation + 1;
         let (half, claim) = (Some(half), Claim::Idle);
-        state.wire =
-            Wire { half, claim, generation, frame_bytes_max, fragmented, ..Wire::default() };
+        let unsent = VecDeque::new();
+        let wire = Wire { half, claim, unsent, generation, ..Wire::default() };
+        state.wire = Wire { frame_bytes_max, may_drop, fragmented, ..wire };
         self.count_places(&mut state);
         state.notices.first = first;
         state.notices.from = Some(position + 1);
@@ -277,6 +292,9 @@ impl Mailbox {
                 return;
             }
             let written = claimed.half.poll_write(cx, &mut claimed.batch);
+            if claimed.may_drop {
+                self.counters.volatile_dropped.add(claimed.half.take_dropped());
+            }
             let mut state = self.lock();
             let (claim, drivers_turn) = match written {
                 // The driver waits for the goodbye to be written.
@@ -354,9 +372,12 @@ impl State {
         }
         self.lanes.fill(&mut self.outbound, packets_max, bytes_max, &mut batch);
         self.ask_if_stuck(mailbox);
-        self.fill_notices(bounds, &mut batch);
+        let closing = self.fill_notices(bounds, &mut batch);
         mailbox.counters.bytes_out.add(batch.bytes_added() as u64);
         self.wire.fragmented = fragments;
+        if let Some(code) = closing {
+            claimed.half.goodbye(code);
+        }
         true
     }
 
@@ -395,7 +416,8 @@ impl State {
             && !self.lanes.may_write_event(&self.outbound, packets_max, bytes_max)
     }
 
-    fn fill_notices(&mut self, bounds: &Bounds, batch: &mut Batch<'_>) {
+    /// Says with what the link is closed, when its goodbye is among them.
+    fn fill_notices(&mut self, bounds: &Bounds, batch: &mut Batch<'_>) -> Option<CloseCode> {
         let notices = &mut self.notices;
         if std::mem::take(&mut notices.heartbeat) {
             let written = self.outbound.sent();
@@ -419,10 +441,11 @@ impl State {
                 bounds.log_packets_max,
                 bounds.log_bytes_max,
             );
-        if let Some(close) = notices.close.take_if(|_| nothing_waits) {
-            batch.packet(&Packet::Close(*close));
-            self.wire.goodbye = true;
-        }
+        let close = notices.close.take_if(|_| nothing_waits)?;
+        let code = close.code;
+        batch.packet(&Packet::Close(*close));
+        self.wire.goodbye = true;
+        Some(code)
     }
 
     fn wire_end(&mut self) -> Option<WireEnd> {

@@ -276,6 +276,14 @@ impl Driver {
         }
     }
 
+    /// The peer is elsewhere now, on the same link.
+    pub(super) fn change_path(&mut self, peer: Peer) {
+        tracing::debug!(session = %self.core.id, peer = peer.endpoint(), "path changed");
+        self.core.counters.path_changes.add(1);
+        self.core.change_path(peer);
+        self.sockets.tell(Hook::PathChange, &Moment::PathChange);
+    }
+
     /// Whether the session outlives its links.
     pub(super) fn is_resumable(&self) -> bool {
         !self.resume_window.is_zero()
@@ -358,6 +366,7 @@ impl Driver {
         reader.take_packets_of(codec.frame_bytes_max(self.core.event_bytes_max));
         let mut outlet = Outlet::new(write).frame_bytes_max(capabilities.frame_bytes_max);
         outlet = outlet.fragmented(fragmented);
+        outlet = outlet.may_drop(capabilities.datagram_bytes_max.is_some());
         if let Some(welcome) = welcome {
             outlet = outlet.first(codec.encode(&Packet::Welcome(welcome)));
         }

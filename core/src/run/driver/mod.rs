@@ -316,6 +316,9 @@ impl Driver {
                 let bytes = ready!(link.reader.poll_fill(cx));
                 self.inbound.handle_bytes(self.began.elapsed());
                 self.core.counters.bytes_in.add(bytes as u64);
+                if let Some(peer) = link.reader.moved() {
+                    self.change_path(peer);
+                }
             }
             while let Some(link) = self.link.as_mut().filter(|link| !link.reader.is_empty()) {
                 // Handlers that are ready at once cost no budget by themselves, and a peer may

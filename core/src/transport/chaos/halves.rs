@@ -3,11 +3,12 @@
 use super::control::Control;
 use super::line::Item;
 use super::link::{Link, State, Writing, register, wake};
+use super::outlet::Outlet;
 use super::pump::Timer;
 use super::settings::Pace;
-use crate::protocol::Frame;
+use crate::protocol::{CloseCode, Frame};
 use crate::transport::memory::cost_bytes;
-use crate::transport::{ReadError, ReadHalf, WriteHalf};
+use crate::transport::{Peer, ReadError, ReadHalf, WriteHalf};
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
@@ -74,6 +75,10 @@ impl ReadHalf for Reader {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+
+    fn moved(&mut self) -> Option<Peer> {
+        self.link.lock().moved.take()
+    }
 }
 
 impl Reader {
@@ -85,10 +90,12 @@ impl Reader {
     fn take_in(&self, cx: &mut Context<'_>, mut half: Box<dyn ReadHalf>) -> bool {
         let mut frames = Vec::new();
         let read = half.poll_read(cx, &mut frames);
+        let moved = half.moved();
         self.link.put_back_reader(half);
         let Poll::Ready(read) = read else { return false };
         let mut state = self.link.lock();
         let state = &mut *state;
+        state.moved = moved.or(state.moved.take());
         let (line, moment) = self.link.incoming(state);
         let came_whole = !frames.is_empty();
         for frame in frames {
@@ -230,6 +237,14 @@ impl WriteHalf for Writer {
         drop(guard);
         wake(pump);
         outcome
+    }
+
+    fn take_dropped(&mut self) -> u64 {
+        self.link.lock().outlet.as_mut().map_or(0, Outlet::take_dropped)
+    }
+
+    fn goodbye(&mut self, code: CloseCode) {
+        self.link.lock().goodbye = Some(code);
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {

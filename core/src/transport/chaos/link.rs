@@ -9,7 +9,8 @@ use super::dice::Dice;
 use super::line::{Line, Moment};
 use super::outlet::Outlet;
 use super::settings::{Pace, Settings, Terms};
-use crate::transport::{ReadError, ReadHalf, WriteHalf};
+use crate::protocol::CloseCode;
+use crate::transport::{Peer, ReadError, ReadHalf, WriteHalf};
 use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,9 @@ pub(super) struct State {
     /// Whoever polls an inner half takes it out meanwhile.
     pub(super) read_half: Option<Box<dyn ReadHalf>>,
     pub(super) outlet: Option<Outlet>,
+    /// What the inner halves have to tell, and are to be told.
+    pub(super) moved: Option<Peer>,
+    pub(super) goodbye: Option<CloseCode>,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
     pub(super) pump: Option<Waker>,
@@ -96,6 +100,8 @@ impl Link {
             is_severed: false,
             read_half: None,
             outlet: None,
+            moved: None,
+            goodbye: None,
             reader: None,
             writer: None,
             pump: None,

@@ -1,7 +1,7 @@
 //! The way into the inner wire: its writing half, with the frames that it has not taken yet.
 
 use super::line::{Item, Line};
-use crate::protocol::Frame;
+use crate::protocol::{CloseCode, Frame};
 use crate::transport::WriteHalf;
 use crate::transport::memory::cost_bytes;
 use std::collections::VecDeque;
@@ -16,11 +16,13 @@ pub(super) struct Outlet {
     /// again; or it has taken frames over that it has not written yet, and is to be called again
     /// even if the batch is empty.
     owes: bool,
+    /// Volatile frames that the half had no room for, and nobody has asked about yet.
+    dropped: u64,
 }
 
 impl Outlet {
     pub(super) fn new(half: Box<dyn WriteHalf>) -> Self {
-        Self { half, batch: VecDeque::new(), owes: false }
+        Self { half, batch: VecDeque::new(), owes: false, dropped: 0 }
     }
 
     /// Whether there is nothing to write.
@@ -42,7 +44,16 @@ impl Outlet {
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let written = self.half.poll_write(cx, &mut self.batch);
         self.owes = written.is_pending();
+        self.dropped += self.half.take_dropped();
         written
+    }
+
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    pub(super) fn goodbye(&mut self, code: CloseCode) {
+        self.half.goodbye(code);
     }
 
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

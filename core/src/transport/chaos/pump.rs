@@ -97,6 +97,9 @@ impl Pump {
             return Step::Write(outlet);
         }
         if has_ended && state.writing == Writing::Closed {
+            if let Some(code) = state.goodbye.take() {
+                outlet.goodbye(code);
+            }
             return Step::Close(outlet);
         }
         state.outlet = Some(outlet);

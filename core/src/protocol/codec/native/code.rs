@@ -83,20 +83,6 @@ pub(super) fn loss(code: u8) -> Result<LossReason, DecodeError> {
     }
 }
 
-pub(super) fn of_close(code: CloseCode) -> u8 {
-    match code {
-        CloseCode::Normal => 1,
-        CloseCode::Protocol => 2,
-        CloseCode::Version => 3,
-        CloseCode::HandshakeTimeout => 4,
-        CloseCode::HeartbeatTimeout => 5,
-        CloseCode::Slow => 6,
-        CloseCode::Full => 7,
-        CloseCode::Replaced => 8,
-        CloseCode::Moved => 9,
-    }
-}
-
 pub(super) fn close(code: u8) -> Result<CloseCode, DecodeError> {
     match code {
         1 => Ok(CloseCode::Normal),

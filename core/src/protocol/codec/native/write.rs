@@ -190,7 +190,7 @@ fn write_skip(skip: &Skip, out: &mut impl Sink) {
 }
 
 fn write_close(close: &Close, out: &mut impl Sink) {
-    out.byte(code::of_close(close.code));
+    out.byte(close.code.number());
     out.sized(close.detail.as_bytes());
 }
 
