@@ -7,7 +7,7 @@
 //! | `writer.rs` | frames behind whatever header the wire gives them, joined into few writes |
 //! | `scratch.rs` | the thread's buffer: an idle stream holds no memory but its halves |
 
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "quic"))]
 mod reader;
 mod scratch;
 #[cfg(feature = "tcp")]
@@ -16,7 +16,7 @@ mod stream;
 mod tests;
 mod writer;
 
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "quic"))]
 pub(crate) use reader::FrameReader;
 #[cfg(feature = "ws")]
 pub(crate) use scratch::with_scratch;
@@ -24,7 +24,7 @@ pub(crate) use scratch::with_scratch;
 pub use stream::framed;
 #[cfg(feature = "ws")]
 pub(crate) use writer::Header;
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "quic"))]
 pub(crate) use writer::Length;
 pub(crate) use writer::{FrameWriter, WriteStream};
 

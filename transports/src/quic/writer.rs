@@ -82,7 +82,7 @@ impl WriteHalf for Writer {
     }
 
     fn goodbye(&mut self, code: CloseCode) {
-        self.link.say(code.into());
+        self.link.say(code.number());
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
