@@ -4,14 +4,17 @@
 //! | feature | scheme | type | on the wire |
 //! | --- | --- | --- | --- |
 //! | `tcp` (default) | `tcp://host:port` | `Tcp` | the length of a frame, then its body |
-//! | `quic` | `quic://host:port` | `Quic` | QUIC: as on TCP, and datagrams; encrypted |
+//! | `tls` | `tls://host:port` | `Tcp` with a `Tls` | the same, encrypted (RFC 8446) |
 //! | `ws` (default) | `ws://host:port/path` | `Ws` | WebSocket (RFC 6455): one binary frame each |
+//! | `ws` and `tls` | `wss://host:port/path` | `Ws` with a `Tls` | the same, encrypted |
+//! | `quic` | `quic://host:port` | `Quic` | QUIC (RFC 9000): a stream as TCP has it, and datagrams |
 //!
 //! Each file or folder holds one wire: the transport with its options, its listener, its
-//! connection. `framing/` holds what all byte streams share, `net.rs` what all TCP sockets do. The
+//! connection. `framing/` holds what all byte streams share, `net/` what all TCP sockets do, and
+//! `tls/` what all that is encrypted does. The
 //! wire without a network is in the core: [`Memory`](emitwire_core::transport::Memory).
 
-#[cfg(any(feature = "tcp", feature = "ws", feature = "quic"))]
+#[cfg(any(feature = "__framed", feature = "ws"))]
 mod framing;
 #[cfg(any(feature = "tcp", feature = "ws"))]
 mod net;
@@ -19,14 +22,18 @@ mod net;
 mod quic;
 #[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "__rustls")]
+mod tls;
 #[cfg(feature = "ws")]
 mod ws;
 
-#[cfg(feature = "tcp")]
+#[cfg(feature = "__framed")]
 pub use framing::framed;
 #[cfg(feature = "quic")]
-pub use quic::{Quic, Tls};
+pub use quic::Quic;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
+#[cfg(feature = "__rustls")]
+pub use tls::{Tls, TlsError};
 #[cfg(feature = "ws")]
 pub use ws::Ws;

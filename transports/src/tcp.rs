@@ -1,17 +1,21 @@
-//! `tcp://host:port`: length-delimited frames on a TCP stream, in the clear.
+//! `tcp://host:port` and `tls://host:port`: length-delimited frames on a TCP stream, in the clear
+//! or encrypted.
 
 use crate::framing::{FrameReader, FrameWriter, Length};
-use crate::net::{self, BACKLOG, FRAME_BYTES_MAX};
+use crate::net::{self, Acceptor, BACKLOG, FRAME_BYTES_MAX, Inside, Security, Stream};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 use async_trait::async_trait;
 use emitwire_core::transport::{
     self, BindError, Capabilities, ConnectError, HandshakeError, Incoming, Peer, ReadHalf,
     Transport, WriteHalf,
 };
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpStream};
 
-/// Frames on a TCP stream: reliable, ordered, in the clear.
+/// Frames on a TCP stream: reliable, ordered, in the clear unless it is given a `Tls`.
 ///
 /// Nagle's algorithm is off (`TCP_NODELAY`): whoever writes has joined what belongs together.
 ///
@@ -38,6 +42,7 @@ pub struct Tcp {
     address: String,
     frame_bytes_max: usize,
     backlog: u32,
+    security: Security,
 }
 
 impl Tcp {
@@ -46,7 +51,12 @@ impl Tcp {
     /// The name is looked up at each bind and at each connect.
     #[must_use]
     pub fn new(address: impl Into<String>) -> Self {
-        Self { address: address.into(), frame_bytes_max: FRAME_BYTES_MAX, backlog: BACKLOG }
+        Self {
+            address: address.into(),
+            frame_bytes_max: FRAME_BYTES_MAX,
+            backlog: BACKLOG,
+            security: Security::default(),
+        }
     }
 
     /// A wire to an address that needs no lookup.
@@ -70,24 +80,43 @@ impl Tcp {
         self.backlog = connections;
         self
     }
+
+    /// Encrypts, as `tls://host:port`. A server's has a certificate; see [`Tls`].
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.security.tls = Some(tls);
+        self
+    }
+
+    fn url(&self, address: impl Display) -> String {
+        let scheme = if self.security.is_on() { "tls" } else { "tcp" };
+        format!("{scheme}://{address}")
+    }
 }
 
 #[async_trait]
 impl Transport for Tcp {
     fn endpoint(&self) -> String {
-        endpoint(&self.address)
+        self.url(&self.address)
     }
 
     async fn bind(&self) -> Result<Box<dyn transport::Listener>, BindError> {
-        let listener = net::bind(&self.address, self.backlog, &self.endpoint()).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| BindError::Io { endpoint: self.endpoint(), source })?;
-        Ok(Box::new(Listener { listener, address, frame_bytes_max: self.frame_bytes_max }))
+        let endpoint = self.endpoint();
+        let acceptor = self.security.acceptor(Inside::Frames, &endpoint)?;
+        let listener = net::bind(&self.address, self.backlog, &endpoint).await?;
+        let address = listener.local_addr().map_err(|source| BindError::Io { endpoint, source })?;
+        self.security.announce(&self.url(address));
+        Ok(Box::new(Listener { listener, address, acceptor, wire: self.clone() }))
     }
 
     async fn connect(&self) -> Result<Box<dyn transport::Connection>, ConnectError> {
-        let (stream, peer) = net::connect(&self.address, &self.endpoint()).await?;
+        let endpoint = self.endpoint();
+        let (stream, address) = net::connect(&self.address, &endpoint).await?;
+        let peer = Peer::new(self.url(address));
+        let inside = Inside::Frames;
+        let secured = self.security.secure(stream, peer, inside, &self.address, &endpoint);
+        let (stream, peer) = secured.await?;
         Ok(Box::new(Connection { stream, peer, frame_bytes_max: self.frame_bytes_max }))
     }
 }
@@ -96,18 +125,20 @@ impl Transport for Tcp {
 struct Listener {
     listener: TcpListener,
     address: SocketAddr,
-    frame_bytes_max: usize,
+    acceptor: Acceptor,
+    wire: Tcp,
 }
 
 #[async_trait]
 impl transport::Listener for Listener {
     fn endpoint(&self) -> String {
-        endpoint(self.address)
+        self.wire.url(self.address)
     }
 
     async fn accept(&mut self) -> io::Result<Box<dyn Incoming>> {
         let (stream, _) = self.listener.accept().await?;
-        Ok(Box::new(Arrival { stream, frame_bytes_max: self.frame_bytes_max }))
+        let (acceptor, wire) = (self.acceptor.clone(), self.wire.clone());
+        Ok(Box::new(Arrival { stream, acceptor, wire }))
     }
 }
 
@@ -115,43 +146,43 @@ impl transport::Listener for Listener {
 /// `accept`, where it would hold up the others.
 struct Arrival {
     stream: TcpStream,
-    frame_bytes_max: usize,
+    acceptor: Acceptor,
+    wire: Tcp,
 }
 
 #[async_trait]
 impl Incoming for Arrival {
     async fn handshake(self: Box<Self>) -> Result<Box<dyn transport::Connection>, HandshakeError> {
-        let Self { stream, frame_bytes_max } = *self;
-        let peer = net::prepare(&stream).map_err(|source| HandshakeError::Io { source })?;
-        Ok(Box::new(Connection { stream, peer, frame_bytes_max }))
+        let Self { stream, acceptor, wire } = *self;
+        let address = net::prepare(&stream).map_err(|source| HandshakeError::Io { source })?;
+        let peer = Peer::new(wire.url(address));
+        let (stream, peer) = acceptor.secure(stream, peer).await?;
+        Ok(Box::new(Connection { stream, peer, frame_bytes_max: wire.frame_bytes_max }))
     }
 }
 
 /// A connected stream.
 struct Connection {
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    peer: Peer,
     frame_bytes_max: usize,
 }
 
 impl transport::Connection for Connection {
     fn peer(&self) -> Peer {
-        Peer::new(endpoint(self.peer))
+        self.peer.clone()
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::stream(self.frame_bytes_max)
+        let capabilities = Capabilities::stream(self.frame_bytes_max);
+        if self.stream.is_encrypted() { capabilities.encrypted() } else { capabilities }
     }
 
     fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
-        let (reader, writer) = self.stream.into_split();
+        let (reader, writer) = self.stream.split();
         (
             Box::new(FrameReader::new(reader, self.frame_bytes_max)),
             Box::new(FrameWriter::<_, Length>::new(writer)),
         )
     }
-}
-
-fn endpoint(address: impl std::fmt::Display) -> String {
-    format!("tcp://{address}")
 }

@@ -9,7 +9,7 @@ use emitwire_core::transport::{
     ReadHalf, Transport, WriteHalf,
 };
 use emitwire_transports::{Tcp, Ws, framed};
-#[cfg(feature = "quic")]
+#[cfg(all(feature = "quic", feature = "self-signed"))]
 use emitwire_transports::{Quic, Tls};
 use peak_alloc::PeakAlloc;
 use std::collections::HashMap;
@@ -62,22 +62,23 @@ fn websocket_with_small_frames_keeps_what_it_declares() {
     holds(without_half_close(1000), ws, "ws://127.0.0.1:0");
 }
 
-#[cfg(feature = "quic")]
+#[cfg(all(feature = "quic", feature = "self-signed"))]
 #[test]
 fn quic_keeps_what_it_declares() {
     quic_holds(FRAME_BYTES_MAX, QUIC_DATAGRAM_BYTES_MAX);
 }
 
-#[cfg(feature = "quic")]
+#[cfg(all(feature = "quic", feature = "self-signed"))]
 #[test]
 fn quic_with_small_frames_keeps_what_it_declares() {
     quic_holds(1000, 1000);
 }
 
 /// Runs every check on QUIC, with the datagrams that it has on any path.
-#[cfg(feature = "quic")]
+#[cfg(all(feature = "quic", feature = "self-signed"))]
 fn quic_holds(frame_bytes_max: usize, datagram_bytes_max: usize) {
-    let (server, client) = tls();
+    let (server, client) = (Tls::self_signed().unwrap(), Tls::new());
+    let client = client.pin(server.fingerprint().unwrap()).unwrap();
     let mut least = Capabilities::stream(frame_bytes_max).encrypted();
     least.datagram_bytes_max = Some(datagram_bytes_max);
     let wire = move |url: &str, tls: &Tls| {
@@ -91,19 +92,18 @@ fn quic_holds(frame_bytes_max: usize, datagram_bytes_max: usize) {
     let suite = suite.bind_at(move |url| wire(url, &server)).at_least(least);
     let suite = suite.connections(QUIC_CONNECTIONS).short_connections(QUIC_SHORT_CONNECTIONS);
     let suite = suite.live_bytes(|| HEAP.current_usage()).peak_bytes(peak_bytes);
-    let suite = suite.progress(|checked| eprintln!("{checked:?}"));
     println!("{}", suite.run().unwrap());
 }
 
 /// 1200 bytes, less the headers with the longest connection id, and the tag.
-#[cfg(feature = "quic")]
+#[cfg(all(feature = "quic", feature = "self-signed"))]
 const QUIC_DATAGRAM_BYTES_MAX: usize = 1150;
 
 /// Each connection costs two handshakes' worth of public-key cryptography, which this machine does
 /// a few hundred of in a second.
-#[cfg(feature = "quic")]
+#[cfg(all(feature = "quic", feature = "self-signed"))]
 const QUIC_CONNECTIONS: usize = 300;
-#[cfg(feature = "quic")]
+#[cfg(all(feature = "quic", feature = "self-signed"))]
 const QUIC_SHORT_CONNECTIONS: usize = 3000;
 
 /// What a WebSocket declares: its close is for both directions.
@@ -213,22 +213,3 @@ static LISTENING: LazyLock<Mutex<HashMap<String, UnboundedSender<PipeEnd>>>> =
 
 const PIPE_BYTES: usize = 100;
 const PIPE_FRAME_BYTES_MAX: usize = 100_000;
-
-fn tls() -> (Tls, Tls) {
-    use std::sync::Arc;
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13]).unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key).unwrap();
-    server.alpn_protocols = vec![b"emitwire/1".to_vec()];
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let mut client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13]).unwrap()
-        .with_root_certificates(roots).with_no_client_auth();
-    client.alpn_protocols = vec![b"emitwire/1".to_vec()];
-    (Tls { server: Some(Arc::new(server)), client: None }, Tls { server: None, client: Some(Arc::new(client)) })
-}

@@ -187,6 +187,9 @@ pub enum HandshakeError {
         "the peer does not encrypt: is it a port of an unencrypted wire, or no server of ours?"
     )]
     Plain,
+    /// The peer encrypts, and this side does not.
+    #[error("the peer encrypts and this side does not: does its URL have a scheme that does?")]
+    Encrypted,
     /// A certificate is not good.
     #[error("{fault}")]
     Certificate {

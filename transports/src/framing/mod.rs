@@ -7,24 +7,26 @@
 //! | `writer.rs` | frames behind whatever header the wire gives them, joined into few writes |
 //! | `scratch.rs` | the thread's buffer: an idle stream holds no memory but its halves |
 
-#[cfg(any(feature = "tcp", feature = "quic"))]
+#[cfg(feature = "__framed")]
 mod reader;
 mod scratch;
-#[cfg(feature = "tcp")]
+#[cfg(feature = "__framed")]
 mod stream;
-#[cfg(all(test, feature = "tcp"))]
+#[cfg(all(test, feature = "__framed"))]
 mod tests;
 mod writer;
 
-#[cfg(any(feature = "tcp", feature = "quic"))]
+#[cfg(feature = "__framed")]
 pub(crate) use reader::FrameReader;
 #[cfg(feature = "ws")]
 pub(crate) use scratch::with_scratch;
-#[cfg(feature = "tcp")]
+#[cfg(feature = "tls")]
+pub(crate) use stream::Unbudgeted;
+#[cfg(feature = "__framed")]
 pub use stream::framed;
 #[cfg(feature = "ws")]
 pub(crate) use writer::Header;
-#[cfg(any(feature = "tcp", feature = "quic"))]
+#[cfg(feature = "__framed")]
 pub(crate) use writer::Length;
 pub(crate) use writer::{FrameWriter, WriteStream};
 

@@ -56,17 +56,22 @@ pub fn framed(
     frame_bytes_max: usize,
 ) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
     let reader = FrameReader::new(read, frame_bytes_max.min(u32::MAX as usize));
-    let stream = Stream { stream: write, unflushed: false };
-    (Box::new(reader), Box::new(FrameWriter::<_, Length>::new(stream)))
+    (Box::new(reader), Box::new(FrameWriter::<_, Length>::new(Unbudgeted::new(write))))
 }
 
 /// A writing direction that costs no budget: see [`WriteStream`].
-struct Stream<W> {
+pub(crate) struct Unbudgeted<W> {
     stream: W,
     unflushed: bool,
 }
 
-impl<W: AsyncWrite + Send + Unpin + 'static> WriteStream for Stream<W> {
+impl<W> Unbudgeted<W> {
+    pub(crate) fn new(stream: W) -> Self {
+        Self { stream, unflushed: false }
+    }
+}
+
+impl<W: AsyncWrite + Send + Unpin + 'static> WriteStream for Unbudgeted<W> {
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,

@@ -44,10 +44,10 @@ pub(crate) trait Header: Send + 'static {
 }
 
 /// The length of the body, as 32 bits in network order.
-#[cfg(any(feature = "tcp", feature = "quic"))]
+#[cfg(feature = "__framed")]
 pub(crate) struct Length;
 
-#[cfg(any(feature = "tcp", feature = "quic"))]
+#[cfg(feature = "__framed")]
 impl Header for Length {
     fn bytes(_: usize) -> usize {
         LENGTH_BYTES
@@ -75,7 +75,7 @@ impl<W, H: Header> FrameWriter<W, H> {
     }
 
     /// Whether no frame is written in part.
-    #[cfg(any(feature = "ws", feature = "quic"))]
+    #[cfg(any(feature = "quic", feature = "ws"))]
     pub(crate) fn is_between_frames(&self) -> bool {
         self.offset == 0
     }
@@ -259,7 +259,7 @@ impl<'a> Gathered<'a> {
 const HEADER_BYTES_MAX: usize = 10;
 
 /// The length before each body of a length-delimited wire.
-#[cfg(any(feature = "tcp", feature = "quic"))]
+#[cfg(feature = "__framed")]
 pub(super) const LENGTH_BYTES: usize = 4;
 
 /// Bodies up to this size are cheaper to copy than to have a slice of their own.

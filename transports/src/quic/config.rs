@@ -1,19 +1,20 @@
 //! What quinn is told, for both ends.
 
 use super::Quic;
+use crate::tls::{EMITWIRE, Finding, TlsError};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How a listener answers.
 pub(super) fn server(quic: &Quic) -> Result<quinn::ServerConfig, BoxError> {
     if let Some(config) = &quic.server_config {
         return Ok(config.clone());
     }
-    let tls = quic.tls.server.clone().ok_or("a listener needs a certificate")?;
+    let tls = quic.tls.server(EMITWIRE)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     let mut transport = transport(quic);
     transport.max_concurrent_bidi_streams(1_u8.into());
@@ -25,17 +26,23 @@ pub(super) fn server(quic: &Quic) -> Result<quinn::ServerConfig, BoxError> {
     Ok(config)
 }
 
-/// How a client asks.
-pub(super) fn client(quic: &Quic) -> Result<quinn::ClientConfig, BoxError> {
+/// How a client asks, and what it finds of its server.
+pub(super) fn client(quic: &Quic) -> Result<(quinn::ClientConfig, Finding), BoxError> {
     if let Some(config) = &quic.client_config {
-        return Ok(config.clone());
+        return Ok((config.clone(), Finding::default()));
     }
-    let tls = quic.tls.client.clone().ok_or("a client needs trust")?;
+    let (tls, finding) = quic.tls.client_noted(EMITWIRE)?;
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     let mut transport = transport(quic);
     transport.max_concurrent_bidi_streams(0_u8.into());
     config.transport_config(Arc::new(transport));
-    Ok(config)
+    Ok((config, finding))
+}
+
+/// Who the server's certificate has to be for.
+pub(super) fn server_name(quic: &Quic) -> Result<String, TlsError> {
+    let host = quic.address.rsplit_once(':').map_or(&*quic.address, |(host, _)| host);
+    Ok(quic.tls.name_of(host)?.to_str().into_owned())
 }
 
 fn transport(quic: &Quic) -> TransportConfig {
@@ -61,9 +68,6 @@ fn varint(bytes: usize) -> VarInt {
 fn idle_timeout(after: Duration) -> IdleTimeout {
     after.try_into().unwrap_or(IdleTimeout::from(VarInt::MAX))
 }
-
-/// What this wire calls itself in the handshake (RFC 7301).
-pub(super) const ALPN: &[u8] = b"emitwire/1";
 
 /// What one peer may send before it is accepted: a few packets.
 const INCOMING_BYTES_MAX: u64 = 16 * 1024;

@@ -4,13 +4,16 @@ use super::datagrams::Datagrams;
 use super::reader::Reader;
 use super::writer::{SendStream, Writer};
 use super::{DATAGRAM_BYTES_MAX, endpoint};
+use crate::tls::certificates_of;
 use emitwire_core::transport::{self, Capabilities, Peer, ReadHalf, WriteHalf};
+use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A connection whose stream is open in both directions.
 pub(super) struct Connection {
+    peer: Peer,
     link: Link,
     send: SendStream,
     receive: quinn::RecvStream,
@@ -24,14 +27,17 @@ impl Connection {
         receive: quinn::RecvStream,
         frame_bytes_max: usize,
     ) -> Self {
+        let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Chain>().ok());
+        let shown = certificates_of(shown.as_deref().map(Vec::as_slice));
+        let peer = Peer::new(at(connection.remote_address())).with_certificates(shown);
         let link = Link { connection, code: AtomicU8::new(NO_GOODBYE) };
-        Self { link, send: SendStream::new(send), receive, frame_bytes_max }
+        Self { peer, link, send: SendStream::new(send), receive, frame_bytes_max }
     }
 }
 
 impl transport::Connection for Connection {
     fn peer(&self) -> Peer {
-        peer(self.link.connection.remote_address())
+        self.peer.clone()
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -41,10 +47,10 @@ impl transport::Connection for Connection {
     }
 
     fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
-        let Self { link, send, receive, frame_bytes_max } = *self;
+        let Self { peer, link, send, receive, frame_bytes_max } = *self;
         let link = Arc::new(link);
         let datagrams = Datagrams::new(link.connection.clone());
-        let reader = Reader::new(receive, datagrams, Arc::clone(&link), frame_bytes_max);
+        let reader = Reader::new(receive, datagrams, Arc::clone(&link), peer, frame_bytes_max);
         let writer = Writer::new(send, link, datagram_bytes_max(frame_bytes_max));
         (Box::new(reader), Box::new(writer))
     }
@@ -71,11 +77,14 @@ impl Drop for Link {
     }
 }
 
-/// Who is there. A socket for both families shows IPv4 peers as IPv6 ones; here they are again
+/// Where a peer is. A socket for both families shows IPv4 peers as IPv6 ones; here they are again
 /// what they are.
-pub(super) fn peer(address: SocketAddr) -> Peer {
-    Peer::new(endpoint(SocketAddr::new(address.ip().to_canonical(), address.port())))
+pub(super) fn at(address: SocketAddr) -> String {
+    endpoint(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
+
+/// What a peer shows, as quinn has it.
+type Chain = Vec<CertificateDer<'static>>;
 
 /// No datagram is larger than a frame may be.
 fn datagram_bytes_max(frame_bytes_max: usize) -> usize {

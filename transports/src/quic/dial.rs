@@ -3,7 +3,9 @@
 use super::connection::Connection;
 use super::knock::{self, wildcard};
 use super::tasks::{GivenUp, Tasks};
-use super::{Quic, STREAM_BEGIN, config, endpoint, error};
+use super::config::{self, BoxError};
+use super::{Quic, STREAM_BEGIN, endpoint, error};
+use crate::tls::Finding;
 use emitwire_core::transport::{ConnectError, HandshakeError};
 use quinn::{ClientConfig, Connecting, Endpoint, EndpointConfig, WriteError};
 use std::io;
@@ -15,8 +17,8 @@ use tokio::time::timeout;
 /// Connects to the first address of `host:port` that answers.
 pub(super) async fn dial(quic: &Quic) -> Result<Connection, ConnectError> {
     let endpoint = endpoint(&quic.address);
-    let config = match config::client(quic) {
-        Ok(config) => config,
+    let asked = match Asked::of(quic) {
+        Ok(asked) => asked,
         Err(source) => return Err(ConnectError::Options { endpoint, source }),
     };
     let addresses = match lookup_host(&*quic.address).await {
@@ -26,7 +28,7 @@ pub(super) async fn dial(quic: &Quic) -> Result<Connection, ConnectError> {
     let source = io::ErrorKind::AddrNotAvailable.into();
     let mut failure = ConnectError::Unreachable { endpoint, source };
     for address in addresses {
-        let attempt = timeout(quic.connect_timeout, attempt(quic, &config, address)).await;
+        let attempt = timeout(quic.connect_timeout, attempt(quic, &asked, address)).await;
         match attempt.unwrap_or(Err(ConnectError::Timeout { after: quic.connect_timeout })) {
             Ok(connection) => return Ok(connection),
             Err(error) => failure = error,
@@ -35,9 +37,24 @@ pub(super) async fn dial(quic: &Quic) -> Result<Connection, ConnectError> {
     Err(failure)
 }
 
+/// What is asked of whoever is there.
+struct Asked {
+    config: ClientConfig,
+    server_name: String,
+    /// What is wrong with the certificate of whoever is there.
+    finding: Finding,
+}
+
+impl Asked {
+    fn of(quic: &Quic) -> Result<Self, BoxError> {
+        let (config, finding) = config::client(quic)?;
+        Ok(Self { config, server_name: config::server_name(quic)?, finding })
+    }
+}
+
 async fn attempt(
     quic: &Quic,
-    config: &ClientConfig,
+    asked: &Asked,
     address: SocketAddr,
 ) -> Result<Connection, ConnectError> {
     let unreachable = |source| ConnectError::Unreachable { endpoint: endpoint(address), source };
@@ -45,7 +62,7 @@ async fn attempt(
         Some(shared) => (shared.clone(), None),
         None => own(address).map_err(unreachable)?,
     };
-    let connecting = local.connect_with(config.clone(), address, quic.host());
+    let connecting = local.connect_with(asked.config.clone(), address, &asked.server_name);
     let connecting = connecting.map_err(|error| ConnectError::Options {
         endpoint: endpoint(address),
         source: error.into(),
@@ -60,11 +77,11 @@ async fn attempt(
         HandshakeError::Io { source } => unreachable(source),
         source => ConnectError::Handshake { endpoint: endpoint(address), source },
     };
-    let connection = connection.map_err(|error| failed(error::handshake(error)))?;
-    let stream = connection.open_bi().await;
-    let (mut send, receive) = stream.map_err(|error| failed(error::handshake(error)))?;
+    let failed = |error| failed(error::handshake(error, asked.finding.take()));
+    let connection = connection.map_err(failed)?;
+    let (mut send, receive) = connection.open_bi().await.map_err(failed)?;
     match send.write_all(&[STREAM_BEGIN]).await {
-        Err(WriteError::ConnectionLost(error)) => Err(failed(error::handshake(error))),
+        Err(WriteError::ConnectionLost(error)) => Err(failed(error)),
         Err(error) => Err(unreachable(error.into())),
         Ok(()) => Ok(Connection::new(connection, send, receive, quic.frame_bytes_max)),
     }

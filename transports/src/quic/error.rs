@@ -1,35 +1,42 @@
 //! What quinn says went wrong, in the words of the port.
 
+use crate::tls::{of_alert, of_tls};
 use emitwire_core::transport::{CertificateFault, HandshakeError};
 use quinn::{ConnectionError, TransportErrorCode};
+use rustls::{AlertDescription, Error};
 use std::io;
 
-/// Why there is no connection.
-pub(super) fn handshake(error: ConnectionError) -> HandshakeError {
-    match error {
-        ConnectionError::ConnectionClosed(close) => refused(close.error_code, &close.reason),
-        ConnectionError::ApplicationClosed(close) => HandshakeError::Refused {
+/// Why there is no connection; `found` is what this side had against the peer's certificate.
+pub(super) fn handshake(error: ConnectionError, found: Option<rustls::Error>) -> HandshakeError {
+    match (error, found) {
+        (ConnectionError::ConnectionClosed(close), _) => refused(close.error_code, &close.reason),
+        (ConnectionError::ApplicationClosed(close), _) => HandshakeError::Refused {
             status: u16::try_from(close.error_code.into_inner()).unwrap_or(u16::MAX),
             reason: words(&close.reason),
         },
-        ConnectionError::TransportError(error) => match alert(error.code) {
-            Some(NO_APPLICATION_PROTOCOL) => not_offered(),
-            _ => HandshakeError::Malformed { source: Box::new(error) },
+        (ConnectionError::TransportError(_), Some(found)) => of_tls(found),
+        (ConnectionError::TransportError(error), None) => match alert(error.code) {
+            Some(AlertDescription::NoApplicationProtocol) => of_tls(Error::NoApplicationProtocol),
+            Some(AlertDescription::CertificateRequired) => of_tls(Error::NoCertificatesPresented),
+            Some(alert) if is_of_certificates(alert) => HandshakeError::Certificate {
+                fault: CertificateFault::Unfit,
+                source: error.into(),
+            },
+            _ => HandshakeError::Malformed { source: error.into() },
         },
-        ConnectionError::VersionMismatch => HandshakeError::Malformed { source: Box::new(error) },
-        error => HandshakeError::Io { source: error.into() },
+        (error @ ConnectionError::VersionMismatch, _) => {
+            HandshakeError::Malformed { source: error.into() }
+        }
+        (error, _) => HandshakeError::Io { source: error.into() },
     }
 }
 
 /// What a peer means that closes the connection in its handshake.
 fn refused(code: TransportErrorCode, reason: &[u8]) -> HandshakeError {
     match alert(code) {
-        Some(NO_APPLICATION_PROTOCOL) => not_offered(),
-        Some(alert) if CERTIFICATE_ALERTS.contains(&alert) => {
-            let fault = CertificateFault::Rejected { alert: words(reason) };
-            HandshakeError::Certificate { fault, source: code.to_string().into() }
-        }
-        Some(alert) => HandshakeError::Refused { status: alert.into(), reason: words(reason) },
+        Some(AlertDescription::NoApplicationProtocol) => of_tls(Error::NoApplicationProtocol),
+        Some(alert) => of_alert(alert),
+        // It listens no more, or never did.
         None if code == TransportErrorCode::CONNECTION_REFUSED => {
             HandshakeError::Io { source: io::ErrorKind::ConnectionRefused.into() }
         }
@@ -40,14 +47,15 @@ fn refused(code: TransportErrorCode, reason: &[u8]) -> HandshakeError {
     }
 }
 
-fn not_offered() -> HandshakeError {
-    HandshakeError::NotOffered { asked: "another protocol".to_owned() }
+/// `bad_certificate` to `unknown_ca`, but for `illegal_parameter` (RFC 8446 §6.2).
+fn is_of_certificates(alert: AlertDescription) -> bool {
+    matches!(u8::from(alert), 42..=46 | 48)
 }
 
 /// The TLS alert that a transport error stands for (RFC 9001 §4.8).
-fn alert(code: TransportErrorCode) -> Option<u8> {
-    let code = u64::from(code);
-    (CRYPTO_ERRORS <= code && code <= CRYPTO_ERRORS + u64::from(u8::MAX)).then_some(code as u8)
+fn alert(code: TransportErrorCode) -> Option<AlertDescription> {
+    let alert = u64::from(code).checked_sub(CRYPTO_ERRORS)?;
+    u8::try_from(alert).ok().map(AlertDescription::from)
 }
 
 /// The peer's words, as far as they are for people.
@@ -56,12 +64,6 @@ fn words(reason: &[u8]) -> String {
 }
 
 const CRYPTO_ERRORS: u64 = 0x100;
-
-/// RFC 7301 §3.2.
-const NO_APPLICATION_PROTOCOL: u8 = 120;
-
-/// `bad_certificate` to `unknown_ca`, and `certificate_required` (RFC 8446 §6.2).
-const CERTIFICATE_ALERTS: [u8; 7] = [42, 43, 44, 45, 46, 48, 116];
 
 /// As much of the peer's words as is passed on.
 const REASON_BYTES_MAX: usize = 256;

@@ -34,7 +34,10 @@ pub(super) async fn bind(quic: &Quic) -> Result<Listener, BindError> {
     for address in addresses {
         let bound = Bound::new(address, config.clone()).await;
         match bound.and_then(|bound| Listener::new(quic, Socket::Own(bound))) {
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => {
+                quic.tls.announce(&super::endpoint(listener.address));
+                return Ok(listener);
+            }
             Err(error) => failure = error,
         }
     }
@@ -133,9 +136,10 @@ struct Arrival {
 impl Incoming for Arrival {
     async fn handshake(self: Box<Self>) -> Result<Box<dyn transport::Connection>, HandshakeError> {
         let Self { incoming, half_open: _half_open, frame_bytes_max } = *self;
-        let connecting = incoming.accept().map_err(error::handshake)?;
-        let connection = connecting.await.map_err(error::handshake)?;
-        let (send, mut receive) = connection.accept_bi().await.map_err(error::handshake)?;
+        let failed = |error| error::handshake(error, None);
+        let connecting = incoming.accept().map_err(failed)?;
+        let connection = connecting.await.map_err(failed)?;
+        let (send, mut receive) = connection.accept_bi().await.map_err(failed)?;
         let mut begin = [0];
         match receive.read_exact(&mut begin).await {
             Ok(()) if begin == [STREAM_BEGIN] => {}

@@ -26,6 +26,7 @@ mod sockets;
 mod tasks;
 mod writer;
 
+use crate::tls::Tls;
 use async_trait::async_trait;
 use emitwire_core::transport::{self, BindError, ConnectError, Transport};
 use std::fmt;
@@ -52,11 +53,11 @@ use std::time::Duration;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let tls = Tls::self_signed(["localhost"])?;
-/// let pin = tls.fingerprint().expect("of its certificate");
+/// let tls = Tls::pem(CERTIFICATE, KEY)?;
+/// let pinned = Tls::new().pin(tls.fingerprint().unwrap_or_default())?;
 /// let mut listener = Quic::new("127.0.0.1:0").tls(tls).bind().await?;
 /// let bound = listener.endpoint().replace("quic://", "");
-/// let client = Quic::new(bound).tls(Tls::pin(pin)?);
+/// let client = Quic::new(bound).tls(pinned);
 /// let (client, arrival) = tokio::join!(client.connect(), listener.accept());
 /// let server = arrival?.handshake().await?;
 /// assert_eq!(client?.peer().endpoint(), listener.endpoint());
@@ -68,7 +69,6 @@ use std::time::Duration;
 pub struct Quic {
     address: String,
     tls: Tls,
-    server_name: Option<String>,
     server_config: Option<quinn::ServerConfig>,
     client_config: Option<quinn::ClientConfig>,
     endpoint: Option<quinn::Endpoint>,
@@ -93,7 +93,6 @@ impl Quic {
         Self {
             address: address.into(),
             tls: Tls::default(),
-            server_name: None,
             server_config: None,
             client_config: None,
             endpoint: None,
@@ -115,18 +114,11 @@ impl Quic {
         Self::new(address.to_string())
     }
 
-    /// How it encrypts. A listener needs a certificate.
+    /// Who this side is, and whom it trusts. A listener needs a certificate; a client that is
+    /// given none of this trusts the issuers that browsers trust.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
-        self
-    }
-
-    /// The host that a client wants to find in the server's certificate. Default: the one of the
-    /// address.
-    #[must_use]
-    pub fn server_name(mut self, host: impl Into<String>) -> Self {
-        self.server_name = Some(host.into());
         self
     }
 
@@ -233,15 +225,6 @@ impl Quic {
         self.half_open_max = handshakes;
         self
     }
-
-    /// Who the server's certificate has to be for.
-    fn host(&self) -> &str {
-        if let Some(name) = &self.server_name {
-            return name;
-        }
-        let host = self.address.rsplit_once(':').map_or(&*self.address, |(host, _)| host);
-        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-    }
 }
 
 impl fmt::Debug for Quic {
@@ -249,7 +232,7 @@ impl fmt::Debug for Quic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Quic")
             .field("address", &self.address)
-            .field("server_name", &self.server_name)
+            .field("tls", &self.tls)
             .field("has_server_config", &self.server_config.is_some())
             .field("has_client_config", &self.client_config.is_some())
             .field("has_endpoint", &self.endpoint.is_some())
@@ -321,12 +304,3 @@ const RETRY_ABOVE: usize = 64;
 
 /// How many handshakes go on before peers get no answer.
 const HALF_OPEN_MAX: usize = 1024;
-
-/// Placeholder.
-#[derive(Clone, Default)]
-pub struct Tls {
-    /// s
-    pub server: Option<std::sync::Arc<rustls::ServerConfig>>,
-    /// c
-    pub client: Option<std::sync::Arc<rustls::ClientConfig>>,
-}

@@ -1,6 +1,6 @@
 //! The reading half: frames of the stream, and a volatile frame for each datagram.
 
-use super::connection::{Link, peer};
+use super::connection::{Link, at};
 use super::datagrams::Datagrams;
 use crate::framing::FrameReader;
 use emitwire_core::protocol::Frame;
@@ -13,6 +13,7 @@ pub(super) struct Reader {
     stream: FrameReader<quinn::RecvStream>,
     datagrams: Datagrams,
     link: Arc<Link>,
+    peer: Peer,
     /// Where the peer was when somebody last asked.
     address: SocketAddr,
     wire_bytes_max: usize,
@@ -26,6 +27,7 @@ impl Reader {
         stream: quinn::RecvStream,
         datagrams: Datagrams,
         link: Arc<Link>,
+        peer: Peer,
         frame_bytes_max: usize,
     ) -> Self {
         Self {
@@ -33,6 +35,7 @@ impl Reader {
             datagrams,
             address: link.connection.remote_address(),
             link,
+            peer,
             wire_bytes_max: frame_bytes_max,
             frame_bytes_max,
             has_failed: false,
@@ -103,7 +106,8 @@ impl ReadHalf for Reader {
             return None;
         }
         self.address = address;
-        Some(peer(address))
+        self.peer = self.peer.clone().at(at(address));
+        Some(self.peer.clone())
     }
 }
 

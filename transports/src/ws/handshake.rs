@@ -2,14 +2,12 @@
 //! not.
 
 use super::Options;
-use crate::net;
+use crate::net::{self, Stream};
 use emitwire_core::transport::{HandshakeError, Peer};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientRequest};
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::client::Response as Answer;
@@ -29,7 +27,7 @@ use tokio_tungstenite::{accept_hdr_async_with_config, client_async_with_config};
 
 /// A stream that speaks WebSocket from here on.
 pub(super) struct Shaken {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) peer: Peer,
     /// Frames that came together with the answer.
     pub(super) early: Vec<u8>,
@@ -40,16 +38,16 @@ pub(super) struct Shaken {
 /// # Errors
 /// Why it was refused; the peer was told.
 pub(super) async fn answer(
-    mut stream: TcpStream,
+    mut stream: Stream,
+    peer: Peer,
     options: &Options,
 ) -> Result<Shaken, HandshakeError> {
-    let address = net::prepare(&stream).map_err(|source| HandshakeError::Io { source })?;
     let mut verdict = None;
     let mut head = Head::new(&mut stream, options.head_bytes_max);
     #[allow(clippy::result_large_err, reason = "that is what tungstenite takes")]
     let judge = |request: &Request, mut response: Response| match judge(request, options) {
         Ok(()) => {
-            verdict = Some(Ok(peer(Peer::new(format!("ws://{address}")), request)));
+            verdict = Some(Ok(with_request(peer.clone(), request)));
             let ours = HeaderValue::from_static(SUB_PROTOCOL);
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, ours);
             Ok(response)
@@ -63,19 +61,20 @@ pub(super) async fn answer(
     };
     let accepted = accept_hdr_async_with_config(&mut head, judge, Some(without_buffers())).await;
     let accepted = accepted.map(drop);
-    let is_too_large = head.wanted_more;
+    let (is_too_large, is_tls) = (head.wanted_more, is_tls(&head.read));
     match (accepted, verdict) {
         (Ok(_), Some(Ok(peer))) => Ok(Shaken { stream, peer, early: Vec::new() }),
         (_, Some(Err(asked))) => {
-            hang_up(&mut stream).await;
+            net::hang_up(&mut stream).await;
             Err(HandshakeError::NotOffered { asked })
         }
         (Ok(_), _) => Err(HandshakeError::Io { source: io::ErrorKind::InvalidData.into() }),
+        (Err(_), _) if is_tls => Err(HandshakeError::Encrypted),
         (Err(error), _) => {
             if let Some(refusal) = refusal_of(&error, is_too_large) {
                 // The request was refused whether or not the peer hears why.
                 let _ = say(&mut stream, &refusal).await;
-                hang_up(&mut stream).await;
+                net::hang_up(&mut stream).await;
             }
             Err(failure(error))
         }
@@ -87,14 +86,17 @@ pub(super) async fn answer(
 /// # Errors
 /// The server refused, or is none.
 pub(super) async fn request(
-    mut stream: TcpStream,
-    options: &Options,
+    mut stream: Stream,
     peer: Peer,
+    options: &Options,
 ) -> Result<Shaken, HandshakeError> {
     let request = client_request(options).map_err(failure)?;
     let mut head = Head::new(&mut stream, options.head_bytes_max);
     let answered = client_async_with_config(request, &mut head, Some(without_buffers())).await;
-    let (_, answer) = answered.map_err(failure)?;
+    let answered = answered.map(|(_, answer)| answer).map_err(failure);
+    let is_tls = is_tls(&head.read);
+    let answer =
+        answered.map_err(|error| if is_tls { HandshakeError::Encrypted } else { error })?;
     // No extension was asked for (RFC 6455 §4.1), and one answer is enough (§11.3).
     let counts =
         [(SEC_WEBSOCKET_EXTENSIONS, 0), (SEC_WEBSOCKET_ACCEPT, 1), (SEC_WEBSOCKET_PROTOCOL, 1)];
@@ -205,7 +207,7 @@ fn is_same_origin(listed: &str, origin: &str) -> bool {
     listed.strip_suffix(usual_port).unwrap_or(listed).eq_ignore_ascii_case(origin)
 }
 
-fn peer(peer: Peer, request: &Request) -> Peer {
+fn with_request(peer: Peer, request: &Request) -> Peer {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     // What no application asks for is not kept for as long as the connection lives.
@@ -267,30 +269,17 @@ fn refusal(status: StatusCode, asked: &str) -> ErrorResponse {
     refusal
 }
 
-async fn say(stream: &mut TcpStream, refusal: &ErrorResponse) -> io::Result<()> {
+async fn say(stream: &mut Stream, refusal: &ErrorResponse) -> io::Result<()> {
     let mut bytes = Vec::new();
     write_response(&mut bytes, refusal).map_err(io::Error::other)?;
     bytes.extend(refusal.body().iter().flat_map(|body| body.as_bytes()));
-    stream.write_all(&bytes).await
+    stream.write_all(&bytes).await?;
+    stream.flush().await
 }
 
-/// Ends this side, and reads on without a look until the peer has ended too, so that the answer is
-/// not lost to a reset. The caller has a deadline for all of it.
-async fn hang_up(stream: &mut TcpStream) {
-    let lingering = async {
-        let mut bytes = [0; 1024];
-        let mut rest = LINGER_BYTES_MAX;
-        if stream.shutdown().await.is_ok() {
-            while let Ok(count @ 1..) = stream.read(&mut bytes).await {
-                rest = rest.saturating_sub(count);
-                if rest == 0 {
-                    return;
-                }
-            }
-        }
-    };
-    // A peer that does not leave does not keep its place for it.
-    let _ = tokio::time::timeout(LINGER_TIME, lingering).await;
+/// Whether these are the first bytes of a record of TLS: an alert, or a handshake (RFC 8446 §5.1).
+fn is_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [21 | 22, 3, ..])
 }
 
 fn failure(error: Error) -> HandshakeError {
@@ -320,7 +309,7 @@ fn without_buffers() -> WebSocketConfig {
 
 /// A stream in its handshake: bounded, and it remembers what was read.
 struct Head<'a> {
-    stream: &'a mut TcpStream,
+    stream: &'a mut Stream,
     read: Vec<u8>,
     bytes_max: usize,
     /// More than that was asked for.
@@ -328,7 +317,7 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn new(stream: &'a mut TcpStream, bytes_max: usize) -> Self {
+    fn new(stream: &'a mut Stream, bytes_max: usize) -> Self {
         Self { stream, read: Vec::new(), bytes_max, wanted_more: false }
     }
 }
@@ -379,9 +368,3 @@ const REASON_BYTES_MAX: usize = 512;
 
 /// How much of a request is repeated when it is refused.
 const ASKED_CHARS_MAX: usize = 512;
-
-/// How long a refused peer may take to leave.
-const LINGER_TIME: Duration = Duration::from_secs(1);
-
-/// Bytes of a refused peer that are read and thrown away.
-const LINGER_BYTES_MAX: usize = 256 * 1024;

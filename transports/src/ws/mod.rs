@@ -1,4 +1,5 @@
-//! `ws://host:port/path`: WebSocket (RFC 6455), one binary frame for each of ours, in the clear.
+//! `ws://host:port/path` and `wss://host:port/path`: WebSocket (RFC 6455), one binary frame for
+//! each of ours, in the clear or encrypted.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -19,7 +20,9 @@ mod rules;
 mod tests;
 mod writer;
 
-use crate::net::{self, BACKLOG, FRAME_BYTES_MAX};
+use crate::net::{self, Acceptor, BACKLOG, FRAME_BYTES_MAX, Inside, Security};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 use async_trait::async_trait;
 use emitwire_core::transport::{
     self, BindError, Capabilities, ConnectError, HandshakeError, Incoming, Peer, ReadHalf,
@@ -27,6 +30,7 @@ use emitwire_core::transport::{
 };
 use handshake::Shaken;
 use reader::Reader;
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,7 +38,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use writer::{Output, Writer};
 
-/// Frames on a WebSocket: reliable, ordered, in the clear.
+/// Frames on a WebSocket: reliable, ordered, in the clear unless it is given a `Tls`.
 ///
 /// The sub-protocol is `emitwire.1`; a peer that does not offer it is refused. Pings are answered
 /// at once, closes when this side has written what it wants to. Bodies larger than the session's
@@ -66,9 +70,7 @@ pub struct Ws(Arc<Options>);
 
 #[derive(Clone, Debug)]
 struct Options {
-    /// `host:port`.
-    address: String,
-    /// The host as it stood in the URL, for the request.
+    /// Host and perhaps port as they stood in the URL, for the request.
     authority: String,
     /// Path and query, or nothing.
     target: String,
@@ -79,10 +81,11 @@ struct Options {
     origins: Vec<String>,
     any_origin: bool,
     headers: Vec<(String, String)>,
+    security: Security,
 }
 
 impl Ws {
-    /// A wire to `host:port/path?query`. Without a port it is 80; an IPv6 address stands in
+    /// A wire to `host:port/path?query`. Without a port it is 80, encrypted 443; an IPv6 address stands in
     /// brackets; port 0 binds any free one; path and query may be missing.
     ///
     /// The name is looked up at each bind and at each connect.
@@ -93,10 +96,7 @@ impl Ws {
         authority.truncate(authority.find('#').unwrap_or(authority.len()));
         let target = authority.split_off(authority.find(['/', '?']).unwrap_or(authority.len()));
         let target = if target.starts_with('?') { format!("/{target}") } else { target };
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-        let address = if has_port { authority.clone() } else { format!("{authority}:80") };
         Self(Arc::new(Options {
-            address,
             authority,
             target,
             frame_bytes_max: FRAME_BYTES_MAX,
@@ -106,6 +106,7 @@ impl Ws {
             origins: Vec::new(),
             any_origin: false,
             headers: Vec::new(),
+            security: Security::default(),
         }))
     }
 
@@ -171,6 +172,14 @@ impl Ws {
         self
     }
 
+    /// Encrypts, as `wss://host:port/path`. A server's has a certificate; see [`Tls`].
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.options().security.tls = Some(tls);
+        self
+    }
+
     fn options(&mut self) -> &mut Options {
         Arc::make_mut(&mut self.0)
     }
@@ -183,27 +192,47 @@ impl Transport for Ws {
     }
 
     async fn bind(&self) -> Result<Box<dyn transport::Listener>, BindError> {
-        let Options { address, backlog, .. } = &*self.0;
-        let listener = net::bind(address, *backlog, &self.endpoint()).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| BindError::Io { endpoint: self.endpoint(), source })?;
-        Ok(Box::new(Listener { listener, address, options: Arc::clone(&self.0) }))
+        let (options, endpoint) = (Arc::clone(&self.0), self.endpoint());
+        let acceptor = options.security.acceptor(Inside::Http, &endpoint)?;
+        let listener = net::bind(&options.address(), options.backlog, &endpoint).await?;
+        let address = listener.local_addr().map_err(|source| BindError::Io { endpoint, source })?;
+        options.security.announce(&options.endpoint(address));
+        Ok(Box::new(Listener { listener, address, acceptor, options }))
     }
 
     async fn connect(&self) -> Result<Box<dyn transport::Connection>, ConnectError> {
-        let (stream, address) = net::connect(&self.0.address, &self.endpoint()).await?;
-        let peer = Peer::new(self.0.endpoint(address));
-        match handshake::request(stream, &self.0, peer).await {
-            Ok(shaken) => Ok(Box::new(Connection::new(shaken, Role::Client, &self.0))),
-            Err(source) => Err(ConnectError::Handshake { endpoint: self.endpoint(), source }),
+        let (options, endpoint) = (&*self.0, self.endpoint());
+        let host_and_port = options.address();
+        let (stream, address) = net::connect(&host_and_port, &endpoint).await?;
+        let peer = Peer::new(options.endpoint(address));
+        let (security, inside) = (&options.security, Inside::Http);
+        let secured = security.secure(stream, peer, inside, &host_and_port, &endpoint);
+        let (stream, peer) = secured.await?;
+        match handshake::request(stream, peer, options).await {
+            Ok(shaken) => Ok(Box::new(Connection::new(shaken, Role::Client, options))),
+            Err(source) => Err(ConnectError::Handshake { endpoint, source }),
         }
     }
 }
 
 impl Options {
-    fn endpoint(&self, authority: impl std::fmt::Display) -> String {
-        format!("ws://{authority}{}", self.target)
+    fn scheme(&self) -> &'static str {
+        if self.security.is_on() { "wss" } else { "ws" }
+    }
+
+    fn endpoint(&self, authority: impl Display) -> String {
+        format!("{}://{authority}{}", self.scheme(), self.target)
+    }
+
+    /// `host:port`.
+    fn address(&self) -> String {
+        let authority = &self.authority;
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+        match (has_port, self.security.is_on()) {
+            (true, _) => authority.clone(),
+            (false, true) => format!("{authority}:443"),
+            (false, false) => format!("{authority}:80"),
+        }
     }
 }
 
@@ -211,6 +240,7 @@ impl Options {
 struct Listener {
     listener: TcpListener,
     address: SocketAddr,
+    acceptor: Acceptor,
     options: Arc<Options>,
 }
 
@@ -222,21 +252,26 @@ impl transport::Listener for Listener {
 
     async fn accept(&mut self) -> io::Result<Box<dyn Incoming>> {
         let (stream, _) = self.listener.accept().await?;
-        Ok(Box::new(Arrival { stream, options: Arc::clone(&self.options) }))
+        let (acceptor, options) = (self.acceptor.clone(), Arc::clone(&self.options));
+        Ok(Box::new(Arrival { stream, acceptor, options }))
     }
 }
 
 /// A peer that has not asked for a WebSocket yet.
 struct Arrival {
     stream: TcpStream,
+    acceptor: Acceptor,
     options: Arc<Options>,
 }
 
 #[async_trait]
 impl Incoming for Arrival {
     async fn handshake(self: Box<Self>) -> Result<Box<dyn transport::Connection>, HandshakeError> {
-        let Self { stream, options } = *self;
-        let shaken = handshake::answer(stream, &options).await?;
+        let Self { stream, acceptor, options } = *self;
+        let address = net::prepare(&stream).map_err(|source| HandshakeError::Io { source })?;
+        let peer = Peer::new(format!("{}://{address}", options.scheme()));
+        let (stream, peer) = acceptor.secure(stream, peer).await?;
+        let shaken = handshake::answer(stream, peer, &options).await?;
         Ok(Box::new(Connection::new(shaken, Role::Server, &options)))
     }
 }
@@ -263,12 +298,12 @@ impl transport::Connection for Connection {
         let mut capabilities = Capabilities::stream(self.frame_bytes_max);
         // Ours does, but browsers look at nothing behind a close.
         capabilities.half_close = false;
-        capabilities
+        if self.shaken.stream.is_encrypted() { capabilities.encrypted() } else { capabilities }
     }
 
     fn split(self: Box<Self>) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
         let Self { shaken, role, frame_bytes_max } = *self;
-        let (read, write) = shaken.stream.into_split();
+        let (read, write) = shaken.stream.split();
         let output = Arc::new(Output::new(write, role));
         let reader = Reader::new(read, role, shaken.early, frame_bytes_max, Arc::clone(&output));
         (Box::new(reader), Box::new(Writer(output)))

@@ -1,13 +1,18 @@
 //! TCP sockets, as every wire on top of them wants them.
 
-use crate::framing::WriteStream;
+mod security;
+mod stream;
+
+pub(crate) use security::{Acceptor, Inside, Security};
+pub(crate) use stream::Stream;
+
 use emitwire_core::transport::{BindError, ConnectError};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::AsyncWrite;
-use tokio::net::tcp::OwnedWriteHalf;
+#[cfg(any(feature = "ws", feature = "tls"))]
+use std::time::Duration;
+#[cfg(any(feature = "ws", feature = "tls"))]
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
 /// Listens on the first address of `host:port` that can be listened on.
@@ -72,34 +77,36 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<SocketAddr> {
     Ok(peer)
 }
 
-impl WriteStream for OwnedWriteHalf {
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let written = match slices {
-                [one] => self.try_write(one),
-                many => self.try_write_vectored(many),
-            };
-            match written {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Ready means that there is room again since: another try, no waiting.
-                    ready!(self.as_ref().poll_write_ready(cx))?;
+/// Ends this side, and reads on without a look until the peer has ended too, so that what it was
+/// told last is not lost to a reset. The caller has a deadline for all of it.
+#[cfg(any(feature = "ws", feature = "tls"))]
+pub(crate) async fn hang_up(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    let lingering = async {
+        let mut bytes = [0; 1024];
+        let mut rest = LINGER_BYTES_MAX;
+        if stream.shutdown().await.is_ok() {
+            while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+                rest = rest.saturating_sub(count);
+                if rest == 0 {
+                    return;
                 }
-                written => return Poll::Ready(written),
             }
         }
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self).poll_shutdown(cx)
-    }
+    };
+    // A peer that does not leave does not keep its place for it.
+    let _ = tokio::time::timeout(LINGER_TIME, lingering).await;
 }
 
 /// The largest frame unless the transport says otherwise.
 pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long a refused peer may take to leave.
+#[cfg(any(feature = "ws", feature = "tls"))]
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes of a refused peer that are read and thrown away.
+#[cfg(any(feature = "ws", feature = "tls"))]
+const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// How many connections wait to be accepted unless the transport says otherwise.
 pub(crate) const BACKLOG: u32 = 1024;

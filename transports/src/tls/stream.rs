@@ -1,0 +1,64 @@
+//! A TCP stream that is encrypted from its first byte on.
+
+use super::{certificates_of, fault};
+use crate::net;
+use emitwire_core::transport::{HandshakeError, Peer};
+use rustls::{ClientConfig, ServerConfig};
+use std::sync::Arc;
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+/// What a TCP connection is once it is encrypted.
+pub(crate) type Encrypted = TlsStream<TcpStream>;
+
+/// The server's side of the handshake; the peer then has the certificates that it has shown.
+///
+/// # Errors
+/// The client speaks no TLS, other terms of it, another protocol inside, or has no certificate that
+/// is good. It was told.
+pub(crate) async fn accept(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    peer: Peer,
+) -> Result<(Encrypted, Peer), HandshakeError> {
+    let accepted = TlsAcceptor::from(config).accept(stream).into_fallible().await;
+    let stream = match accepted {
+        Ok(stream) => TlsStream::from(stream),
+        Err((error, mut stream)) => {
+            // It was told why, unless a reset overtakes that.
+            net::hang_up(&mut stream).await;
+            return Err(fault::of_io(error));
+        }
+    };
+    let peer = shown(&stream, peer);
+    Ok((stream, peer))
+}
+
+/// The client's side of the handshake, for a server of this host.
+///
+/// # Errors
+/// The server speaks no TLS, other terms of it, no protocol that is known here, or has no
+/// certificate that is good.
+pub(crate) async fn connect(
+    stream: TcpStream,
+    config: Arc<ClientConfig>,
+    name: rustls::pki_types::ServerName<'static>,
+    peer: Peer,
+) -> Result<(Encrypted, Peer), HandshakeError> {
+    let connected = TlsConnector::from(config).connect(name, stream).await;
+    let stream = TlsStream::from(connected.map_err(fault::of_io)?);
+    let peer = shown(&stream, peer);
+    Ok((stream, peer))
+}
+
+fn shown(stream: &Encrypted, peer: Peer) -> Peer {
+    let (_, connection) = stream.get_ref();
+    peer.with_certificates(certificates_of(connection.peer_certificates()))
+}
+
+/// Gives each direction its owner. Whoever writes never reads, because the handshake is over: what
+/// the protocol has to say for itself afterwards goes out with what is written next.
+pub(crate) fn split(stream: Encrypted) -> (ReadHalf<Encrypted>, WriteHalf<Encrypted>) {
+    tokio::io::split(stream)
+}
