@@ -8,9 +8,9 @@ use emitwire_core::transport::{
     BindError, Capabilities, ConnectError, Connection, HandshakeError, Incoming, Listener, Peer,
     ReadHalf, Transport, WriteHalf,
 };
-use emitwire_transports::{Tcp, Ws, framed};
 #[cfg(all(feature = "quic", feature = "self-signed"))]
 use emitwire_transports::{Quic, Tls};
+use emitwire_transports::{Tcp, Ws, framed};
 use peak_alloc::PeakAlloc;
 use std::collections::HashMap;
 use std::io;
@@ -85,10 +85,8 @@ fn quic_holds(frame_bytes_max: usize, datagram_bytes_max: usize) {
         Quic::new(&url[7..]).tls(tls.clone()).frame_bytes_max(frame_bytes_max)
     };
     let bind = server.clone();
-    let suite = Conformance::new(
-        move || wire("quic://127.0.0.1:0", &bind),
-        move |url| wire(url, &client),
-    );
+    let suite =
+        Conformance::new(move || wire("quic://127.0.0.1:0", &bind), move |url| wire(url, &client));
     let suite = suite.bind_at(move |url| wire(url, &server)).at_least(least);
     let suite = suite.connections(QUIC_CONNECTIONS).short_connections(QUIC_SHORT_CONNECTIONS);
     let suite = suite.live_bytes(|| HEAP.current_usage()).peak_bytes(peak_bytes);

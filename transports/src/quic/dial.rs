@@ -1,9 +1,9 @@
 //! Connecting: a socket, a handshake, a knock beside it, and the byte that begins the stream.
 
+use super::config::{self, BoxError};
 use super::connection::Connection;
 use super::knock::{self, wildcard};
 use super::tasks::{GivenUp, Tasks};
-use super::config::{self, BoxError};
 use super::{Quic, STREAM_BEGIN, endpoint, error};
 use crate::tls::Finding;
 use emitwire_core::transport::{ConnectError, HandshakeError};

@@ -18,10 +18,9 @@ pub(super) fn handshake(error: ConnectionError, found: Option<rustls::Error>) ->
         (ConnectionError::TransportError(error), None) => match alert(error.code) {
             Some(AlertDescription::NoApplicationProtocol) => of_tls(Error::NoApplicationProtocol),
             Some(AlertDescription::CertificateRequired) => of_tls(Error::NoCertificatesPresented),
-            Some(alert) if is_of_certificates(alert) => HandshakeError::Certificate {
-                fault: CertificateFault::Unfit,
-                source: error.into(),
-            },
+            Some(alert) if is_of_certificates(alert) => {
+                HandshakeError::Certificate { fault: CertificateFault::Unfit, source: error.into() }
+            }
             _ => HandshakeError::Malformed { source: error.into() },
         },
         (error @ ConnectionError::VersionMismatch, _) => {

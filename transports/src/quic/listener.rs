@@ -23,8 +23,7 @@ pub(super) async fn bind(quic: &Quic) -> Result<Listener, BindError> {
     if let Some(shared) = &quic.endpoint {
         shared.set_server_config(Some(config));
         let socket = Socket::Shared(shared.clone());
-        return Listener::new(quic, socket)
-            .map_err(|source| BindError::Io { endpoint, source });
+        return Listener::new(quic, socket).map_err(|source| BindError::Io { endpoint, source });
     }
     let addresses = match lookup_host(&*quic.address).await {
         Ok(addresses) => addresses,
