@@ -17,13 +17,13 @@ use tokio::time::timeout;
 /// Connects to the first address of `host:port` that answers.
 pub(super) async fn dial(quic: &Quic) -> Result<Connection, ConnectError> {
     let endpoint = endpoint(&quic.address);
-    let asked = match Asked::of(quic) {
-        Ok(asked) => asked,
-        Err(source) => return Err(ConnectError::Options { endpoint, source }),
-    };
     let addresses = match lookup_host(&*quic.address).await {
         Ok(addresses) => addresses,
         Err(source) => return Err(ConnectError::Unreachable { endpoint, source }),
+    };
+    let asked = match Asked::of(quic) {
+        Ok(asked) => asked,
+        Err(source) => return Err(ConnectError::Options { endpoint, source }),
     };
     let source = io::ErrorKind::AddrNotAvailable.into();
     let mut failure = ConnectError::Unreachable { endpoint, source };

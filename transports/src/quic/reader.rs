@@ -5,12 +5,15 @@ use super::datagrams::Datagrams;
 use crate::framing::FrameReader;
 use emitwire_core::protocol::Frame;
 use emitwire_core::transport::{Peer, ReadError, ReadHalf};
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, ReadBuf};
 
 pub(super) struct Reader {
-    stream: FrameReader<quinn::RecvStream>,
+    stream: FrameReader<Stream>,
     datagrams: Datagrams,
     link: Arc<Link>,
     peer: Peer,
@@ -31,7 +34,7 @@ impl Reader {
         frame_bytes_max: usize,
     ) -> Self {
         Self {
-            stream: FrameReader::new(stream, frame_bytes_max),
+            stream: FrameReader::new(Stream(stream), frame_bytes_max),
             datagrams,
             address: link.connection.remote_address(),
             link,
@@ -108,6 +111,22 @@ impl ReadHalf for Reader {
         self.address = address;
         self.peer = self.peer.clone().at(at(address));
         Some(self.peer.clone())
+    }
+}
+
+/// The stream's direction from the peer, with what ended the connection as its errors.
+struct Stream(quinn::RecvStream);
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.poll_read_buf(cx, room).map_err(|error| match error {
+            quinn::ReadError::ConnectionLost(error) => error.into(),
+            error => error.into(),
+        })
     }
 }
 

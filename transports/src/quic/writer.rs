@@ -4,7 +4,7 @@ use super::connection::{Link, NO_GOODBYE};
 use crate::framing::{FrameWriter, Length, WriteStream};
 use emitwire_core::protocol::{Class, CloseCode, Frame};
 use emitwire_core::transport::WriteHalf;
-use quinn::{SendDatagramError, StoppedError, VarInt};
+use quinn::{SendDatagramError, StoppedError, VarInt, WriteError};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -126,6 +126,9 @@ impl WriteStream for SendStream {
                 }
                 // What broke breaks the next write too.
                 _ if written > 0 => break,
+                Poll::Ready(Err(WriteError::ConnectionLost(error))) => {
+                    return Poll::Ready(Err(error.into()));
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending => return Poll::Pending,
             }
@@ -147,6 +150,7 @@ impl WriteStream for SendStream {
         Poll::Ready(match acknowledged {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(StoppedError::ConnectionLost(error)) => Err(error.into()),
             Err(error) => Err(error.into()),
         })
     }

@@ -6,6 +6,7 @@ use super::{ends_with, server};
 use emitwire_core::protocol::{CloseCode, Frame};
 use emitwire_core::transport::ReadError;
 use quinn::{ConnectionError, TransportConfig, VarInt, WriteError};
+use std::io;
 use std::time::Duration;
 
 fn code(error: &ConnectionError) -> u64 {
@@ -89,8 +90,14 @@ async fn what_came_before_a_peer_closed_is_read_first_and_then_the_error() {
     read.remove(at);
     assert_eq!(numbers(&read), (0..1000).collect::<Vec<_>>());
     assert!(result.is_ok(), "its stream had ended: {result:?}");
-    let error = end.write([Frame::ordered("to nobody")]).await.unwrap_err();
-    assert!(error.to_string().contains("closed"), "{error}");
+    // The news may still be on its way.
+    let error = loop {
+        match end.write([Frame::ordered("to nobody")]).await {
+            Ok(()) => tokio::task::yield_now().await,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
 }
 
 #[tokio::test]
@@ -114,7 +121,7 @@ async fn a_peer_that_falls_silent_is_lost_after_the_idle_timeout() {
     let before = std::time::Instant::now();
     let (_, result) = client.read_to_end().await;
     let Err(ReadError::Io { source }) = result else { panic!("{result:?}") };
-    assert!(source.to_string().contains("timed out"), "{source}");
+    assert_eq!(source.kind(), io::ErrorKind::TimedOut);
     assert!(before.elapsed() >= IDLE / 2);
 }
 

@@ -162,6 +162,7 @@ async fn a_flood_of_first_packets_costs_no_memory_and_keeps_nobody_out() {
     let more = HEAP.peak_usage().saturating_sub(before);
     assert!(more < MORE_BYTES_MAX, "{more} bytes more at the peak");
     assert!(sources.answers().retries >= HALF - 10);
+    eprintln!("{half} bytes for {RETRY_ABOVE} handshakes, {more} more at the peak, {answers:?}");
     // Who comes back from where it was sent is let in.
     let mut client = End::new(within(client_of(&to.to_string()).connect()).await.unwrap());
     let (count, mut server) = within(arrived.recv()).await.unwrap();

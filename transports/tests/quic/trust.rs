@@ -43,7 +43,7 @@ async fn what_is_wrong_with_a_certificate_is_told() {
 async fn a_listener_needs_a_certificate() {
     let error = Quic::new("127.0.0.1:0").bind().await.err().unwrap();
     assert!(matches!(error, BindError::Options { .. }), "{error:?}");
-    let error = Quic::new("no port").tls(client_tls().server_name("not a name"));
+    let error = Quic::new("127.0.0.1:1").tls(client_tls().server_name("not a name"));
     let error = error.connect().await.err().unwrap();
     assert!(matches!(error, ConnectError::Options { .. }), "{error:?}");
 }
