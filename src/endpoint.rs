@@ -2,6 +2,8 @@
 
 use async_trait::async_trait;
 use emitwire_core::transport::{BindError, ConnectError, Connection, Listener, Memory, Transport};
+#[cfg(feature = "tls")]
+use emitwire_transports::Tls;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,7 +21,13 @@ use thiserror::Error;
 /// # Ok::<(), emitwire::EndpointError>(())
 /// ```
 #[derive(Clone)]
-pub struct Endpoint(Arc<dyn Transport>);
+#[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "no wire here has options"))]
+pub struct Endpoint {
+    transport: Arc<dyn Transport>,
+    /// What it was made of.
+    url: String,
+    options: Options,
+}
 
 /// Why a text is no endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -55,26 +63,67 @@ pub enum EndpointError {
         /// What belongs there.
         expected: &'static str,
     },
+    /// The option is for other wires.
+    #[error("`{option}` is no option of `{scheme}://`")]
+    NotAnOption {
+        /// The option.
+        option: &'static str,
+        /// The scheme.
+        scheme: String,
+    },
 }
 
-/// One row for each wire: scheme, the feature that brings it, and how to make it, if it is
-/// compiled in.
-const WIRES: [(&str, &str, Option<Make>); 3] = [
-    ("mem", "", Some(memory)),
-    #[cfg(feature = "tcp")]
-    ("tcp", "tcp", Some(tcp)),
-    #[cfg(not(feature = "tcp"))]
-    ("tcp", "tcp", None),
-    #[cfg(feature = "ws")]
-    ("ws", "ws", Some(ws)),
-    #[cfg(not(feature = "ws"))]
-    ("ws", "ws", None),
-];
+/// A wire: its scheme, the feature that brings it, and how to make it, if it is compiled in.
+struct Wire {
+    scheme: &'static str,
+    feature: &'static str,
+    make: Option<Make>,
+}
 
 /// Makes a transport of what stands behind `://`, or says what should have stood there.
-type Make = fn(&str) -> Result<Arc<dyn Transport>, &'static str>;
+type Make = fn(&str, &Options) -> Result<Arc<dyn Transport>, &'static str>;
 
-fn memory(name: &str) -> Result<Arc<dyn Transport>, &'static str> {
+/// What may follow a URL.
+#[derive(Clone, Default)]
+struct Options {
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+}
+
+/// A row of [`WIRES`].
+macro_rules! wire {
+    ($scheme:literal, $feature:literal, $make:ident) => {
+        Wire {
+            scheme: $scheme,
+            feature: $feature,
+            #[cfg(feature = $feature)]
+            make: Some($make),
+            #[cfg(not(feature = $feature))]
+            make: None,
+        }
+    };
+}
+
+/// One row for each wire.
+const WIRES: &[Wire] = &[
+    Wire { scheme: "mem", feature: "", make: Some(memory) },
+    wire!("tcp", "tcp", tcp),
+    wire!("tls", "tls", tls),
+    wire!("ws", "ws", ws),
+    wss(),
+];
+
+/// It takes two features, and names the one that is missing.
+const fn wss() -> Wire {
+    #[cfg(all(feature = "tls", feature = "ws"))]
+    return Wire { scheme: "wss", feature: "tls", make: Some(websocket_tls) };
+    #[cfg(all(feature = "tls", not(feature = "ws")))]
+    return Wire { scheme: "wss", feature: "ws", make: None };
+    #[cfg(not(feature = "tls"))]
+    return Wire { scheme: "wss", feature: "tls", make: None };
+}
+
+fn memory(name: &str, _: &Options) -> Result<Arc<dyn Transport>, &'static str> {
     if name.is_empty() {
         return Err("mem://NAME");
     }
@@ -82,22 +131,48 @@ fn memory(name: &str) -> Result<Arc<dyn Transport>, &'static str> {
 }
 
 #[cfg(feature = "tcp")]
-fn tcp(address: &str) -> Result<Arc<dyn Transport>, &'static str> {
+fn tcp(address: &str, _: &Options) -> Result<Arc<dyn Transport>, &'static str> {
     if !matches!(host_and_port(address), Some((_, Some(_)))) {
         return Err("tcp://HOST:PORT, with an IPv6 address in brackets");
     }
     Ok(Arc::new(emitwire_transports::Tcp::new(address)))
 }
 
+#[cfg(feature = "tls")]
+fn tls(address: &str, options: &Options) -> Result<Arc<dyn Transport>, &'static str> {
+    if !matches!(host_and_port(address), Some((_, Some(_)))) {
+        return Err("tls://HOST:PORT, with an IPv6 address in brackets");
+    }
+    let tls = options.tls.clone().unwrap_or_default();
+    Ok(Arc::new(emitwire_transports::Tcp::new(address).tls(tls)))
+}
+
 #[cfg(feature = "ws")]
-fn ws(address: &str) -> Result<Arc<dyn Transport>, &'static str> {
-    let end = address.find(['/', '?']).unwrap_or(address.len());
-    let (authority, target) = address.split_at(end);
-    let is_target = target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    if host_and_port(authority).is_none() || !is_target {
+fn ws(address: &str, _: &Options) -> Result<Arc<dyn Transport>, &'static str> {
+    if !is_http_address(address) {
         return Err("ws://HOST:PORT/PATH, with an IPv6 address in brackets; 80 is the usual port");
     }
     Ok(Arc::new(emitwire_transports::Ws::new(address)))
+}
+
+#[cfg(all(feature = "ws", feature = "tls"))]
+fn websocket_tls(address: &str, options: &Options) -> Result<Arc<dyn Transport>, &'static str> {
+    if !is_http_address(address) {
+        return Err(
+            "wss://HOST:PORT/PATH, with an IPv6 address in brackets; 443 is the usual port",
+        );
+    }
+    let tls = options.tls.clone().unwrap_or_default();
+    Ok(Arc::new(emitwire_transports::Ws::new(address).tls(tls)))
+}
+
+/// Whether it is host, port, path and query.
+#[cfg(feature = "ws")]
+fn is_http_address(address: &str) -> bool {
+    let end = address.find(['/', '?']).unwrap_or(address.len());
+    let (authority, target) = address.split_at(end);
+    let is_target = target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    host_and_port(authority).is_some() && is_target
 }
 
 /// Takes `host` or `host:port` apart.
@@ -124,14 +199,43 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`]: no URL, an unknown or disabled scheme, no address.
     pub fn new(url: &str) -> Result<Self, EndpointError> {
+        Self::make(url, Options::default())
+    }
+
+    /// With a certificate, or with what is trusted instead of what browsers trust: for `tls://` and
+    /// `wss://`. A server needs a certificate, a client of a public server nothing.
+    ///
+    /// ```no_run
+    /// use emitwire::{Endpoint, Tls};
+    ///
+    /// let tls = Tls::pem_files("cert.pem", "key.pem")?;
+    /// let endpoint = Endpoint::new("wss://0.0.0.0:443/chat")?.tls(tls)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`EndpointError::NotAnOption`]: this wire does not encrypt.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: Tls) -> Result<Self, EndpointError> {
+        let Self { url, mut options, .. } = self;
+        let scheme = url.split("://").next().unwrap_or_default();
+        if !ENCRYPTED.iter().any(|encrypted| encrypted.eq_ignore_ascii_case(scheme)) {
+            let (option, scheme) = ("tls", scheme.to_owned());
+            return Err(EndpointError::NotAnOption { option, scheme });
+        }
+        options.tls = Some(tls);
+        Self::make(&url, options)
+    }
+
+    fn make(url: &str, options: Options) -> Result<Self, EndpointError> {
         let Some((scheme, address)) = url.split_once("://") else {
             return Err(EndpointError::NotAUrl { url: url.to_owned() });
         };
         // RFC 3986 §3.1: a scheme has no case.
-        let is_it = |known: &str| known.eq_ignore_ascii_case(scheme);
-        let make = match WIRES.iter().find(|(known, ..)| is_it(known)) {
-            Some((.., Some(make))) => make,
-            Some((_, feature, None)) => {
+        let is_it = |wire: &&Wire| wire.scheme.eq_ignore_ascii_case(scheme);
+        let make = match WIRES.iter().find(is_it) {
+            Some(Wire { make: Some(make), .. }) => make,
+            Some(Wire { make: None, feature, .. }) => {
                 return Err(EndpointError::Disabled { scheme: scheme.to_owned(), feature });
             }
             None => {
@@ -139,29 +243,38 @@ impl Endpoint {
                 return Err(EndpointError::UnknownScheme { scheme: scheme.to_owned(), known });
             }
         };
-        let transport = make(address)
+        let transport = make(address, &options)
             .map_err(|expected| EndpointError::Address { url: url.to_owned(), expected })?;
-        Ok(Self(transport))
+        Ok(Self { transport, url: url.to_owned(), options })
     }
 }
 
 /// The schemes that this build knows.
 pub fn schemes() -> impl Iterator<Item = &'static str> {
-    WIRES.iter().filter(|(.., make)| make.is_some()).map(|(scheme, ..)| *scheme)
+    WIRES.iter().filter(|wire| wire.make.is_some()).map(|wire| wire.scheme)
 }
+
+/// The schemes that this build does not know, and the feature that each needs.
+pub fn disabled_schemes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    WIRES.iter().filter(|wire| wire.make.is_none()).map(|wire| (wire.scheme, wire.feature))
+}
+
+/// The schemes of wires that encrypt.
+#[cfg(feature = "tls")]
+const ENCRYPTED: [&str; 2] = ["tls", "wss"];
 
 #[async_trait]
 impl Transport for Endpoint {
     fn endpoint(&self) -> String {
-        self.0.endpoint()
+        self.transport.endpoint()
     }
 
     async fn bind(&self) -> Result<Box<dyn Listener>, BindError> {
-        self.0.bind().await
+        self.transport.bind().await
     }
 
     async fn connect(&self) -> Result<Box<dyn Connection>, ConnectError> {
-        self.0.connect().await
+        self.transport.connect().await
     }
 }
 

@@ -58,7 +58,9 @@ pub use emitwire_middleware as middleware;
 pub use emitwire_transports::Ws;
 #[cfg(feature = "tcp")]
 pub use emitwire_transports::{Tcp, framed};
-pub use endpoint::{Endpoint, EndpointError, schemes};
+#[cfg(feature = "tls")]
+pub use emitwire_transports::{Tls, TlsError};
+pub use endpoint::{Endpoint, EndpointError, disabled_schemes, schemes};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

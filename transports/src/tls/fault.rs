@@ -69,7 +69,10 @@ pub(crate) fn of_alert(alert: AlertDescription) -> HandshakeError {
 
 fn fault(found: &CertificateError) -> CertificateFault {
     match found {
-        CertificateError::UnknownIssuer => CertificateFault::UnknownIssuer,
+        // An issuer of that name is trusted, and it was not that one.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            CertificateFault::UnknownIssuer
+        }
         CertificateError::Expired => CertificateFault::Expired { ago: Duration::ZERO },
         CertificateError::ExpiredContext { time, not_after } => {
             CertificateFault::Expired { ago: between(*not_after, *time) }

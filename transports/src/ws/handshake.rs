@@ -69,14 +69,13 @@ pub(super) async fn answer(
             Err(HandshakeError::NotOffered { asked })
         }
         (Ok(_), _) => Err(HandshakeError::Io { source: io::ErrorKind::InvalidData.into() }),
-        (Err(_), _) if is_tls => Err(HandshakeError::Encrypted),
         (Err(error), _) => {
             if let Some(refusal) = refusal_of(&error, is_too_large) {
                 // The request was refused whether or not the peer hears why.
                 let _ = say(&mut stream, &refusal).await;
                 net::hang_up(&mut stream).await;
             }
-            Err(failure(error))
+            Err(if is_tls { HandshakeError::Encrypted } else { failure(error) })
         }
     }
 }

@@ -204,14 +204,16 @@ async fn garbage_is_refused() {
         b"GET / HTTP/1.1\r\nno colon here\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
-        // TLS, and the hello of a session over TCP.
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        // The hello of a session over TCP.
         b"\0\0\0\x40\x01EMITWIRE\x01\r\n\r\n",
         &[0xff; 500],
     ] {
         let (_, error) = refused(garbage, 400, "no request for a WebSocket").await;
         assert!(matches!(error, HandshakeError::Malformed { .. }), "{error:?}");
     }
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n";
+    let (_, error) = refused(tls, 400, "no request for a WebSocket").await;
+    assert!(matches!(error, HandshakeError::Encrypted), "{error:?}");
 }
 
 #[tokio::test]
