@@ -39,6 +39,10 @@ fn refused(code: TransportErrorCode, reason: &[u8]) -> HandshakeError {
         None if code == TransportErrorCode::CONNECTION_REFUSED => {
             HandshakeError::Io { source: io::ErrorKind::ConnectionRefused.into() }
         }
+        // What an application says in a handshake is not told to strangers (RFC 9000 §10.2.3).
+        None if code == TransportErrorCode::APPLICATION_ERROR => {
+            HandshakeError::Io { source: io::ErrorKind::ConnectionAborted.into() }
+        }
         None => HandshakeError::Refused {
             status: u16::try_from(u64::from(code)).unwrap_or(u16::MAX),
             reason: words(reason),

@@ -48,22 +48,28 @@ use std::time::Duration;
 /// again at once, in the same runtime, and another process when the last of them is gone.
 ///
 /// ```
-/// # use emitwire_core::transport::{Incoming, Listener, Transport};
-/// use emitwire_transports::{Quic, Tls};
-///
+/// # #[cfg(feature = "self-signed")]
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let tls = Tls::pem(CERTIFICATE, KEY)?;
+/// use emitwire_core::transport::{Incoming, Listener, Transport};
+/// use emitwire_transports::{Quic, Tls};
+///
+/// let tls = Tls::self_signed()?;
 /// let pinned = Tls::new().pin(tls.fingerprint().unwrap_or_default())?;
 /// let mut listener = Quic::new("127.0.0.1:0").tls(tls).bind().await?;
 /// let bound = listener.endpoint().replace("quic://", "");
 /// let client = Quic::new(bound).tls(pinned);
-/// let (client, arrival) = tokio::join!(client.connect(), listener.accept());
-/// let server = arrival?.handshake().await?;
+/// let accepting = async {
+///     let arrival = listener.accept().await?;
+///     Ok::<_, Box<dyn std::error::Error>>(arrival.handshake().await?)
+/// };
+/// let (client, server) = tokio::join!(client.connect(), accepting);
 /// assert_eq!(client?.peer().endpoint(), listener.endpoint());
-/// # let _ = server;
+/// assert_eq!(server?.peer().scheme(), "quic");
 /// # Ok(())
 /// # }
+/// # #[cfg(not(feature = "self-signed"))]
+/// # fn main() {}
 /// ```
 #[derive(Clone)]
 pub struct Quic {

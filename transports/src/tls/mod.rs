@@ -54,11 +54,13 @@ use trust::Trust;
 /// [`Tls::renew`] changes, and what a client remembers of servers to come back faster.
 ///
 /// ```
+/// # #[cfg(feature = "tls")] {
 /// use emitwire_transports::{Tcp, Tls};
 ///
 /// let client = Tls::new().pin("ff:00:".repeat(16).trim_end_matches(':'))?;
 /// let wire = Tcp::new("example.com:7301").tls(client);
 /// # let _ = wire;
+/// # }
 /// # Ok::<(), emitwire_transports::TlsError>(())
 /// ```
 #[derive(Clone, Default)]

@@ -137,3 +137,19 @@ async fn a_peer_that_is_silent_in_its_handshake_does_not_delay_the_next() {
     drop(arrival);
     assert!(matches!(within(silent.closed()).await, ConnectionError::ApplicationClosed(_)));
 }
+
+#[tokio::test]
+async fn a_client_that_gives_up_in_its_handshake_ends_it() {
+    let mut listener = server().bind().await.unwrap();
+    let to = address(&*listener);
+    let client = client_of(&to);
+    let mut connecting = client.connect();
+    let arrival = tokio::select! {
+        arrival = listener.accept() => arrival.unwrap(),
+        _ = &mut connecting => unreachable!("nobody has answered"),
+    };
+    drop(connecting);
+    let error = within(arrival.handshake()).await.err().unwrap();
+    let HandshakeError::Io { source } = error else { panic!("{error:?}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::ConnectionAborted);
+}
