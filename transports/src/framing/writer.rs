@@ -81,7 +81,7 @@ impl<W, H: Header> FrameWriter<W, H> {
     }
 
     /// For what goes out between two frames.
-    #[cfg(feature = "ws")]
+    #[cfg(any(feature = "quic", feature = "ws"))]
     pub(crate) fn stream(&mut self) -> &mut W {
         &mut self.stream
     }

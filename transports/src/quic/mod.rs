@@ -11,7 +11,7 @@
 //! | `tasks.rs` | attempts that were given up leave nothing behind |
 //! | `connection.rs` | a live connection, and how it ends |
 //! | `reader.rs`, `datagrams.rs` | the reading half |
-//! | `writer.rs` | the writing half |
+//! | `writer.rs`, `share.rs` | the writing half, and what datagrams leave to the stream |
 //! | `error.rs` | what went wrong, in the words of the port |
 
 mod config;
@@ -22,6 +22,7 @@ mod error;
 mod knock;
 mod listener;
 mod reader;
+mod share;
 mod sockets;
 mod tasks;
 mod writer;
@@ -38,7 +39,8 @@ use std::time::Duration;
 ///
 /// A connection is one stream, which carries what [`Tcp`](crate::Tcp) carries, and datagrams
 /// beside it. A volatile frame that is too large for a datagram takes the stream; one for which
-/// there is no room at the moment is dropped and counted, the newest and never the oldest.
+/// there is no room at the moment is dropped and counted, the newest and never the oldest. While
+/// the stream waits to be sent, datagrams take no more of the way than it gets.
 ///
 /// A connection outlives the address of its client: who comes from elsewhere goes on where it was
 /// (RFC 9000 §9), and the server is told of the new address.

@@ -1,6 +1,7 @@
 //! The writing half: ordered frames on the stream, volatile ones as datagrams.
 
 use super::connection::{Link, NO_GOODBYE};
+use super::share::{Buffer, Share};
 use crate::framing::{FrameWriter, Length, WriteStream};
 use emitwire_core::protocol::{Class, CloseCode, Frame};
 use emitwire_core::transport::WriteHalf;
@@ -17,13 +18,16 @@ pub(super) struct Writer {
     stream: FrameWriter<SendStream, Length>,
     link: Arc<Link>,
     datagram_bytes_max: usize,
+    buffer: Buffer,
+    share: Share,
     /// Volatile frames for which there was no room since somebody last asked.
     dropped: u64,
 }
 
 impl Writer {
     pub(super) fn new(stream: SendStream, link: Arc<Link>, datagram_bytes_max: usize) -> Self {
-        Self { stream: FrameWriter::new(stream), link, datagram_bytes_max, dropped: 0 }
+        let (stream, buffer) = (FrameWriter::new(stream), Buffer::new(&link.connection));
+        Self { stream, link, datagram_bytes_max, buffer, share: Share::default(), dropped: 0 }
     }
 
     /// Takes the volatile frames that fit into a datagram out of the batch. The others, and the
@@ -31,6 +35,8 @@ impl Writer {
     fn send_datagrams(&mut self, batch: &mut VecDeque<Frame>) -> io::Result<()> {
         let Some(max) = self.link.connection.max_datagram_size() else { return Ok(()) };
         let max = max.min(self.datagram_bytes_max);
+        let (left, packet_bytes_max) = self.buffer.left(&self.link.connection);
+        self.share.look(self.stream.stream().take_written(), left, packet_bytes_max);
         let mut is_begun = !self.stream.is_between_frames();
         let mut sent = Ok(());
         batch.retain(|frame| {
@@ -47,14 +53,18 @@ impl Writer {
     }
 
     fn send_datagram(&mut self, frame: &Frame) -> io::Result<()> {
-        let connection = &self.link.connection;
+        let (connection, bytes) = (&self.link.connection, frame.body.len());
         // quinn would make room by dropping the oldest, and tell nobody.
-        if connection.datagram_send_buffer_space() < frame.body.len().max(1) {
+        let has_room = connection.datagram_send_buffer_space() >= bytes.max(1);
+        if !has_room || !self.share.take(bytes) {
             self.dropped += 1;
             return Ok(());
         }
         match connection.send_datagram(frame.body.clone()) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.buffer.take(bytes);
+                Ok(())
+            }
             Err(SendDatagramError::ConnectionLost(error)) => Err(error.into()),
             // The path has become narrower just now.
             Err(_) => {
@@ -94,6 +104,8 @@ impl WriteHalf for Writer {
 pub(super) struct SendStream {
     stream: quinn::SendStream,
     end: End,
+    /// Bytes since somebody last asked.
+    written: u64,
 }
 
 enum End {
@@ -105,7 +117,11 @@ enum End {
 
 impl SendStream {
     pub(super) fn new(stream: quinn::SendStream) -> Self {
-        Self { stream, end: End::Open }
+        Self { stream, end: End::Open, written: 0 }
+    }
+
+    fn take_written(&mut self) -> u64 {
+        mem::take(&mut self.written)
     }
 }
 
@@ -133,6 +149,7 @@ impl WriteStream for SendStream {
                 Poll::Pending => return Poll::Pending,
             }
         }
+        self.written += written as u64;
         Poll::Ready(Ok(written))
     }
 

@@ -10,9 +10,11 @@ mod datagrams;
 #[path = "../support/end.rs"]
 #[allow(dead_code, reason = "other wires need more of it")]
 mod end;
+mod fair;
 mod flood;
 mod moving;
 mod raw;
+mod relay;
 mod strangers;
 mod trust;
 

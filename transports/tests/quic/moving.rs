@@ -1,77 +1,14 @@
-//! A client whose address changes in the middle of a connection.
+//! A client whose address changes in the middle of a connection, and roads that lose.
 
-use super::end::{numbered, numbers, within};
-use super::{accept, address, client_of, server};
-use crate::end::End;
+use super::end::{End, mixed, numbered, numbers, within};
+use super::relay::{Relay, Road};
+use super::{accept, address, client_of, meet, server};
 use emitwire_core::transport::Transport;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use tokio::net::UdpSocket;
-use tokio::sync::watch;
-
-/// What stands between as a router does that translates addresses, and may do so anew.
-struct Relay {
-    address: SocketAddr,
-    /// Where the server sees the client.
-    outside: watch::Sender<Arc<UdpSocket>>,
-}
-
-impl Relay {
-    async fn new(server: &str) -> Self {
-        let inside = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        let address = inside.local_addr().unwrap();
-        let (outside, seen) = watch::channel(Self::hole(server).await);
-        let (client, known) = watch::channel(None);
-        let (to, mut now) = (Arc::clone(&inside), seen.clone());
-        tokio::spawn(async move {
-            let mut datagram = [0; 2000];
-            loop {
-                let hole = Arc::clone(&now.borrow_and_update());
-                tokio::select! {
-                    read = hole.recv(&mut datagram) => {
-                        let bytes = read.unwrap_or(0);
-                        let client: Option<SocketAddr> = *known.borrow();
-                        if let Some(client) = client {
-                            to.send_to(&datagram[..bytes], client).await.unwrap();
-                        }
-                    }
-                    changed = now.changed() => if changed.is_err() { return },
-                }
-            }
-        });
-        tokio::spawn(async move {
-            let mut datagram = [0; 2000];
-            loop {
-                let (bytes, from) = inside.recv_from(&mut datagram).await.unwrap();
-                client.send_replace(Some(from));
-                let hole = Arc::clone(&seen.borrow());
-                let _ = hole.send(&datagram[..bytes]).await;
-            }
-        });
-        Self { address, outside }
-    }
-
-    async fn hole(server: &str) -> Arc<UdpSocket> {
-        let hole = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        hole.connect(server).await.unwrap();
-        Arc::new(hole)
-    }
-
-    /// The server sees the client elsewhere from now on.
-    async fn change(&self, server: &str) {
-        self.outside.send_replace(Self::hole(server).await);
-    }
-
-    fn seen(&self) -> String {
-        format!("quic://{}", self.outside.borrow().local_addr().unwrap())
-    }
-}
 
 #[tokio::test]
 async fn a_client_that_moves_loses_nothing_and_its_server_is_told() {
     let mut listener = server().bind().await.unwrap();
-    let behind = address(&*listener);
-    let relay = Relay::new(&behind).await;
+    let relay = Relay::new(&address(&*listener), Road::default()).await;
     let wire = client_of(&relay.address.to_string());
     let (client, mut server) = tokio::join!(wire.connect(), accept(&mut *listener));
     let mut client = End::new(client.unwrap());
@@ -96,8 +33,28 @@ async fn a_client_that_moves_loses_nothing_and_its_server_is_told() {
             (0, moved) => assert_eq!(moved, None),
             (_, moved) => assert_eq!(moved.unwrap().endpoint(), relay.seen()),
         }
-        relay.change(&behind).await;
+        relay.change().await;
     }
     client.close().await;
     assert!(within(server.read_to_end()).await.1.is_ok());
+}
+
+#[tokio::test]
+async fn a_road_that_loses_loses_no_ordered_frame() {
+    let mut listener = server().bind().await.unwrap();
+    let road = Road { lost_each: Some(17), ..Road::default() };
+    let relay = Relay::new(&address(&*listener), road).await;
+    let (mut client, mut server) =
+        meet(&mut *listener, &client_of(&relay.address.to_string())).await;
+    let writing = tokio::spawn(async move {
+        client.write((0..50).map(mixed)).await.unwrap();
+        client.close().await;
+    });
+    let (read, end) = server.read_to_end().await;
+    assert!(end.is_ok(), "{end:?}");
+    assert_eq!(read.len(), 50);
+    for (number, frame) in read.iter().enumerate() {
+        assert!(*frame == mixed(number), "frame {number}");
+    }
+    writing.await.unwrap();
 }
