@@ -39,8 +39,8 @@ use std::time::Duration;
 ///
 /// A connection is one stream, which carries what [`Tcp`](crate::Tcp) carries, and datagrams
 /// beside it. A volatile frame that is too large for a datagram takes the stream; one for which
-/// there is no room at the moment is dropped and counted, the newest and never the oldest. While
-/// the stream waits to be sent, datagrams take no more of the way than it gets.
+/// there is no room at the moment is dropped and counted, the newest and never the oldest. Where
+/// both wait to be sent, datagrams and the stream take turns.
 ///
 /// A connection outlives the address of its client: who comes from elsewhere goes on where it was
 /// (RFC 9000 §9), and the server is told of the new address.

@@ -1,156 +1,154 @@
-//! How much datagrams may take while the stream waits.
+//! What datagrams leave to the stream.
 
-use bytes::Bytes;
-use quinn::Connection;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// quinn puts datagrams into each packet first. A writer with a volatile frame always at hand
-/// would so keep the stream from ever being sent, and with it whatever is reliable. While the
-/// stream is known to wait, datagrams take no more than it gets.
+/// would so keep the stream from ever being sent, and with it whatever is reliable.
 ///
-/// That it waits is seen from what was written to it and what has left since. Whatever is not
-/// clearly something else counts as the stream, so it never counts as waiting when it does not.
-#[derive(Default)]
+/// So datagrams take turns with the stream where both may wait: so many bytes of them without that
+/// their buffer was seen empty, then none until it is, and for a round trip more, in which the
+/// stream has all packets. If none of it was sent by then, none waits, and datagrams need no turns
+/// until something is written to the stream again.
+#[derive(Debug)]
 pub(super) struct Share {
-    /// Bytes of the stream that have not left for sure.
-    waiting: u64,
-    /// Bytes that datagrams may still take while the stream waits.
-    credit: u64,
-    /// What had left as of the last look.
-    left: Left,
+    /// Something may wait in the stream.
+    has_rival: bool,
+    turn: Turn,
+}
+
+#[derive(Debug)]
+enum Turn {
+    /// Datagrams may still take so many bytes.
+    Datagrams(u64),
+    /// None is taken until those before are sent.
+    Ends,
+    /// None is taken; so many frames of the stream had been sent when it began.
+    Stream { since: Instant, frames: u64 },
+}
+
+/// What is seen of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) now: Instant,
+    /// Something was written to the stream since the last look.
+    pub(super) is_written: bool,
+    /// No datagram waits.
+    pub(super) is_empty: bool,
+    /// Frames of the stream that were sent so far.
+    pub(super) frames: u64,
+    pub(super) round_trip: Duration,
 }
 
 impl Share {
-    /// So many bytes were written to the stream, and so much has left until now.
-    pub(super) fn look(&mut self, written: u64, left: Left, packet_bytes_max: u64) {
-        let frames = left.stream_frames - self.left.stream_frames;
-        let sent = (frames * packet_bytes_max).min(left.others.saturating_sub(self.left.others));
-        // Counted one after another, they may seem to shrink.
-        self.left = Left { others: left.others.max(self.left.others), ..left };
-        self.waiting = (self.waiting + written).saturating_sub(sent);
-        self.credit = CREDIT_BYTES_MAX.min(self.credit + sent);
-        if self.waiting == 0 {
-            self.credit = CREDIT_BYTES_MAX;
+    pub(super) fn new() -> Self {
+        Self { has_rival: false, turn: Turn::Datagrams(TURN_BYTES) }
+    }
+
+    pub(super) fn look(&mut self, seen: Seen) {
+        self.has_rival |= seen.is_written;
+        match self.turn {
+            Turn::Datagrams(_) if seen.is_empty => self.turn = Turn::Datagrams(TURN_BYTES),
+            Turn::Ends if seen.is_empty => {
+                self.turn = Turn::Stream { since: seen.now, frames: seen.frames };
+            }
+            Turn::Stream { since, frames } if seen.now - since >= seen.round_trip => {
+                self.has_rival = seen.is_written || seen.frames > frames;
+                self.turn = Turn::Datagrams(TURN_BYTES);
+            }
+            Turn::Datagrams(_) | Turn::Ends | Turn::Stream { .. } => {}
         }
     }
 
     /// Whether a datagram of this size may be sent.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
-        if self.waiting == 0 {
+        if !self.has_rival {
             return true;
         }
-        let credit = self.credit.checked_sub(bytes as u64);
-        self.credit = credit.unwrap_or(self.credit);
-        credit.is_some()
+        let Turn::Datagrams(left) = &mut self.turn else { return false };
+        match left.checked_sub(bytes as u64) {
+            Some(less) => *left = less,
+            None => self.turn = Turn::Ends,
+        }
+        matches!(self.turn, Turn::Datagrams(_))
     }
 }
 
-/// What has left on a connection.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Left {
-    /// Frames of the stream; each is in one packet.
-    stream_frames: u64,
-    /// Bytes that are neither datagrams nor the least that every packet adds.
-    others: u64,
-}
-
-/// What datagrams are in quinn's buffer, and were.
-pub(super) struct Buffer {
-    bytes: u64,
-    /// What all of them took.
-    taken: u64,
-}
-
-impl Buffer {
-    /// One in which there is nothing yet.
-    pub(super) fn new(connection: &Connection) -> Self {
-        Self { bytes: connection.datagram_send_buffer_space() as u64, taken: 0 }
-    }
-
-    pub(super) fn take(&mut self, bytes: usize) {
-        self.taken += bytes as u64 + ENTRY_BYTES;
-    }
-
-    /// What has left, and how large a packet may be.
-    pub(super) fn left(&self, connection: &Connection) -> (Left, u64) {
-        // In this order, so that what leaves meanwhile counts as others.
-        let space = connection.datagram_send_buffer_space() as u64;
-        let stats = connection.stats();
-        let waits = self.bytes.saturating_sub(space);
-        let datagrams = stats.frame_tx.datagram;
-        let headers = datagrams * DATAGRAM_HEADER_BYTES;
-        let bodies = self.taken.saturating_sub(waits + datagrams * ENTRY_BYTES);
-        let least = bodies + headers + stats.path.sent_packets * PACKET_BYTES_MIN;
-        let others = stats.udp_tx.bytes.saturating_sub(least);
-        let left = Left { stream_frames: stats.frame_tx.stream, others };
-        (left, stats.path.current_mtu.into())
-    }
-}
-
-/// What datagrams may take at once while the stream waits: enough for whatever is written in one
-/// turn, before quinn's task had a chance to send anything.
-const CREDIT_BYTES_MAX: u64 = 32 * 1024;
-
-/// What quinn counts for each datagram in its buffer, besides its body.
-const ENTRY_BYTES: u64 = size_of::<Bytes>() as u64;
-
-/// The least that each datagram adds: its type and its length (RFC 9221 §4).
-const DATAGRAM_HEADER_BYTES: u64 = 2;
-
-/// The least that each packet adds: flags, a packet number and a tag (RFC 9000 §17.3.1).
-const PACKET_BYTES_MIN: u64 = 1 + 1 + 16;
+/// What datagrams take in a turn of theirs: enough for whatever is written before quinn's task had
+/// a chance to send anything, and little enough that the stream does not wait for long.
+const TURN_BYTES: u64 = 32 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PACKET: u64 = 1200;
-
-    fn left(stream_frames: u64, others: u64) -> Left {
-        Left { stream_frames, others }
-    }
+    const ROUND_TRIP: Duration = Duration::from_millis(50);
 
     /// How many datagrams of so many bytes it takes in a row.
     fn takes(share: &mut Share, bytes: usize) -> u64 {
         (0..100_000).take_while(|_| share.take(bytes)).count() as u64
     }
 
-    #[test]
-    fn while_the_stream_does_not_wait_datagrams_take_everything() {
-        let mut share = Share::default();
-        assert_eq!(takes(&mut share, 1000), 100_000);
-        share.look(5000, left(5, 5100), PACKET);
-        assert_eq!(takes(&mut share, 1000), 100_000);
+    struct Wire {
+        share: Share,
+        seen: Seen,
     }
 
-    #[test]
-    fn while_it_waits_they_take_what_is_left_and_then_as_much_as_it_gets() {
-        let mut share = Share::default();
-        share.look(0, left(0, 0), PACKET);
-        share.look(1_000_000, left(0, 0), PACKET);
-        assert_eq!(takes(&mut share, 1024), 32);
-        share.look(0, left(0, 3000), PACKET);
-        assert_eq!(takes(&mut share, 1024), 0, "what was no frame of the stream");
-        for sent in 1..100 {
-            // Little of the stream in each packet.
-            share.look(0, left(sent * 10, 3000 + sent * 1000), PACKET);
-            assert_eq!(takes(&mut share, 1), 1000);
+    impl Wire {
+        fn new() -> Self {
+            let (now, round_trip) = (Instant::now(), ROUND_TRIP);
+            let seen = Seen { now, is_written: false, is_empty: true, frames: 0, round_trip };
+            Self { share: Share::new(), seen }
+        }
+
+        fn look(&mut self, change: impl FnOnce(&mut Seen)) -> &mut Share {
+            self.seen.is_written = false;
+            change(&mut self.seen);
+            self.share.look(self.seen);
+            &mut self.share
         }
     }
 
     #[test]
-    fn credit_is_not_saved_up() {
-        let mut share = Share::default();
-        share.look(1_000_000, left(500, 600_000), PACKET);
-        assert_eq!(takes(&mut share, 1024), 32);
+    fn without_a_rival_datagrams_take_everything() {
+        let mut wire = Wire::new();
+        assert_eq!(takes(wire.look(|_| {}), 1000), 100_000);
+        assert_eq!(takes(wire.look(|seen| seen.is_empty = false), 1000), 100_000);
     }
 
     #[test]
-    fn counts_that_seem_to_shrink_give_no_credit_twice() {
-        let mut share = Share::default();
-        share.look(1_000_000, left(100, 40_000), PACKET);
-        takes(&mut share, 1);
-        share.look(0, left(100, 30_000), PACKET);
-        share.look(0, left(110, 41_000), PACKET);
-        assert_eq!(takes(&mut share, 1), 1000);
+    fn while_they_are_sent_as_they_come_they_take_everything() {
+        let mut wire = Wire::new();
+        for _ in 0..1000 {
+            let share = wire.look(|seen| seen.is_written = true);
+            assert!((0..20).all(|_| share.take(1000)));
+        }
+    }
+
+    #[test]
+    fn where_both_wait_they_take_turns() {
+        let mut wire = Wire::new();
+        wire.look(|seen| seen.is_written = true);
+        for _ in 0..10 {
+            assert_eq!(takes(wire.look(|seen| seen.is_empty = false), 1024), 32);
+            assert_eq!(takes(wire.look(|seen| seen.now += ROUND_TRIP * 9), 1), 0);
+            assert_eq!(takes(wire.look(|seen| seen.is_empty = true), 1), 0);
+            assert_eq!(takes(wire.look(|seen| seen.now += ROUND_TRIP / 2), 1), 0);
+            wire.look(|seen| {
+                seen.now += ROUND_TRIP / 2;
+                seen.frames += 1;
+            });
+        }
+    }
+
+    #[test]
+    fn a_stream_of_which_nothing_is_sent_in_its_turn_is_no_rival() {
+        let mut wire = Wire::new();
+        wire.look(|seen| seen.is_written = true);
+        takes(wire.look(|seen| seen.is_empty = false), 1024);
+        wire.look(|seen| seen.is_empty = true);
+        assert_eq!(takes(wire.look(|seen| seen.now += ROUND_TRIP), 1024), 100_000);
+        wire.look(|seen| (seen.is_written, seen.is_empty) = (true, false));
+        assert_eq!(takes(&mut wire.share, 1024), 32);
     }
 }

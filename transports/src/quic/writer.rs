@@ -1,7 +1,7 @@
 //! The writing half: ordered frames on the stream, volatile ones as datagrams.
 
 use super::connection::{Link, NO_GOODBYE};
-use super::share::{Buffer, Share};
+use super::share::{Seen, Share};
 use crate::framing::{FrameWriter, Length, WriteStream};
 use emitwire_core::protocol::{Class, CloseCode, Frame};
 use emitwire_core::transport::WriteHalf;
@@ -13,12 +13,14 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use tokio::time::Instant;
 
 pub(super) struct Writer {
     stream: FrameWriter<SendStream, Length>,
     link: Arc<Link>,
     datagram_bytes_max: usize,
-    buffer: Buffer,
+    /// What is free of quinn's buffer for datagrams when none waits.
+    buffer_bytes: usize,
     share: Share,
     /// Volatile frames for which there was no room since somebody last asked.
     dropped: u64,
@@ -26,8 +28,9 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(stream: SendStream, link: Arc<Link>, datagram_bytes_max: usize) -> Self {
-        let (stream, buffer) = (FrameWriter::new(stream), Buffer::new(&link.connection));
-        Self { stream, link, datagram_bytes_max, buffer, share: Share::default(), dropped: 0 }
+        let (stream, share) = (FrameWriter::new(stream), Share::new());
+        let buffer_bytes = link.connection.datagram_send_buffer_space();
+        Self { stream, link, datagram_bytes_max, buffer_bytes, share, dropped: 0 }
     }
 
     /// Takes the volatile frames that fit into a datagram out of the batch. The others, and the
@@ -35,8 +38,7 @@ impl Writer {
     fn send_datagrams(&mut self, batch: &mut VecDeque<Frame>) -> io::Result<()> {
         let Some(max) = self.link.connection.max_datagram_size() else { return Ok(()) };
         let max = max.min(self.datagram_bytes_max);
-        let (left, packet_bytes_max) = self.buffer.left(&self.link.connection);
-        self.share.look(self.stream.stream().take_written(), left, packet_bytes_max);
+        self.look();
         let mut is_begun = !self.stream.is_between_frames();
         let mut sent = Ok(());
         batch.retain(|frame| {
@@ -52,6 +54,18 @@ impl Writer {
         sent
     }
 
+    fn look(&mut self) {
+        let connection = &self.link.connection;
+        let stats = connection.stats();
+        self.share.look(Seen {
+            now: Instant::now(),
+            is_written: self.stream.stream().take_written(),
+            is_empty: connection.datagram_send_buffer_space() == self.buffer_bytes,
+            frames: stats.frame_tx.stream,
+            round_trip: stats.path.rtt,
+        });
+    }
+
     fn send_datagram(&mut self, frame: &Frame) -> io::Result<()> {
         let (connection, bytes) = (&self.link.connection, frame.body.len());
         // quinn would make room by dropping the oldest, and tell nobody.
@@ -61,10 +75,7 @@ impl Writer {
             return Ok(());
         }
         match connection.send_datagram(frame.body.clone()) {
-            Ok(()) => {
-                self.buffer.take(bytes);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(SendDatagramError::ConnectionLost(error)) => Err(error.into()),
             // The path has become narrower just now.
             Err(_) => {
@@ -104,8 +115,8 @@ impl WriteHalf for Writer {
 pub(super) struct SendStream {
     stream: quinn::SendStream,
     end: End,
-    /// Bytes since somebody last asked.
-    written: u64,
+    /// Something was written since somebody last asked.
+    is_written: bool,
 }
 
 enum End {
@@ -117,11 +128,11 @@ enum End {
 
 impl SendStream {
     pub(super) fn new(stream: quinn::SendStream) -> Self {
-        Self { stream, end: End::Open, written: 0 }
+        Self { stream, end: End::Open, is_written: false }
     }
 
-    fn take_written(&mut self) -> u64 {
-        mem::take(&mut self.written)
+    fn take_written(&mut self) -> bool {
+        mem::take(&mut self.is_written)
     }
 }
 
@@ -149,7 +160,7 @@ impl WriteStream for SendStream {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        self.written += written as u64;
+        self.is_written = true;
         Poll::Ready(Ok(written))
     }
 
