@@ -15,6 +15,7 @@ mod flood;
 mod moving;
 mod raw;
 mod relay;
+mod sessions;
 mod strangers;
 mod trust;
 
