@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use emitwire_core::transport::{BindError, ConnectError, Connection, Listener, Memory, Transport};
-#[cfg(feature = "tls")]
+#[cfg(feature = "__encrypted")]
 use emitwire_transports::Tls;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use thiserror::Error;
 
 /// A place to listen on or to connect to, given as a URL. Which wire it is stands in the scheme
@@ -21,7 +22,7 @@ use thiserror::Error;
 /// # Ok::<(), emitwire::EndpointError>(())
 /// ```
 #[derive(Clone)]
-#[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "no wire here has options"))]
+#[cfg_attr(not(feature = "__encrypted"), allow(dead_code, reason = "only encryption is asked"))]
 pub struct Endpoint {
     transport: Arc<dyn Transport>,
     /// What it was made of.
@@ -86,7 +87,7 @@ type Make = fn(&str, &Options) -> Result<Arc<dyn Transport>, &'static str>;
 /// What may follow a URL.
 #[derive(Clone, Default)]
 struct Options {
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "__encrypted")]
     tls: Option<Tls>,
 }
 
@@ -215,16 +216,79 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`EndpointError::NotAnOption`]: this wire does not encrypt.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "__encrypted")]
     pub fn tls(self, tls: Tls) -> Result<Self, EndpointError> {
-        let Self { url, mut options, .. } = self;
-        let scheme = url.split("://").next().unwrap_or_default();
-        if !ENCRYPTED.iter().any(|encrypted| encrypted.eq_ignore_ascii_case(scheme)) {
-            let (option, scheme) = ("tls", scheme.to_owned());
+        if !self.encrypts() {
+            let (option, scheme) = ("tls", self.scheme().to_owned());
             return Err(EndpointError::NotAnOption { option, scheme });
         }
+        let Self { url, mut options, .. } = self;
         options.tls = Some(tls);
         Self::make(&url, options)
+    }
+
+    /// An endpoint on this machine for tests and tours, at a place of its own: any free port, or a
+    /// name. One that encrypts gets a certificate that signs itself, and trusts it alone; so it is
+    /// for both ends, see [`at`](Self::at).
+    ///
+    /// ```
+    /// use emitwire::{Client, Endpoint, Namespace, Server};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::new().mount(Namespace::new("/"))?;
+    /// let local = Endpoint::local("mem")?;
+    /// let listening = server.listen(local.clone()).await?;
+    /// let there = local.at(listening.endpoint())?;
+    /// let session = Client::new(there).mount(Namespace::new("/")).connect().await?;
+    /// # let _ = session;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`EndpointError`]: an unknown or disabled scheme, or one that encrypts without the feature
+    /// `self-signed`.
+    pub fn local(scheme: &str) -> Result<Self, EndpointError> {
+        Self::new(&format!("{scheme}://{}", local_address(scheme)))?.for_both_ends()
+    }
+
+    /// The same wire with the same options somewhere else, such as where a listener says that it
+    /// is.
+    ///
+    /// # Errors
+    /// As [`Endpoint::new`].
+    pub fn at(&self, url: &str) -> Result<Self, EndpointError> {
+        Self::make(url, self.options.clone())
+    }
+
+    #[cfg(not(feature = "__encrypted"))]
+    fn for_both_ends(self) -> Result<Self, EndpointError> {
+        Ok(self)
+    }
+
+    #[cfg(feature = "__encrypted")]
+    fn for_both_ends(self) -> Result<Self, EndpointError> {
+        if !self.encrypts() {
+            return Ok(self);
+        }
+        #[cfg(feature = "self-signed")]
+        return match own_certificate() {
+            Some(tls) => self.tls(tls),
+            None => Ok(self),
+        };
+        #[cfg(not(feature = "self-signed"))]
+        Err(EndpointError::Disabled { scheme: self.scheme().to_owned(), feature: "self-signed" })
+    }
+
+    #[cfg(feature = "__encrypted")]
+    fn scheme(&self) -> &str {
+        self.url.split("://").next().unwrap_or_default()
+    }
+
+    #[cfg(feature = "__encrypted")]
+    fn encrypts(&self) -> bool {
+        ENCRYPTED.iter().any(|encrypted| encrypted.eq_ignore_ascii_case(self.scheme()))
     }
 
     fn make(url: &str, options: Options) -> Result<Self, EndpointError> {
@@ -259,8 +323,26 @@ pub fn disabled_schemes() -> impl Iterator<Item = (&'static str, &'static str)> 
     WIRES.iter().filter(|wire| wire.make.is_none()).map(|wire| (wire.scheme, wire.feature))
 }
 
+/// Where an endpoint of this machine is, that nobody else has.
+fn local_address(scheme: &str) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    if scheme.eq_ignore_ascii_case("mem") {
+        return format!("local-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    }
+    "127.0.0.1:0".to_owned()
+}
+
+/// A certificate that signs itself, and the trust in it alone.
+#[cfg(all(feature = "__encrypted", feature = "self-signed"))]
+fn own_certificate() -> Option<Tls> {
+    // Without randomness there is none, and its listener says so.
+    let tls = Tls::self_signed().ok()?;
+    let fingerprint = tls.fingerprint()?;
+    tls.pin(fingerprint).ok()
+}
+
 /// The schemes of wires that encrypt.
-#[cfg(feature = "tls")]
+#[cfg(feature = "__encrypted")]
 const ENCRYPTED: [&str; 2] = ["tls", "wss"];
 
 #[async_trait]

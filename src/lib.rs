@@ -58,7 +58,7 @@ pub use emitwire_middleware as middleware;
 pub use emitwire_transports::Ws;
 #[cfg(feature = "tcp")]
 pub use emitwire_transports::{Tcp, framed};
-#[cfg(feature = "tls")]
+#[cfg(feature = "__encrypted")]
 pub use emitwire_transports::{Tls, TlsError};
 pub use endpoint::{Endpoint, EndpointError, disabled_schemes, schemes};
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: jitter [--clients N] [--events M] [--transport tcp|ws|mem|tcp+ws|…]
+usage: jitter [--clients N] [--events M] [--transport tcp|tls|ws|wss|quic|unix|mem|quic+tcp|…]
               [--time-scale X] [--seed S] [--silent]
 
 N clients in one room hear M numbered events, one a second, and each of them says M numbered

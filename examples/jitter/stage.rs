@@ -40,9 +40,9 @@ impl Stage {
         let server = Server::with_config(config(options)).mount(namespace)?;
         let mut doors = Vec::new();
         for wire in &options.wires {
-            let address = if wire == "mem" { "jitter" } else { "127.0.0.1:0" };
-            let listening = server.listen(Endpoint::new(&format!("{wire}://{address}"))?).await?;
-            doors.push(Endpoint::new(listening.endpoint())?);
+            let local = Endpoint::local(wire)?;
+            let listening = server.listen(local.clone()).await?;
+            doors.push(local.at(listening.endpoint())?);
         }
         Ok(Self { server, doors, sessions })
     }

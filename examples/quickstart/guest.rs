@@ -30,7 +30,7 @@ pub(crate) struct Invitation {
     pub(crate) name: &'static str,
     pub(crate) hello: &'static str,
     pub(crate) wire: &'static str,
-    pub(crate) url: String,
+    pub(crate) door: Endpoint,
 }
 
 /// Two ledgers for all guests: of the events that they heard, and of their hooks.
@@ -51,7 +51,7 @@ pub(crate) struct Guest {
 impl Guest {
     /// Connects, with listeners for these events. The URL is all that tells one wire from another.
     pub(crate) async fn arrive(
-        Invitation { name, hello, wire, url }: Invitation,
+        Invitation { name, hello, wire, door }: Invitation,
         events: &[&'static str],
         books: &Books,
     ) -> Result<Self, BoxError> {
@@ -59,7 +59,7 @@ impl Guest {
         for event in events {
             namespace = with_listener(namespace, name, event, books);
         }
-        let session = Client::new(Endpoint::new(&url)?)
+        let session = Client::new(door)
             .config(config())
             .auth(&Card::new(name, "please", hello)) // shown at each connect, also to come back
             .mount(namespace.clone())

@@ -4,7 +4,7 @@ use crate::guest::{Books, Guest, Invitation, PATIENCE, config};
 use crate::kitchen::{Line, kitchen};
 use crate::relay::Relay;
 use crate::transcript::{Row, Transcript};
-use emitwire::{BoxError, Endpoint, Server, Stats, schemes};
+use emitwire::{BoxError, Endpoint, Server, Stats, disabled_schemes, schemes};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +32,8 @@ pub(crate) struct House<'a> {
     pub(crate) guests: Vec<Guest>,
     /// Between Cy and the server.
     pub(crate) relay: Relay,
-    /// Each wire with the URL where the server listens on it.
-    pub(crate) doors: Vec<(&'static str, String)>,
+    /// Each wire with the place where the server listens on it.
+    pub(crate) doors: Vec<(&'static str, Endpoint)>,
 }
 
 impl<'a> House<'a> {
@@ -44,19 +44,20 @@ impl<'a> House<'a> {
         let server = Server::with_config(config()).mount(kitchen(Arc::clone(&lights_out)))?;
         let mut doors = Vec::new();
         for wire in &wires {
-            let listening = server.listen(Endpoint::new(&place(wire, "quickstart"))?).await?;
+            let local = Endpoint::local(wire)?;
+            let listening = server.listen(local.clone()).await?;
             out.line("server", "listen", listening.endpoint());
-            doors.push((*wire, listening.endpoint().to_owned()));
+            doors.push((*wire, local.at(listening.endpoint())?));
         }
-        if let Err(disabled) = Endpoint::new("tcp://127.0.0.1:0") {
-            out.line("server", "missing", disabled);
+        if let Some(missing) = missing() {
+            out.line("server", "missing", missing);
         }
         let serving = tokio::spawn({
             let server = server.clone();
             async move { server.run_until(lights_out.notified()).await }
         });
         let (wire, target) = &doors[0];
-        let relay = Relay::start(&place(wire, "quickstart-relay"), target).await?;
+        let relay = Relay::start(&Endpoint::local(wire)?, target.clone()).await?;
         let (books, guests) = (Books::default(), Vec::new());
         Ok(Self { out, server, serving, books, guests, relay, doors })
     }
@@ -67,11 +68,11 @@ impl<'a> House<'a> {
         let guests = (self.doors.len() + 1).max(4);
         let mut doors = self.doors.iter().cycle();
         let invitations = CAST.iter().take(guests).filter_map(|(name, hello)| {
-            let (wire, url) = match *name {
+            let (wire, door) = match *name {
                 "Cy" => (self.doors[0].0, self.relay.endpoint()),
-                _ => doors.next().map(|(wire, url)| (*wire, &**url))?,
+                _ => doors.next().map(|(wire, door)| (*wire, door))?,
             };
-            Some(Invitation { name, hello, wire, url: url.to_owned() })
+            Some(Invitation { name, hello, wire, door: door.clone() })
         });
         invitations.collect()
     }
@@ -136,15 +137,13 @@ pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> R
 
 /// All wires that are compiled in, the one without a network last.
 fn wires() -> Vec<&'static str> {
-    let mut wires: Vec<_> = schemes().collect();
+    let mut wires: Vec<_> = schemes().filter(|wire| Endpoint::local(wire).is_ok()).collect();
     wires.sort_by_key(|wire| *wire == "mem");
     wires
 }
 
-/// A URL to listen at: any free port, or a name within this process.
-fn place(wire: &str, name: &str) -> String {
-    match wire {
-        "mem" => format!("mem://{name}"),
-        network => format!("{network}://127.0.0.1:0"),
-    }
+/// The wires that are not, and how to have them.
+fn missing() -> Option<String> {
+    let missing: Vec<_> = disabled_schemes().map(|(wire, _)| wire).collect();
+    (!missing.is_empty()).then(|| format!("{}: run it with --all-features", missing.join(", ")))
 }

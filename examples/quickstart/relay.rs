@@ -7,18 +7,17 @@ use std::future::poll_fn;
 use tokio::sync::watch;
 
 pub(crate) struct Relay {
-    endpoint: String,
+    endpoint: Endpoint,
     /// Whether it carries anything.
     whole: watch::Sender<bool>,
 }
 
 impl Relay {
-    /// Listens at `url`, and connects whoever comes with `target`.
-    pub(crate) async fn start(url: &str, target: &str) -> Result<Self, BoxError> {
-        let target = Endpoint::new(target)?;
-        let mut listener = Endpoint::new(url)?.bind().await?;
+    /// Listens at a place, and connects whoever comes with `target`.
+    pub(crate) async fn start(place: &Endpoint, target: Endpoint) -> Result<Self, BoxError> {
+        let mut listener = place.bind().await?;
         let (whole, mut is_whole) = watch::channel(true);
-        let endpoint = listener.endpoint();
+        let endpoint = place.at(&listener.endpoint())?;
         tokio::spawn(async move {
             while let Ok(incoming) = listener.accept().await {
                 let Ok(client) = incoming.handshake().await else { continue };
@@ -38,7 +37,7 @@ impl Relay {
         Ok(Self { endpoint, whole })
     }
 
-    pub(crate) fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 

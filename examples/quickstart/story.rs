@@ -5,7 +5,7 @@ use crate::guest::{Guest, Invitation, PATIENCE, config};
 use crate::house::{House, in_time};
 use crate::kitchen::{Card, KITCHEN, Order, Promise, TABLE};
 use crate::transcript::{quoted, said, thousands};
-use emitwire::{AckError, BoxError, Client, ConnectError, Endpoint, Nak, Namespace, Socket};
+use emitwire::{AckError, BoxError, Client, ConnectError, Nak, Namespace, Socket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -84,7 +84,7 @@ pub(crate) async fn nobody_knows_how_to_juggle(house: &House<'_>) -> Result<(), 
 /// `authorize` decides who gets in, and tells the others why not.
 pub(crate) async fn a_stranger_is_refused(house: &House<'_>) -> Result<(), BoxError> {
     house.out.line("Mo", "connect", quoted("Let me in. Now."));
-    let client = Client::new(Endpoint::new(&house.doors[0].1)?)
+    let client = Client::new(house.doors[0].1.clone())
         .config(config())
         .auth(&Card::new("Mo", "now", "At last."))
         .mount(Namespace::new(KITCHEN));

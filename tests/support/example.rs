@@ -34,7 +34,7 @@ fn is_fresh(example: &Path, noted: &Path) -> io::Result<bool> {
 fn build(name: &str, profile: &Path) -> io::Result<()> {
     let target = profile.parent().expect("a profile is a folder in target");
     let folder = profile.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let features: Vec<_> = emitwire::schemes().filter(|scheme| *scheme != "mem").collect();
+    let features: Vec<_> = FEATURES.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
     let status = Command::new(env!("CARGO"))
         .args(["build", "--package", "emitwire", "--example", name])
         .args(["--profile", if folder == "debug" { "dev" } else { folder }])
@@ -46,3 +46,11 @@ fn build(name: &str, profile: &Path) -> io::Result<()> {
     assert!(status.success(), "the example does not build: {status}");
     Ok(())
 }
+
+/// Those that change what an example can show, and whether this test has them.
+const FEATURES: &[(&str, bool)] = &[
+    ("tcp", cfg!(feature = "tcp")),
+    ("tls", cfg!(feature = "tls")),
+    ("ws", cfg!(feature = "ws")),
+    ("self-signed", cfg!(feature = "self-signed")),
+];
