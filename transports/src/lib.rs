@@ -7,7 +7,7 @@
 //! | `tls` | `tls://host:port` | `Tcp` with a `Tls` | the same, encrypted (RFC 8446) |
 //! | `ws` (default) | `ws://host:port/path` | `Ws` | WebSocket (RFC 6455): one binary frame each |
 //! | `ws` and `tls` | `wss://host:port/path` | `Ws` with a `Tls` | the same, encrypted |
-//! | `quic` | `quic://host:port` | `Quic` | QUIC (RFC 9000): a stream as TCP has it, and datagrams |
+//! | `quic` | `quic://host:port` | `Quic` | QUIC (RFC 9000): a stream as on TCP, and datagrams |
 //!
 //! Each file or folder holds one wire: the transport with its options, its listener, its
 //! connection. `framing/` holds what all byte streams share, `net/` what all TCP sockets do, and

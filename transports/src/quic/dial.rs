@@ -4,7 +4,7 @@ use super::config::{self, BoxError};
 use super::connection::Connection;
 use super::knock::{self, wildcard};
 use super::tasks::{GivenUp, Tasks};
-use super::{Quic, STREAM_BEGIN, endpoint, error};
+use super::{Quic, STREAM_BEGIN, endpoint, fault};
 use crate::tls::Finding;
 use emitwire_core::transport::{ConnectError, HandshakeError};
 use quinn::{ClientConfig, Connecting, Endpoint, EndpointConfig, WriteError};
@@ -77,7 +77,7 @@ async fn attempt(
         HandshakeError::Io { source } => unreachable(source),
         source => ConnectError::Handshake { endpoint: endpoint(address), source },
     };
-    let failed = |error| failed(error::handshake(error, asked.finding.take()));
+    let failed = |error| failed(fault::handshake(error, asked.finding.take()));
     let connection = connection.map_err(failed)?;
     let (mut send, receive) = connection.open_bi().await.map_err(failed)?;
     match send.write_all(&[STREAM_BEGIN]).await {

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, WRONG_STREAM};
 use super::sockets::Bound;
-use super::{Quic, STREAM_BEGIN, config, endpoint, error};
+use super::{Quic, STREAM_BEGIN, config, endpoint, fault};
 use async_trait::async_trait;
 use emitwire_core::transport::{self, BindError, HandshakeError, Incoming};
 use quinn::Endpoint;
@@ -135,7 +135,7 @@ struct Arrival {
 impl Incoming for Arrival {
     async fn handshake(self: Box<Self>) -> Result<Box<dyn transport::Connection>, HandshakeError> {
         let Self { incoming, half_open: _half_open, frame_bytes_max } = *self;
-        let failed = |error| error::handshake(error, None);
+        let failed = |error| fault::handshake(error, None);
         let connecting = incoming.accept().map_err(failed)?;
         let connection = connecting.await.map_err(failed)?;
         let (send, mut receive) = connection.accept_bi().await.map_err(failed)?;

@@ -12,13 +12,13 @@
 //! | `connection.rs` | a live connection, and how it ends |
 //! | `reader.rs`, `datagrams.rs` | the reading half |
 //! | `writer.rs`, `share.rs` | the writing half, and what datagrams leave to the stream |
-//! | `error.rs` | what went wrong, in the words of the port |
+//! | `fault.rs` | what went wrong, in the words of the port |
 
 mod config;
 mod connection;
 mod datagrams;
 mod dial;
-mod error;
+mod fault;
 mod knock;
 mod listener;
 mod reader;
@@ -37,7 +37,7 @@ use std::time::Duration;
 /// Frames on a QUIC connection (RFC 9000): reliable, ordered, encrypted (RFC 9001); volatile ones
 /// travel as datagrams (RFC 9221) and wait for nothing that was lost before them.
 ///
-/// A connection is one stream, which carries what [`Tcp`](crate::Tcp) carries, and datagrams
+/// A connection is one stream, which carries what `Tcp` carries, and datagrams
 /// beside it. A volatile frame that is too large for a datagram takes the stream; one for which
 /// there is no room at the moment is dropped and counted, the newest and never the oldest. Where
 /// both wait to be sent, datagrams and the stream take turns.
