@@ -13,6 +13,7 @@ mod emitting;
 mod in_line;
 mod listeners;
 mod namespaces;
+mod overtaking;
 mod room_events;
 mod state;
 mod wires;

@@ -8,6 +8,7 @@
 //! | `unix` | `unix:///path` | `Unix` | as on TCP, within one machine |
 //! | `ws` (default) | `ws://host:port/path` | `Ws` | WebSocket (RFC 6455): one binary frame each |
 //! | `ws` and `tls` | `wss://host:port/path` | `Ws` with a `Tls` | the same, encrypted |
+//! | `quic` | `quic://host:port` | `Quic` | QUIC (RFC 9000): a stream as on TCP, and datagrams |
 //!
 //! Each file or folder holds one wire: the transport with its options, its listener, its
 //! connection. `framing/` holds what all byte streams share, `net/` what all TCP sockets do, `tls/`
@@ -20,6 +21,8 @@ mod framing;
 mod limits;
 #[cfg(any(feature = "tcp", feature = "ws"))]
 mod net;
+#[cfg(feature = "quic")]
+mod quic;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "__rustls")]
@@ -31,6 +34,8 @@ mod ws;
 
 #[cfg(feature = "__framed")]
 pub use framing::framed;
+#[cfg(feature = "quic")]
+pub use quic::Quic;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
 #[cfg(feature = "__rustls")]

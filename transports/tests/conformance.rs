@@ -118,7 +118,7 @@ fn an_encrypted_websocket_keeps_what_it_declares() {
 }
 
 /// Both ends': a certificate, and trust in it alone.
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "quic", feature = "tls"))]
 static TLS: LazyLock<emitwire_transports::Tls> = LazyLock::new(|| {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = made.signing_key.serialize_pem();
@@ -126,6 +126,42 @@ static TLS: LazyLock<emitwire_transports::Tls> = LazyLock::new(|| {
     let fingerprint = tls.fingerprint().unwrap();
     tls.pin(fingerprint).unwrap()
 });
+
+#[cfg(feature = "quic")]
+mod quic {
+    use super::*;
+    use emitwire_transports::Quic;
+
+    #[test]
+    fn quic_keeps_what_it_declares() {
+        holds(FRAME_BYTES_MAX, DATAGRAM_BYTES_MAX);
+    }
+
+    #[test]
+    fn quic_with_small_frames_keeps_what_it_declares() {
+        holds(1000, 1000);
+    }
+
+    /// Runs every check, with the datagrams that it has on any path.
+    fn holds(frame_bytes_max: usize, datagram_bytes_max: usize) {
+        let mut least = Capabilities::stream(frame_bytes_max).encrypted();
+        least.datagram_bytes_max = Some(datagram_bytes_max);
+        let wire =
+            move |url: &str| Quic::new(&url[7..]).tls(TLS.clone()).frame_bytes_max(frame_bytes_max);
+        let suite = Conformance::new(move || wire("quic://127.0.0.1:0"), wire).at_least(least);
+        let suite = suite.connections(CONNECTIONS).short_connections(SHORT_CONNECTIONS);
+        let suite = suite.live_bytes(|| HEAP.current_usage()).peak_bytes(peak_bytes);
+        println!("{}", suite.run().unwrap());
+    }
+
+    /// 1200 bytes, less the headers with the longest connection id, and the tag.
+    const DATAGRAM_BYTES_MAX: usize = 1150;
+
+    /// A connection costs both ends the cryptography of a handshake, and each close a delayed
+    /// acknowledgement (25 ms, RFC 9000 §13.2.1): the default of 10,000 is for wires without.
+    const SHORT_CONNECTIONS: usize = 2000;
+    const CONNECTIONS: usize = 300;
+}
 
 /// What a WebSocket declares: its close is for both directions.
 fn without_half_close(frame_bytes_max: usize) -> Capabilities {

@@ -147,8 +147,8 @@ counters! {
     /// Volatile events of this side that were dropped: no link, above a bound, no room on the
     /// wire, or the session ended before they were written.
     volatile_dropped,
-    /// Volatile events that arrived and were not handled: too many waited, no listener, or their
-    /// socket had ended.
+    /// Volatile events that arrived and were not handled: too many waited, no listener, their
+    /// socket had not begun or had ended, or they overtook the beginning of the session.
     volatile_missed,
     /// Broadcast deliveries that a mailbox did not take: closed, draining or too slow.
     broadcast_dropped,

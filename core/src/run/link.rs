@@ -9,8 +9,9 @@ use crate::transport::{Capabilities, Connection, Peer, ReadError, ReadHalf, Writ
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
+use tokio::task::coop;
 
 /// A connection in its handshake.
 pub(crate) struct Link {
@@ -21,6 +22,8 @@ pub(crate) struct Link {
     pub(crate) capabilities: Capabilities,
     /// Packets that were written in pieces.
     pub(crate) fragmented: u64,
+    /// Volatile events that came before what begins the session.
+    pub(crate) overtook: u64,
 }
 
 impl Link {
@@ -38,7 +41,7 @@ impl Link {
             packet_bytes_max: 0,
         };
         reader.take_packets_of(config.handshake_bytes_max);
-        Self { reader, write, codec, peer, capabilities, fragmented: 0 }
+        Self { reader, write, codec, peer, capabilities, fragmented: 0, overtook: 0 }
     }
 
     /// The next packet.
@@ -49,9 +52,15 @@ impl Link {
     fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<Packet, DisconnectReason>> {
         loop {
             while let Some(packet) = self.reader.next_packet() {
-                if let Some((packet, _)) = packet? {
-                    return Poll::Ready(Ok(packet));
+                match packet? {
+                    Some((packet, _)) if !self.may_have_overtaken(&packet) => {
+                        return Poll::Ready(Ok(packet));
+                    }
+                    Some(_) => self.overtook += 1,
+                    None => {}
                 }
+                // A peer may send any number of those that are passed over.
+                ready!(coop::poll_proceed(cx)).made_progress();
             }
             if let Some(ended) = self.reader.take_end() {
                 return Poll::Ready(Err(match ended {
@@ -66,6 +75,11 @@ impl Link {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Whether it took a faster road than what was written before it.
+    fn may_have_overtaken(&self, packet: &Packet) -> bool {
+        self.capabilities.datagram_bytes_max.is_some() && matches!(packet, Packet::Volatile(_))
     }
 
     pub(crate) async fn say(

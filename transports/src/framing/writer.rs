@@ -75,13 +75,13 @@ impl<W, H: Header> FrameWriter<W, H> {
     }
 
     /// Whether no frame is written in part.
-    #[cfg(feature = "ws")]
+    #[cfg(any(feature = "quic", feature = "ws"))]
     pub(crate) fn is_between_frames(&self) -> bool {
         self.offset == 0
     }
 
     /// For what goes out between two frames.
-    #[cfg(feature = "ws")]
+    #[cfg(any(feature = "quic", feature = "ws"))]
     pub(crate) fn stream(&mut self) -> &mut W {
         &mut self.stream
     }

@@ -4,6 +4,7 @@ use super::trust::NotPinned;
 use emitwire_core::transport::{CertificateFault, HandshakeError};
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+#[cfg(feature = "tls")]
 use std::io;
 use std::time::Duration;
 

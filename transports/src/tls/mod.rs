@@ -7,6 +7,7 @@
 //! | `identity.rs` | a certificate with its key, which may be renewed under running sessions |
 //! | `trust.rs` | whose certificates are good: public issuers, given ones, a pinned one |
 //! | `fault.rs` | what rustls says, as errors of a handshake |
+//! | `noted.rs` | what a verifier found, for a library that keeps only its words |
 //! | `stream.rs` | a TCP stream that is encrypted from its first byte on |
 //!
 //! The cryptography is chosen here and never taken from the process: a crate somewhere in the tree
@@ -15,11 +16,17 @@
 mod error;
 mod fault;
 mod identity;
+#[cfg(feature = "quic")]
+mod noted;
 #[cfg(feature = "tls")]
 mod stream;
 mod trust;
 
 pub use error::TlsError;
+#[cfg(feature = "quic")]
+pub(crate) use fault::{of_alert, of_tls};
+#[cfg(feature = "quic")]
+pub(crate) use noted::Finding;
 #[cfg(feature = "tls")]
 pub(crate) use stream::{Encrypted, accept, connect, split};
 
@@ -47,11 +54,13 @@ use trust::Trust;
 /// [`Tls::renew`] changes, and what a client remembers of servers to come back faster.
 ///
 /// ```
+/// # #[cfg(feature = "tls")] {
 /// use emitwire_transports::{Tcp, Tls};
 ///
 /// let client = Tls::new().pin("ff:00:".repeat(16).trim_end_matches(':'))?;
 /// let wire = Tcp::new("example.com:7301").tls(client);
 /// # let _ = wire;
+/// # }
 /// # Ok::<(), emitwire_transports::TlsError>(())
 /// ```
 #[derive(Clone, Default)]

@@ -362,7 +362,9 @@ impl Driver {
         position: u64,
         open: OpenLink,
     ) -> Result<(), ProtocolError> {
-        let Link { mut reader, write, codec, capabilities, fragmented, .. } = link;
+        let Link { mut reader, write, codec, capabilities, fragmented, overtook, .. } = link;
+        self.core.counters.volatile_in.add(overtook);
+        self.core.counters.volatile_missed.add(overtook);
         reader.take_packets_of(codec.frame_bytes_max(self.core.event_bytes_max));
         let mut outlet = Outlet::new(write).frame_bytes_max(capabilities.frame_bytes_max);
         outlet = outlet.fragmented(fragmented);

@@ -1,0 +1,76 @@
+//! What quinn is told, for both ends.
+
+use super::Quic;
+use crate::tls::{EMITWIRE, Finding, TlsError};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{IdleTimeout, TransportConfig, VarInt};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a listener answers.
+pub(super) fn server(quic: &Quic) -> Result<quinn::ServerConfig, BoxError> {
+    if let Some(config) = &quic.server_config {
+        return Ok(config.clone());
+    }
+    let tls = quic.tls.server(EMITWIRE)?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    let mut transport = transport(quic);
+    transport.max_concurrent_bidi_streams(1_u8.into());
+    config
+        .transport_config(Arc::new(transport))
+        .max_incoming(quic.backlog)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(INCOMING_BYTES_MAX * INCOMING_SHARE);
+    Ok(config)
+}
+
+/// How a client asks, and what it finds of its server.
+pub(super) fn client(quic: &Quic) -> Result<(quinn::ClientConfig, Finding), BoxError> {
+    if let Some(config) = &quic.client_config {
+        return Ok((config.clone(), Finding::default()));
+    }
+    let (tls, finding) = quic.tls.client_noted(EMITWIRE)?;
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    let mut transport = transport(quic);
+    transport.max_concurrent_bidi_streams(0_u8.into());
+    config.transport_config(Arc::new(transport));
+    Ok((config, finding))
+}
+
+/// Who the server's certificate has to be for.
+pub(super) fn server_name(quic: &Quic) -> Result<String, TlsError> {
+    let host = quic.address.rsplit_once(':').map_or(&*quic.address, |(host, _)| host);
+    Ok(quic.tls.name_of(host)?.to_str().into_owned())
+}
+
+fn transport(quic: &Quic) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let window = varint(quic.window_bytes);
+    transport
+        .max_concurrent_uni_streams(0_u8.into())
+        .stream_receive_window(window)
+        .receive_window(window)
+        .send_window(quic.window_bytes as u64)
+        .datagram_receive_buffer_size(Some(quic.datagram_buffer_bytes))
+        .datagram_send_buffer_size(quic.datagram_buffer_bytes)
+        .keep_alive_interval(quic.keep_alive)
+        .max_idle_timeout(Some(idle_timeout(quic.idle_timeout)));
+    transport
+}
+
+fn varint(bytes: usize) -> VarInt {
+    VarInt::from_u64(bytes as u64).unwrap_or(VarInt::MAX)
+}
+
+/// The longest that the wire can tell is 146 million years.
+fn idle_timeout(after: Duration) -> IdleTimeout {
+    after.try_into().unwrap_or(IdleTimeout::from(VarInt::MAX))
+}
+
+/// What one peer may send before it is accepted: a few packets.
+const INCOMING_BYTES_MAX: u64 = 16 * 1024;
+
+/// So many peers may do so at once.
+const INCOMING_SHARE: u64 = 64;
