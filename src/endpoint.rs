@@ -110,9 +110,10 @@ const WIRES: &[Wire] = &[
     Wire { scheme: "mem", feature: "", make: Some(memory) },
     wire!("tcp", "tcp", tcp),
     wire!("tls", "tls", tls),
-    wire!("unix", "unix", unix),
     wire!("ws", "ws", ws),
     wss(),
+    wire!("quic", "quic", quic),
+    wire!("unix", "unix", unix),
 ];
 
 /// It takes two features, and names the one that is missing.
@@ -147,6 +148,15 @@ fn tls(address: &str, options: &Options) -> Result<Arc<dyn Transport>, &'static 
     }
     let tls = options.tls.clone().unwrap_or_default();
     Ok(Arc::new(emitwire_transports::Tcp::new(address).tls(tls)))
+}
+
+#[cfg(feature = "quic")]
+fn quic(address: &str, options: &Options) -> Result<Arc<dyn Transport>, &'static str> {
+    if !matches!(host_and_port(address), Some((_, Some(_)))) {
+        return Err("quic://HOST:PORT, with an IPv6 address in brackets");
+    }
+    let tls = options.tls.clone().unwrap_or_default();
+    Ok(Arc::new(emitwire_transports::Quic::new(address).tls(tls)))
 }
 
 #[cfg(feature = "unix")]
@@ -187,7 +197,7 @@ fn is_http_address(address: &str) -> bool {
 }
 
 /// Takes `host` or `host:port` apart.
-#[cfg(any(feature = "tcp", feature = "ws"))]
+#[cfg(any(feature = "tcp", feature = "ws", feature = "quic"))]
 fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let is_bracketed = |host: &str| host.starts_with('[') && host.ends_with(']');
     let (host, port) = match authority.rsplit_once(':') {
@@ -213,8 +223,8 @@ impl Endpoint {
         Self::make(url, Options::default())
     }
 
-    /// With a certificate, or with what is trusted instead of what browsers trust: for `tls://` and
-    /// `wss://`. A server needs a certificate, a client of a public server nothing.
+    /// With a certificate, or with what is trusted instead of what browsers trust: for `tls://`,
+    /// `wss://` and `quic://`. A server needs a certificate, a client of a public server nothing.
     ///
     /// ```no_run
     /// use emitwire::{Endpoint, Tls};
@@ -358,7 +368,7 @@ fn own_certificate() -> Option<Tls> {
 
 /// The schemes of wires that encrypt.
 #[cfg(feature = "__encrypted")]
-const ENCRYPTED: [&str; 2] = ["tls", "wss"];
+const ENCRYPTED: [&str; 3] = ["tls", "wss", "quic"];
 
 #[async_trait]
 impl Transport for Endpoint {

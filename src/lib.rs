@@ -55,10 +55,14 @@ pub use emitwire_core::transport::{
 };
 pub use emitwire_core::{protocol, room, transport};
 pub use emitwire_middleware as middleware;
+#[cfg(feature = "quic")]
+pub use emitwire_transports::Quic;
+#[cfg(feature = "tcp")]
+pub use emitwire_transports::Tcp;
 #[cfg(feature = "ws")]
 pub use emitwire_transports::Ws;
-#[cfg(feature = "tcp")]
-pub use emitwire_transports::{Tcp, framed};
+#[cfg(any(feature = "tcp", feature = "quic", feature = "unix"))]
+pub use emitwire_transports::framed;
 #[cfg(feature = "__encrypted")]
 pub use emitwire_transports::{Tls, TlsError};
 #[cfg(feature = "unix")]
