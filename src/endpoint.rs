@@ -112,6 +112,8 @@ const WIRES: &[Wire] = &[
     wire!("tls", "tls", tls),
     wire!("ws", "ws", ws),
     wss(),
+    wire!("quic", "quic", quic),
+    wire!("unix", "unix", unix),
 ];
 
 /// It takes two features, and names the one that is missing.
@@ -148,6 +150,24 @@ fn tls(address: &str, options: &Options) -> Result<Arc<dyn Transport>, &'static 
     Ok(Arc::new(emitwire_transports::Tcp::new(address).tls(tls)))
 }
 
+#[cfg(feature = "quic")]
+fn quic(address: &str, options: &Options) -> Result<Arc<dyn Transport>, &'static str> {
+    if !matches!(host_and_port(address), Some((_, Some(_)))) {
+        return Err("quic://HOST:PORT, with an IPv6 address in brackets");
+    }
+    let tls = options.tls.clone().unwrap_or_default();
+    Ok(Arc::new(emitwire_transports::Quic::new(address).tls(tls)))
+}
+
+#[cfg(feature = "unix")]
+fn unix(path: &str, _: &Options) -> Result<Arc<dyn Transport>, &'static str> {
+    // `unix://name` would be the host of a URL to others; `@` begins a name without a file.
+    if !path.starts_with(['/', '@']) || path.len() < 2 {
+        return Err("unix:///PATH, or unix://@NAME on Linux");
+    }
+    Ok(Arc::new(emitwire_transports::Unix::new(path)))
+}
+
 #[cfg(feature = "ws")]
 fn ws(address: &str, _: &Options) -> Result<Arc<dyn Transport>, &'static str> {
     if !is_http_address(address) {
@@ -177,7 +197,7 @@ fn is_http_address(address: &str) -> bool {
 }
 
 /// Takes `host` or `host:port` apart.
-#[cfg(any(feature = "tcp", feature = "ws"))]
+#[cfg(any(feature = "tcp", feature = "ws", feature = "quic"))]
 fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let is_bracketed = |host: &str| host.starts_with('[') && host.ends_with(']');
     let (host, port) = match authority.rsplit_once(':') {
@@ -203,8 +223,8 @@ impl Endpoint {
         Self::make(url, Options::default())
     }
 
-    /// With a certificate, or with what is trusted instead of what browsers trust: for `tls://` and
-    /// `wss://`. A server needs a certificate, a client of a public server nothing.
+    /// With a certificate, or with what is trusted instead of what browsers trust: for `tls://`,
+    /// `wss://` and `quic://`. A server needs a certificate, a client of a public server nothing.
     ///
     /// ```no_run
     /// use emitwire::{Endpoint, Tls};
@@ -326,10 +346,15 @@ pub fn disabled_schemes() -> impl Iterator<Item = (&'static str, &'static str)> 
 /// Where an endpoint of this machine is, that nobody else has.
 fn local_address(scheme: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    if scheme.eq_ignore_ascii_case("mem") {
-        return format!("local-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let fresh = || NEXT.fetch_add(1, Ordering::Relaxed);
+    match scheme.to_ascii_lowercase().as_str() {
+        "mem" => format!("local-{}", fresh()),
+        "unix" => {
+            let name = format!("emitwire-{}-{}.sock", std::process::id(), fresh());
+            std::env::temp_dir().join(name).display().to_string()
+        }
+        _ => "127.0.0.1:0".to_owned(),
     }
-    "127.0.0.1:0".to_owned()
 }
 
 /// A certificate that signs itself, and the trust in it alone.
@@ -343,7 +368,7 @@ fn own_certificate() -> Option<Tls> {
 
 /// The schemes of wires that encrypt.
 #[cfg(feature = "__encrypted")]
-const ENCRYPTED: [&str; 2] = ["tls", "wss"];
+const ENCRYPTED: [&str; 3] = ["tls", "wss", "quic"];
 
 #[async_trait]
 impl Transport for Endpoint {

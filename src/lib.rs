@@ -37,8 +37,9 @@ pub use emitwire_core::room::{
     Adapter, Fanout, Fate, LocalAdapter, RoomError, RoomEvent, RoomName, Rooms, SlowPolicy, Stats,
 };
 pub use emitwire_core::run::{
-    Client, Config, Connect, Connector, ConnectorService, Listening, NamespaceError, Reconnect,
-    ReconnectFuture, ReconnectService, ResumeToken, ResumeTokenError, Server, Session, testing,
+    Client, Config, Connect, Connector, ConnectorService, Fallback, Listening, NamespaceError,
+    Race, Reconnect, ReconnectFuture, ReconnectService, ResumeToken, ResumeTokenError, Server,
+    Session, testing,
 };
 pub use emitwire_core::socket::{
     Ack, AckError, Answers, BoxError, Broadcast, Emit, EmitBroadcast, EmitBroadcastWithAck,
@@ -54,12 +55,18 @@ pub use emitwire_core::transport::{
 };
 pub use emitwire_core::{protocol, room, transport};
 pub use emitwire_middleware as middleware;
+#[cfg(feature = "quic")]
+pub use emitwire_transports::Quic;
+#[cfg(feature = "tcp")]
+pub use emitwire_transports::Tcp;
 #[cfg(feature = "ws")]
 pub use emitwire_transports::Ws;
-#[cfg(feature = "tcp")]
-pub use emitwire_transports::{Tcp, framed};
+#[cfg(any(feature = "tcp", feature = "quic", feature = "unix"))]
+pub use emitwire_transports::framed;
 #[cfg(feature = "__encrypted")]
 pub use emitwire_transports::{Tls, TlsError};
+#[cfg(feature = "unix")]
+pub use emitwire_transports::{Unix, UnixFault};
 pub use endpoint::{Endpoint, EndpointError, disabled_schemes, schemes};
 
 #[cfg(doctest)]

@@ -7,10 +7,16 @@ use std::process::Command;
 
 /// Each wire's feature, and the crate that shows that it was built: the one that nothing else here
 /// would build.
-const WIRES: [(&str, &str); 2] = [("tcp", "mio"), ("ws", "tokio-tungstenite")];
+const WIRES: [(&str, &str); 5] = [
+    ("tcp", "mio"),
+    ("tls", "tokio-rustls"),
+    ("unix", "rustix"),
+    ("ws", "tokio-tungstenite"),
+    ("quic", "quinn"),
+];
 
 /// Wires that stand on another one's crate.
-const ALSO: [(&str, &str); 1] = [("ws", "mio")];
+const ALSO: [(&str, &str); 4] = [("tls", "mio"), ("unix", "mio"), ("ws", "mio"), ("quic", "mio")];
 
 /// Crates beside our own without any feature.
 const MINIMAL_CRATES_MAX: usize = 30;
@@ -59,9 +65,10 @@ fn a_wire_builds_its_own_crates_and_those_of_no_other() {
 #[test]
 fn a_wire_that_is_not_compiled_in_names_its_feature() {
     for (scheme, _) in WIRES {
-        let made = Endpoint::new(&format!("{scheme}://127.0.0.1:7300"));
+        let address = if scheme == "unix" { "/run/socket" } else { "127.0.0.1:7300" };
+        let made = Endpoint::new(&format!("{scheme}://{address}"));
         if schemes().any(|known| known == scheme) {
-            assert_eq!(made.unwrap().to_string(), format!("{scheme}://127.0.0.1:7300"));
+            assert_eq!(made.unwrap().to_string(), format!("{scheme}://{address}"));
         } else {
             let error = made.unwrap_err().to_string();
             assert_eq!(error, format!("`{scheme}://` needs the feature `{scheme}` of emitwire"));

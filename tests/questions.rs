@@ -3,32 +3,25 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod support;
+
 use bytes::Bytes;
 use emitwire::{
-    AckError, Args, Client, Config, Data, DisconnectReason, EmitError, Endpoint, Event, Nak,
-    Namespace, Server, Session, Socket, Unhandled,
+    AckError, Args, Client, Config, Data, DisconnectReason, EmitError, Event, Nak, Namespace,
+    Server, Session, Socket, Unhandled,
 };
 use std::future::{Future, IntoFuture, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use support::{all_wires, endpoint};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, mpsc};
 use tower::timeout::TimeoutLayer;
-
-/// One URL for each wire; `name` keeps the tests apart.
-fn wires(name: &str) -> [String; 3] {
-    let memory = format!("mem://questions-{name}");
-    [String::from("tcp://127.0.0.1:0"), String::from("ws://127.0.0.1:0"), memory]
-}
-
-fn endpoint(url: &str) -> Endpoint {
-    Endpoint::new(url).unwrap()
-}
 
 async fn in_time<F: IntoFuture>(future: F) -> F::Output {
     let deadline = Duration::from_secs(20);
@@ -87,7 +80,7 @@ impl Machine {
 
 #[tokio::test]
 async fn both_ends_emit_and_both_ends_answer_on_one_connection() {
-    for wire in wires("bidirectional") {
+    for wire in all_wires() {
         let greet = |socket: Socket| async move {
             let name: String = socket.emit("name", &()).ack().await?;
             Ok::<_, AckError>(format!("hello {name}"))
@@ -134,7 +127,7 @@ async fn tapped(address: String) -> (String, impl Future<Output = (Vec<u8>, Vec<
 
 #[tokio::test]
 async fn over_tcp_a_session_begins_with_the_hello_and_no_byte_of_it_is_http() {
-    let [wire, ..] = wires("http");
+    let wire = "tcp://127.0.0.1:0".to_owned();
     let chat = Namespace::new("/chat").on("say", |Data(text): Data<String>| async move { text });
     let (_server, url) = serve(&wire, Config::default(), chat).await;
     let (url, bytes) = tapped(url.replace("tcp://", "")).await;
@@ -177,7 +170,7 @@ async fn over_websocket_a_session_has_one_http_request_and_one_answer() {
 
 #[tokio::test]
 async fn what_a_client_emits_is_accepted_then_handled_then_answered_and_counted_at_both_ends() {
-    for wire in wires("client-emits") {
+    for wire in all_wires() {
         let (heard, mut ear) = ear();
         let gate = Arc::new(Semaphore::new(0));
         let door = Arc::clone(&gate);
@@ -219,7 +212,7 @@ async fn what_a_server_emits_to_rooms_reaches_each_member_once_whatever_its_wire
         |socket: Socket, Data(rooms): Data<Vec<String>>| async move { socket.join(rooms).await };
     let server = Server::new().mount(Namespace::new("/").on("join", join)).unwrap();
     let mut urls = Vec::new();
-    for wire in wires("server-emits") {
+    for wire in all_wires() {
         urls.push(server.listen(endpoint(&wire)).await.unwrap().endpoint().to_owned());
     }
     let mut members = Vec::new();
@@ -347,16 +340,16 @@ async fn a_lost_session_accounts_for_each_event_that_it_held(wire: &str) {
 
 #[tokio::test]
 async fn an_event_that_is_missed_is_counted_and_whoever_waits_for_its_answer_is_told() {
-    for wire in wires("missed") {
+    for wire in all_wires() {
         a_volatile_event_without_a_reader_is_dropped_and_counted(&wire).await;
     }
-    for wire in wires("missed-unheard") {
+    for wire in all_wires() {
         an_event_without_a_listener_is_refused_when_nobody_came_to_listen(&wire).await;
     }
-    for wire in wires("missed-slow") {
+    for wire in all_wires() {
         a_handler_that_takes_too_long_is_stopped_by_its_layer_and_its_sender_told(&wire).await;
     }
-    for wire in wires("missed-lost") {
+    for wire in all_wires() {
         a_lost_session_accounts_for_each_event_that_it_held(&wire).await;
     }
 }
@@ -442,13 +435,13 @@ async fn a_client_whose_server_was_killed_comes_back_with_a_new_session(wire: &s
 
 #[tokio::test]
 async fn events_wait_for_listeners_and_for_room_and_clients_come_back_by_themselves() {
-    for wire in wires("mitigated") {
+    for wire in all_wires() {
         an_event_that_came_too_early_waits_for_its_listener(&wire).await;
     }
-    for wire in wires("mitigated-room") {
+    for wire in all_wires() {
         a_reliable_emit_waits_for_room_and_nothing_is_dropped(&wire).await;
     }
-    for wire in wires("mitigated-back") {
+    for wire in all_wires() {
         a_client_whose_server_was_killed_comes_back_with_a_new_session(&wire).await;
     }
 }

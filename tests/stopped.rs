@@ -6,15 +6,13 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use emitwire::{
-    Client, Config, Data, Endpoint, Missed, Namespace, Outcome, ResumeToken, Server, Socket,
-};
+use emitwire::{Client, Config, Data, Missed, Namespace, Outcome, ResumeToken, Server, Socket};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::{becomes, within};
+use support::{becomes, endpoint, within};
 
 /// Where the process of [`client`] finds its server, and the session of the one before.
 const SERVER: &str = "EMITWIRE_STOPPED_SERVER";
@@ -47,7 +45,7 @@ async fn client() {
         .on("n", |Data(value): Data<u64>| async move { say(format_args!("heard {value}")) })
         .on_gap(|missed: &Missed| say(format_args!("gap {}", missed.count)))
         .on_attach(|outcome: Outcome| async move { say(format_args!("attached {outcome:?}")) });
-    let mut client = Client::new(Endpoint::new(&server).unwrap())
+    let mut client = Client::new(endpoint(&server))
         .config(short_of_patience())
         .mount(namespace)
         .on_resume_token(|token| say(format_args!("token {token}")));
@@ -86,7 +84,7 @@ impl Stage {
             async {}
         });
         let server = Server::with_config(short_of_patience()).mount(namespace).unwrap();
-        let listening = support::listen(&server, &format!("{scheme}://127.0.0.1:0")).await;
+        let listening = support::listen(&server, &support::fresh(scheme)).await;
         Self { server, url: listening.endpoint().to_owned(), heard }
     }
 
@@ -94,6 +92,7 @@ impl Stage {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "client", "--nocapture", "--test-threads=1"]);
         command.env(SERVER, &self.url).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.envs(support::trust());
         if let Some(token) = token {
             command.env(TOKEN, token.to_string());
         }
@@ -150,7 +149,7 @@ impl Drop for Process {
 
 /// The wires to other processes.
 fn wires() -> impl Iterator<Item = &'static str> {
-    emitwire::schemes().filter(|scheme| *scheme != "mem")
+    support::wires().into_iter().filter(|scheme| *scheme != "mem")
 }
 
 /// What stands behind this word.

@@ -1,6 +1,6 @@
 //! A server on one wire, whoever has come, and what each of them hears.
 
-use crate::support::{endpoint, fresh_mem, listen, within};
+use crate::support::{endpoint, fresh, listen, wires, within};
 use emitwire::{
     Broadcast, Client, Config, Event, Namespace, Server, Session, Socket, SocketId, Unhandled,
 };
@@ -12,7 +12,7 @@ const FENCE: &str = "fence";
 
 /// Runs a test over one wire after another; one that fails says over which.
 pub(crate) async fn on_each_wire(test: impl AsyncFn(Wire)) {
-    for wire in [Wire("mem"), Wire("tcp"), Wire("ws")] {
+    for wire in wires().into_iter().map(Wire) {
         let _failing = Failing(wire);
         test(wire).await;
     }
@@ -20,15 +20,6 @@ pub(crate) async fn on_each_wire(test: impl AsyncFn(Wire)) {
 
 #[derive(Clone, Copy)]
 pub(crate) struct Wire(&'static str);
-
-impl Wire {
-    fn address(self) -> String {
-        match self {
-            Self("mem") => fresh_mem(),
-            Self(scheme) => format!("{scheme}://127.0.0.1:0"),
-        }
-    }
-}
 
 struct Failing(Wire);
 
@@ -111,7 +102,7 @@ impl Stage {
             let namespace = namespace.on_any(at_server.ear()).on(FENCE, || async {});
             server = server.mount(namespace).unwrap();
         }
-        let url = listen(&server, &wire.address()).await.endpoint().to_owned();
+        let url = listen(&server, &fresh(wire.0)).await.endpoint().to_owned();
         Self { server, url, at_server, at_clients }
     }
 

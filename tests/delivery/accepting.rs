@@ -136,7 +136,7 @@ async fn all_at_once(config: Config, url: &str, events: u64, bytes: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_together_are_larger_than_the_log_all_arrive() {
     // 12.5 MiB of answers to half a kilobyte of events; the log keeps 4 MiB.
-    for url in [&fresh_mem(), "tcp://127.0.0.1:0", "ws://127.0.0.1:0"] {
+    for url in &all_wires() {
         all_at_once(Config::default(), url, 128, 100 * 1024).await;
     }
 }
@@ -145,7 +145,7 @@ async fn answers_that_together_are_larger_than_the_log_all_arrive() {
 async fn more_answers_than_the_log_has_places_all_arrive() {
     let mut config = Config::default();
     config.log_packets_max = 64;
-    for url in [&fresh_mem(), "tcp://127.0.0.1:0", "ws://127.0.0.1:0"] {
+    for url in &all_wires() {
         all_at_once(config.clone(), url, 1000, 1).await;
     }
 }

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::raw::{self, RawPeer};
 use support::{
-    all, at_once, becomes, connect, endpoint, fresh_mem, listen, poll_once, serve, sockets, within,
+    all, all_wires, at_once, becomes, connect, endpoint, fresh_mem, listen, poll_once, serve,
+    sockets, within,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;

@@ -79,6 +79,16 @@ async fn every_event_of_a_hundred_sockets_is_handled_once_and_in_order_over_webs
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_event_of_a_hundred_sockets_is_handled_once_and_in_order_over_all_others() {
+    let others = all_wires();
+    let before = ["tcp://", "ws://", "mem://"];
+    for url in others.iter().filter(|url| !before.iter().any(|it| url.starts_with(it))) {
+        println!("{url}");
+        both_ways(&[(url, 100)], 300).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_event_of_a_hundred_sockets_is_handled_once_and_in_order_in_memory() {
     both_ways(&[(&fresh_mem(), 100)], 300).await;
 }
@@ -103,7 +113,7 @@ async fn fifty_members_on_all_wires_hear_sixteen_broadcasters_each_in_order_and_
     let namespace = Namespace::new("/room")
         .on_connect(|socket: Socket| async move { socket.join(["all", "again"]).await });
     let server = Server::new().mount(namespace).unwrap();
-    let urls = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0", &fresh_mem()].map(str::to_owned);
+    let urls = all_wires();
     let mut wires = Vec::new();
     for url in &urls {
         wires.push(listen(&server, url).await);

@@ -1,6 +1,6 @@
 //! The layers that promise nothing by themselves, on each wire.
 
-use crate::support::{all, endpoint, fresh_mem, listen, within};
+use crate::support::{all, all_wires, endpoint, listen, within};
 use emitwire::middleware::{Next, RateLimit, RequireAck, Retry, Trace, from_fn};
 use emitwire::{
     Ack, AckError, BoxError, Client, Data, Envelope, Layers, Nak, Namespace, Server, Session,
@@ -43,13 +43,9 @@ async fn stage(url: &str, far: Layers, near: &[Layers]) -> (Server, Vec<Session>
     (server, sessions)
 }
 
-fn wires() -> [String; 3] {
-    [fresh_mem(), "tcp://127.0.0.1:0".into(), "ws://127.0.0.1:0".into()]
-}
-
 #[tokio::test]
 async fn layers_of_both_ways_see_each_event_once_on_every_wire() {
-    for url in wires() {
+    for url in all_wires() {
         let (here, there) = (Passed::default(), Passed::default());
         let (server, sessions) = stage(&url, there.layers(), &[here.layers()]).await;
         let socket = sessions[0].of("/").unwrap();
@@ -65,7 +61,7 @@ async fn layers_of_both_ways_see_each_event_once_on_every_wire() {
 #[tokio::test]
 async fn each_peer_has_its_own_limit_on_every_wire() {
     let minute = Duration::from_secs(60);
-    for url in wires() {
+    for url in all_wires() {
         let limit = RateLimit::new(5, minute).per_session();
         let bare = [Layers::new(), Layers::new()];
         let (_server, sessions) = stage(&url, limit, &bare).await;
@@ -85,7 +81,7 @@ async fn each_peer_has_its_own_limit_on_every_wire() {
 
 #[tokio::test]
 async fn a_peer_that_is_told_to_wait_comes_again_in_time_on_every_wire() {
-    for url in wires() {
+    for url in all_wires() {
         let limit = RateLimit::new(10, Duration::from_millis(100)).per_session();
         let retry = Retry::new().budget(10.0);
         let near = Layers::new().and(retry.clone());

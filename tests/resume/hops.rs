@@ -7,10 +7,8 @@ use emitwire::{ConnectError, Session, Transport};
 async fn house(config: &Config, there: &Diary) -> (Server, Vec<String>) {
     let server = Server::with_config(config.clone()).mount(there.keep("/")).unwrap();
     let mut endpoints = Vec::new();
-    let name = format!("mem://{}", fresh_name());
-    for url in [&*name, "tcp://127.0.0.1:0", "ws://127.0.0.1:0"] {
-        let listening = server.listen(Endpoint::new(url).unwrap()).await.unwrap();
-        endpoints.push(listening.endpoint().to_owned());
+    for url in support::all_wires() {
+        endpoints.push(support::listen(&server, &url).await.endpoint().to_owned());
     }
     (server, endpoints)
 }
@@ -26,20 +24,21 @@ async fn a_session_hops_over_all_wires_in_mid_traffic_and_nothing_is_lost_or_out
     config.resume_on_plain = true;
     let (here, there) = (Diary::default(), Diary::default());
     let (server, endpoints) = house(&config, &there).await;
-    let session = come_in(Endpoint::new(&endpoints[0]).unwrap(), &config, &here).await;
+    let session = come_in(support::endpoint(&endpoints[0]), &config, &here).await;
     let near = session.of("/").unwrap();
     let far = server.socket("/", near.id()).unwrap();
-    const EVENTS: u64 = 20_000;
+    const EVENTS: u64 = 50_000;
     let talk = |socket: Socket| async move {
         for value in 0..EVENTS {
             socket.emit("n", &value).await.unwrap();
         }
     };
     let talking = [tokio::spawn(talk(near.clone())), tokio::spawn(talk(far.clone()))];
-    for hop in 0..30 {
-        let next = Endpoint::new(&endpoints[(hop + 1) % endpoints.len()]).unwrap();
-        assert_eq!(within(session.move_to(next)).await.unwrap(), Outcome::Resumed);
-        assert_eq!(near.peer().scheme(), ["tcp", "ws", "mem"][hop % 3]);
+    for hop in 1..=HOPS {
+        let next = &endpoints[hop % endpoints.len()];
+        let moved = within(session.move_to(support::endpoint(next))).await;
+        assert_eq!(moved.unwrap(), Outcome::Resumed, "{next}");
+        assert!(next.starts_with(near.peer().scheme()), "{next}");
     }
     for talked in talking {
         within(talked).await.unwrap();
@@ -48,8 +47,10 @@ async fn a_session_hops_over_all_wires_in_mid_traffic_and_nothing_is_lost_or_out
     for diary in [&here, &there] {
         assert!(diary.split().0.into_iter().eq(0..EVENTS), "in order");
     }
-    assert_eq!(session.stats().resumed, 30);
+    assert_eq!(session.stats().resumed, HOPS as u64);
 }
+
+const HOPS: usize = 30;
 
 #[tokio::test(start_paused = true)]
 async fn a_wire_of_small_frames_carries_large_events_in_pieces() {
@@ -84,8 +85,9 @@ async fn a_session_that_began_in_secret_goes_on_in_the_clear_only_if_both_ends_a
         let (mut near, mut far) = (Config::default(), Config::default());
         (near.resume_on_plain, far.resume_on_plain) = (client_allows, server_allows);
         let (_server, endpoints) = house(&far, &there).await;
-        let session = come_in(Endpoint::new(&endpoints[0]).unwrap(), &near, &here).await;
-        let tcp = Endpoint::new(&endpoints[1]).unwrap();
+        let session = come_in(support::endpoint(&endpoints[0]), &near, &here).await;
+        let is_tcp = |url: &&String| url.starts_with("tcp://");
+        let tcp = support::endpoint(endpoints.iter().find(is_tcp).unwrap());
         let near = session.of("/").unwrap();
         let moved = within(session.move_to(tcp)).await;
         match (client_allows, server_allows) {

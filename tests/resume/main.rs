@@ -12,6 +12,7 @@ mod holes;
 mod hops;
 mod house;
 mod links;
+mod race;
 mod restart;
 mod stage;
 #[path = "../support/mod.rs"]

@@ -50,6 +50,8 @@ fn build(name: &str, profile: &Path) -> io::Result<()> {
 /// Those that change what an example can show, and whether this test has them.
 const FEATURES: &[(&str, bool)] = &[
     ("tcp", cfg!(feature = "tcp")),
+    ("quic", cfg!(feature = "quic")),
+    ("unix", cfg!(feature = "unix")),
     ("tls", cfg!(feature = "tls")),
     ("ws", cfg!(feature = "ws")),
     ("self-signed", cfg!(feature = "self-signed")),

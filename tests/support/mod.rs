@@ -1,20 +1,20 @@
 //! What the suites share: deadlines, servers by wire, futures that run side by side, raw peers,
 //! and a chat that goes on while something else happens.
 
-#![allow(dead_code, reason = "no suite uses all of it")]
+#![allow(dead_code, unused_imports, reason = "no suite uses all of it")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 pub(crate) mod chat;
 pub(crate) mod raw;
+mod wires;
 
-use emitwire::{
-    Broadcast, Client, Endpoint, Listening, Namespace, RoomName, Server, Session, SocketId,
-};
+pub(crate) use wires::{all_wires, endpoint, fresh, fresh_mem, trust, wires};
+
+use emitwire::{Broadcast, Client, Listening, Namespace, RoomName, Server, Session, SocketId};
 use std::fmt::Debug;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::panic::Location;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -112,19 +112,8 @@ pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A name in memory that no other test of this process has.
-pub(crate) fn fresh_mem() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("mem://{}-{number}", env!("CARGO_CRATE_NAME"))
-}
-
 pub(crate) async fn listen(server: &Server, url: &str) -> Listening {
     within(server.listen(endpoint(url))).await.unwrap()
-}
-
-pub(crate) fn endpoint(url: &str) -> Endpoint {
-    Endpoint::new(url).unwrap()
 }
 
 pub(crate) async fn connect(url: &str, namespace: Namespace) -> Session {

@@ -5,17 +5,20 @@
 //! | --- | --- | --- | --- |
 //! | `tcp` (default) | `tcp://host:port` | `Tcp` | the length of a frame, then its body |
 //! | `tls` | `tls://host:port` | `Tcp` with a `Tls` | the same, encrypted (RFC 8446) |
+//! | `unix` | `unix:///path` | `Unix` | as on TCP, within one machine |
 //! | `ws` (default) | `ws://host:port/path` | `Ws` | WebSocket (RFC 6455): one binary frame each |
 //! | `ws` and `tls` | `wss://host:port/path` | `Ws` with a `Tls` | the same, encrypted |
 //! | `quic` | `quic://host:port` | `Quic` | QUIC (RFC 9000): a stream as on TCP, and datagrams |
 //!
 //! Each file or folder holds one wire: the transport with its options, its listener, its
-//! connection. `framing/` holds what all byte streams share, `net/` what all TCP sockets do, and
-//! `tls/` what all that is encrypted does. The
-//! wire without a network is in the core: [`Memory`](emitwire_core::transport::Memory).
+//! connection. `framing/` holds what all byte streams share, `net/` what all TCP sockets do, `tls/`
+//! what all that is encrypted does, and `limits.rs` what they hold to unless told otherwise. The
+//! wire within one process is in the core: [`Memory`](emitwire_core::transport::Memory).
 
 #[cfg(any(feature = "__framed", feature = "ws"))]
 mod framing;
+#[cfg(any(feature = "tcp", feature = "unix", feature = "ws"))]
+mod limits;
 #[cfg(any(feature = "tcp", feature = "ws"))]
 mod net;
 #[cfg(feature = "quic")]
@@ -24,6 +27,8 @@ mod quic;
 mod tcp;
 #[cfg(feature = "__rustls")]
 mod tls;
+#[cfg(feature = "unix")]
+mod unix;
 #[cfg(feature = "ws")]
 mod ws;
 
@@ -35,5 +40,7 @@ pub use quic::Quic;
 pub use tcp::Tcp;
 #[cfg(feature = "__rustls")]
 pub use tls::{Tls, TlsError};
+#[cfg(feature = "unix")]
+pub use unix::{Unix, UnixFault};
 #[cfg(feature = "ws")]
 pub use ws::Ws;

@@ -2,7 +2,8 @@
 //! or encrypted.
 
 use crate::framing::{FrameReader, FrameWriter, Length};
-use crate::net::{self, Acceptor, BACKLOG, FRAME_BYTES_MAX, Inside, Security, Stream};
+use crate::limits::{BACKLOG, FRAME_BYTES_MAX};
+use crate::net::{self, Acceptor, Inside, Security, Stream};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 use async_trait::async_trait;

@@ -34,6 +34,49 @@ fn holds<T: Transport>(least: Capabilities, wire: fn(&str) -> T, address: &'stat
     println!("{}", suite.run().unwrap());
 }
 
+#[cfg(feature = "unix")]
+mod unix {
+    use super::*;
+    use emitwire_transports::Unix;
+
+    /// Runs every check on sockets of a directory of their own.
+    fn holds(least: Capabilities, wire: fn(&str) -> Unix) {
+        if cfg!(not(unix)) {
+            println!("skipped: there are no Unix sockets on this system");
+            return;
+        }
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let next = || NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("emitwire-conformance-{}-{}", std::process::id(), next());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        let sockets = directory.clone();
+        let fresh = move || wire(&format!("unix://{}/{}", sockets.display(), next()));
+        let suite = Conformance::new(fresh, wire).at_least(least.encrypted());
+        let suite = suite.live_bytes(|| HEAP.current_usage()).peak_bytes(peak_bytes);
+        let report = suite.run();
+        let left = std::fs::read_dir(&directory).unwrap().count();
+        std::fs::remove_dir_all(&directory).unwrap();
+        println!("{}", report.unwrap());
+        assert_eq!(left, 0, "no file is left");
+    }
+
+    #[test]
+    fn a_unix_socket_keeps_what_it_declares() {
+        holds(Capabilities::stream(FRAME_BYTES_MAX), |url| Unix::new(&url[7..]));
+    }
+
+    #[test]
+    fn a_unix_socket_with_smaller_frames_keeps_what_it_declares() {
+        let unix = |url: &str| Unix::new(&url[7..]).frame_bytes_max(CUT_FRAME_BYTES_MAX);
+        holds(Capabilities::stream(CUT_FRAME_BYTES_MAX), unix);
+    }
+
+    /// A system takes a write of less than about half its buffer whole or not at all, so that a
+    /// peer which goes is always between two frames. The suite wants to see one cut.
+    const CUT_FRAME_BYTES_MAX: usize = 300_000;
+}
+
 /// The largest frame of the wires unless they are told otherwise.
 const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -35,7 +35,9 @@ impl Workspace {
 impl Package {
     fn of(manifest: &Manifest) -> Result<Self, String> {
         let name = manifest.value("package.name").ok_or("a Cargo.toml without package.name")?;
-        let features = manifest.keys("features").into_iter().map(str::to_owned).collect();
+        let names = manifest.keys("features").into_iter();
+        // Two underscores mark what features share among themselves.
+        let features = names.filter(|name| !name.starts_with("__")).map(str::to_owned).collect();
         Ok(Self { name: name.to_owned(), features })
     }
 }
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_package_has_the_features_of_its_manifest() {
-        let text = "[package]\nname = \"wire\"\n[features]\ndefault = [\"a\"]\na = []\n";
+        let text = "[package]\nname = \"wire\"\n[features]\ndefault = [\"a\"]\na = []\n__b = []\n";
         let package = Package::of(&Manifest::parse(text)).unwrap();
         assert_eq!((package.name.as_str(), package.features.len()), ("wire", 2));
     }

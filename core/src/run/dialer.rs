@@ -4,6 +4,7 @@ use super::connector::{Connect, Connector, connect_error, fit};
 use super::dock::Dock;
 use super::driver::{Birth, Driver, Standing};
 use super::link::Link;
+use super::probe::Trial;
 use super::reception::Reception;
 use super::reconnect::ReconnectService;
 use super::session::Supervised;
@@ -15,7 +16,7 @@ use crate::protocol::{
 };
 use crate::room::{Counters, Detached, shielded};
 use crate::socket::{BoxError, Producer};
-use crate::transport::{Capabilities, ConnectError, Connection, Transport};
+use crate::transport::{Capabilities, Choice, ConnectError, Connection, Transport};
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
@@ -60,6 +61,8 @@ pub(super) struct Fresh {
     pub(super) driver: Box<Driver>,
     pub(super) standing: watch::Receiver<Standing>,
     pub(super) ticket: Option<Ticket>,
+    /// What its wire came of, if it was one of several.
+    pub(super) choice: Option<Arc<dyn Choice>>,
 }
 
 /// What a client needs to get its session back.
@@ -75,6 +78,7 @@ pub(super) struct Ticket {
 pub(super) struct Welcomed {
     pub(super) link: Link,
     pub(super) welcome: Welcome,
+    pub(super) trial: Trial,
     auth: Payload,
     /// Whether the session's first link was encrypted.
     began_encrypted: bool,
@@ -113,7 +117,18 @@ impl Dialer {
         ticket: &Ticket,
         leave: impl AsyncFnOnce(),
     ) -> Result<Welcomed, ConnectError> {
-        let (auth, connection) = self.reach(connect).await?;
+        let reached = self.reach(connect).await?;
+        self.attach(reached, dock, ticket, leave).await
+    }
+
+    /// As `dial_again`, on a wire that is there.
+    pub(super) async fn attach(
+        &self,
+        (auth, connection): Reached,
+        dock: &Dock,
+        ticket: &Ticket,
+        leave: impl AsyncFnOnce(),
+    ) -> Result<Welcomed, ConnectError> {
         let wire = connection.capabilities();
         if !dock.may_go_on(wire, &self.config) {
             // The token of a session that began in secret is not to be seen.
@@ -172,7 +187,7 @@ impl Dialer {
 
     /// Begins a session on a link that a server has welcomed as new.
     pub(super) fn begin(&self, welcomed: Welcomed) -> Result<Fresh, ConnectError> {
-        let Welcomed { link, welcome, auth, began_encrypted } = welcomed;
+        let Welcomed { link, welcome, trial, auth, began_encrypted } = welcomed;
         let mut ours = self.config.limits(self.dedup_horizon);
         ours.event_bytes_max = ours.event_bytes_max.min(welcome.limits.event_bytes_max);
         let ticket = Ticket::of(&welcome, began_encrypted, &self.config);
@@ -210,7 +225,7 @@ impl Dialer {
         if let Some(ticket) = &ticket {
             self.tell_token(ticket);
         }
-        Ok(Fresh { driver, standing, ticket })
+        Ok(Fresh { driver, standing, ticket, choice: trial.proved() })
     }
 
     /// Tells whoever wants to know that there is no session yet.
@@ -231,7 +246,7 @@ impl Dialer {
     }
 
     /// What to show, and the wire to show it on.
-    async fn reach(&self, connect: Connect) -> Result<Reached, ConnectError> {
+    pub(super) async fn reach(&self, connect: Connect) -> Result<Reached, ConnectError> {
         // Boxed: for most of its life a client is connected.
         Box::pin(self.connector.clone().oneshot(connect)).await.map_err(connect_error)
     }
@@ -252,9 +267,16 @@ impl Dialer {
             producer: self.producer.id,
             limits: self.config.limits(self.dedup_horizon),
         };
-        let may_be_old = attach.is_some();
-        let opened = handshake::open(connection, &self.config, hello, attach).await;
-        let (link, welcome) = opened.map_err(|reason| ConnectError::Ended { reason })?;
+        let (may_be_old, trial) = (attach.is_some(), Trial::of(&*connection));
+        let (link, welcome) = match handshake::open(connection, &self.config, hello, attach).await {
+            Ok(opened) => opened,
+            Err(reason) => {
+                if !is_of_wire(&reason) {
+                    trial.forgive();
+                }
+                return Err(ConnectError::Ended { reason });
+            }
+        };
         if !may_be_old && welcome.outcome != Outcome::New {
             let error = ProtocolError::Unexpected { packet: "welcome" };
             let reason = DisconnectReason::Protocol(error);
@@ -264,12 +286,18 @@ impl Dialer {
         let is_old = restarted && welcome.outcome != Outcome::New;
         let old = lock(&self.resume_with).as_ref().is_some_and(|token| token.began_encrypted);
         let began_encrypted = if is_old { old } else { is_encrypted };
-        Ok(Welcomed { link, welcome, auth, began_encrypted })
+        Ok(Welcomed { link, welcome, trial, auth, began_encrypted })
     }
 }
 
+/// Whether a handshake may have ended so because of the wire, and not by a word of the server.
+fn is_of_wire(reason: &DisconnectReason) -> bool {
+    use DisconnectReason::{HandshakeTimeout, LinkLost, Protocol};
+    matches!(reason, LinkLost | HandshakeTimeout | Protocol(_))
+}
+
 /// Credentials, and a wire.
-type Reached = (Payload, Box<dyn Connection>);
+pub(super) type Reached = (Payload, Box<dyn Connection>);
 
 /// What is made when the waiting is over. Credentials are asked for here, because they grow old
 /// while it waits, and before there is a wire, because a server waits for them no longer than for

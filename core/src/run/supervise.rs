@@ -2,10 +2,11 @@
 //! cannot be had any more.
 
 use super::connector::Connect;
-use super::dialer::{Dialer, Fresh, Ticket, Welcomed};
+use super::dialer::{Dialer, Fresh, Reached, Ticket, Welcomed};
 use super::dock::{Call, Dock};
 use super::driver::{Ended, Standing};
 use super::handshake::goodbye;
+use super::probe::{self, Liking, Looking, poll_looking};
 use super::session::{Move, Supervised};
 use crate::protocol::{DecodeError, DisconnectReason, Outcome, ProtocolError};
 use crate::transport::{ConnectError, HandshakeError, Transport};
@@ -16,10 +17,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// A link that lived this long was a good one: the next attempt is the first of a row.
 const GOOD_LINK: Duration = Duration::from_secs(5);
+
+/// How long a better wire has to bring the session that has left its link for it. What it cost is
+/// a pause, and not a row of attempts: the link before is to be had again.
+const MOVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Keeps one session after another until it is told to stop, or the peer said so.
 pub(super) async fn supervise(
@@ -89,11 +94,12 @@ async fn keep(
     fresh: Fresh,
     moves: &mut mpsc::Receiver<Move>,
 ) -> (Ended, Option<Welcomed>) {
-    let Fresh { driver, standing, ticket } = fresh;
+    let Fresh { driver, standing, ticket, choice } = fresh;
     let dock = Arc::clone(driver.dock());
     dialer.counters.sessions.add(1);
     let mut run = Box::pin(driver.run());
-    let keeper = Keeper { dialer, dock, standing, ticket, attempts: 0, attached: Instant::now() };
+    let (liking, attached) = (choice.map(Liking::of), Instant::now());
+    let keeper = Keeper { dialer, dock, standing, ticket, liking, attempts: 0, attached };
     let mut keep = Some(Box::pin(keeper.keep(moves)));
     let mut next = None;
     let ended = poll_fn(|cx| {
@@ -113,10 +119,19 @@ struct Keeper<'a> {
     dock: Arc<Dock>,
     standing: watch::Receiver<Standing>,
     ticket: Option<Ticket>,
+    /// What there is to say of its wire, if it was one of several. Boxed: it mostly was not.
+    liking: Option<Box<Liking>>,
     /// How many attempts to get it back were made in a row.
     attempts: u32,
     /// When its link came.
     attached: Instant,
+}
+
+/// What comes to a keeper first.
+enum Next {
+    Asked(Move),
+    Better(Box<Reached>),
+    Restored(Attempt),
 }
 
 /// What an attempt to get a session back came to.
@@ -128,7 +143,7 @@ enum Attempt {
     Over(DisconnectReason),
 }
 
-impl Keeper<'_> {
+impl<'a> Keeper<'a> {
     /// Ready when the session has been told to end; with the link of the next, if there is one.
     async fn keep(mut self, moves: &mut mpsc::Receiver<Move>) -> Option<Welcomed> {
         if self.ticket.is_none() {
@@ -137,30 +152,44 @@ impl Keeper<'_> {
         }
         loop {
             let next = {
+                let mut looking = self.look_for_better();
                 let mut restored = pin!(self.restore());
-                // A wish to go elsewhere does not wait for a wire that does not answer.
-                poll_fn(|cx| match moves.poll_recv(cx) {
-                    Poll::Ready(Some(asked)) => Poll::Ready(Err(asked)),
-                    _ => restored.as_mut().poll(cx).map(Ok),
+                poll_fn(|cx| {
+                    // A wish to go elsewhere does not wait for a wire that does not answer.
+                    if let Poll::Ready(Some(asked)) = moves.poll_recv(cx) {
+                        return Poll::Ready(Next::Asked(asked));
+                    }
+                    if let Poll::Ready(attempt) = restored.as_mut().poll(cx) {
+                        return Poll::Ready(Next::Restored(attempt));
+                    }
+                    poll_looking(&mut looking, cx).map(|reached| Next::Better(Box::new(reached)))
                 })
                 .await
             };
             match next {
-                Err(Move { transport, answer }) => {
+                Next::Asked(Move { transport, answer }) => {
                     // Who asked may have lost interest.
                     let _ = answer.send(Box::pin(self.follow(transport)).await);
                 }
-                Ok(Attempt::Resumed(_)) => self.attached = Instant::now(),
-                Ok(Attempt::New(welcomed)) => {
+                Next::Better(reached) => Box::pin(self.go_over(*reached)).await,
+                Next::Restored(Attempt::Resumed(_)) => self.attached = Instant::now(),
+                Next::Restored(Attempt::New(welcomed)) => {
                     self.end(DisconnectReason::LinkLost);
                     return Some(*welcomed);
                 }
-                Ok(Attempt::Over(reason)) => {
+                Next::Restored(Attempt::Over(reason)) => {
                     self.end(reason);
                     return None;
                 }
             }
         }
+    }
+
+    /// Looks for a better wire than the one that it is on, if there can be one.
+    fn look_for_better(&self) -> Option<Looking<'a>> {
+        let better = self.liking.as_ref()?.better()?;
+        let standing = self.standing.clone();
+        Some(probe::look(self.dialer, Arc::clone(&self.dock), standing, better))
     }
 
     /// Waits until there is no link, and then for what becomes of the session.
@@ -215,15 +244,42 @@ impl Keeper<'_> {
                 self.dialer.set_transport(transport);
                 Ok(outcome)
             }
-            Attempt::New(welcomed) => {
-                // It is not the one that is wanted.
-                let patience = self.dialer.config.close_timeout;
-                let close = goodbye(&DisconnectReason::Closed);
-                tokio::spawn(welcomed.link.refuse(close, patience));
-                Err(ConnectError::NotResumable)
-            }
+            Attempt::New(welcomed) => Err(self.turn_down(*welcomed)),
             Attempt::Over(reason) => Err(ConnectError::Ended { reason }),
         }
+    }
+
+    /// Goes over to a better wire that is there. If the session cannot go on on it, it comes back
+    /// to where it was, and does not try that soon again.
+    async fn go_over(&mut self, reached: Reached) {
+        let Some(ticket) = &self.ticket else { return };
+        let after = self.dialer.config.connect_timeout.min(MOVE_PATIENCE);
+        let leave = async || leave(&self.dock, self.standing.clone()).await;
+        let dialed = timeout(after, self.dialer.attach(reached, &self.dock, ticket, leave)).await;
+        let attempt = match dialed.unwrap_or(Err(ConnectError::Timeout { after })) {
+            Ok(welcomed) => Ok(self.take(welcomed).await),
+            Err(error) => Err(error),
+        };
+        let vain = match attempt {
+            Ok(Attempt::Resumed(_)) => None,
+            Ok(Attempt::New(welcomed)) => Some(self.turn_down(*welcomed)),
+            Ok(Attempt::Over(reason)) => Some(ConnectError::Ended { reason }),
+            Err(error) => Some(error),
+        };
+        if let Some(liking) = &mut self.liking {
+            liking.hesitates = vain.is_some();
+        }
+        match vain {
+            Some(error) => tracing::debug!(%error, "a better wire brings no session"),
+            None => self.attached = Instant::now(),
+        }
+    }
+
+    /// A session that the server has begun there is not the one that is wanted.
+    fn turn_down(&self, welcomed: Welcomed) -> ConnectError {
+        let close = goodbye(&DisconnectReason::Closed);
+        tokio::spawn(welcomed.link.refuse(close, self.dialer.config.close_timeout));
+        ConnectError::NotResumable
     }
 
     /// As `attempt`; nothing when it still waits at that time.
@@ -244,36 +300,46 @@ impl Keeper<'_> {
     }
 
     async fn attempt(&mut self, connect: Connect) -> Result<Attempt, ConnectError> {
-        let Some(ticket) = &mut self.ticket else { return Err(ConnectError::NotResumable) };
+        let Some(ticket) = &self.ticket else { return Err(ConnectError::NotResumable) };
         // No shorter: a server to which everybody comes back at once answers late.
         let after = self.dialer.config.connect_timeout;
-        let (dock, mut standing) = (Arc::clone(&self.dock), self.standing.clone());
-        let leave = async || {
-            if dock.call(Call::Leave).is_ok() {
-                // The driver may have ended, and this with it.
-                let _ = standing.wait_for(|standing| standing.detached.is_some()).await;
-            }
-        };
+        let leave = async || leave(&self.dock, self.standing.clone()).await;
         let begun = connect.begun();
         let dialed = self.dialer.dial_again(connect, &self.dock, ticket, leave);
         let welcomed = begun.timed(after, dialed).await?;
+        Ok(self.take(welcomed).await)
+    }
+
+    /// Gives the session its link, if it is this session that the server has welcomed.
+    async fn take(&mut self, welcomed: Welcomed) -> Attempt {
         let outcome = welcomed.welcome.outcome;
         if outcome == Outcome::New {
-            return Ok(Attempt::New(Box::new(welcomed)));
+            return Attempt::New(Box::new(welcomed));
         }
-        ticket.renew(&welcomed.welcome);
-        self.dialer.tell_token(ticket);
+        let Welcomed { link, welcome, trial, .. } = welcomed;
+        self.liking = trial.proved().map(|choice| Liking::after(self.liking.take(), choice));
+        if let Some(ticket) = &mut self.ticket {
+            ticket.renew(&welcome);
+            self.dialer.tell_token(ticket);
+        }
         let links = self.standing.borrow().links;
-        let Welcomed { link, welcome, .. } = welcomed;
         if self.dock.call(Call::Link(Box::new(link), Box::new(welcome))).is_ok() {
             let _ = self.standing.wait_for(|standing| standing.links > links).await;
         }
-        Ok(Attempt::Resumed(outcome))
+        Attempt::Resumed(outcome)
     }
 
     fn end(&self, reason: DisconnectReason) {
         // One that is over already needs no end.
         let _ = self.dock.call(Call::End(reason));
+    }
+}
+
+/// Gives up the link that there is; returns when nothing more is read on it.
+async fn leave(dock: &Dock, mut standing: watch::Receiver<Standing>) {
+    if dock.call(Call::Leave).is_ok() {
+        // The driver may have ended, and this with it.
+        let _ = standing.wait_for(|standing| standing.detached.is_some()).await;
     }
 }
 
@@ -315,6 +381,12 @@ fn final_reason(error: &ConnectError) -> Option<DisconnectReason> {
         ConnectError::Ended { reason } => is_final(reason).then(|| reason.clone()),
         ConnectError::Handshake { source, .. } => {
             is_for_good(source).then_some(DisconnectReason::Refused)
+        }
+        // One that may yet be had is worth coming back for.
+        ConnectError::AllFailed { failures } => {
+            let mut reasons = failures.iter().map(|(_, error)| final_reason(error));
+            let first = reasons.next()??;
+            reasons.all(|reason| reason.is_some()).then_some(first)
         }
         ConnectError::AttemptsExhausted { attempts } => {
             Some(DisconnectReason::AttemptsExhausted { attempts: *attempts })

@@ -1,6 +1,6 @@
 //! One live wire, as two halves with two owners.
 
-use super::{Capabilities, Peer, ReadError};
+use super::{Capabilities, Choice, Peer, ReadError};
 use crate::protocol::{CloseCode, Codec, Frame, Native};
 use std::collections::VecDeque;
 use std::io;
@@ -20,6 +20,13 @@ pub trait Connection: Send + 'static {
         // One for all connections.
         static NATIVE: LazyLock<Arc<Native>> = LazyLock::new(|| Arc::new(Native));
         Arc::<Native>::clone(&NATIVE)
+    }
+
+    /// The choice that it came of, if its transport had several wires to choose from. Whoever
+    /// wraps a connection passes this on, if what the choice's own transports connect can do
+    /// without the wrapping.
+    fn choice(&self) -> Option<Arc<dyn Choice>> {
+        None
     }
 
     /// Gives each half its owner: reading belongs to the driver, writing to the mailbox.

@@ -2,6 +2,7 @@
 
 use crate::protocol::{DisconnectReason, Payload};
 use serde::de::DeserializeOwned;
+use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -39,6 +40,13 @@ pub enum BindError {
         endpoint: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// It stands for several wires, of which a client takes one. A server listens on each of them,
+    /// by a call of its own.
+    #[error("{endpoint} stands for several wires: listen on each of them")]
+    Several {
+        /// Which wires.
+        endpoint: String,
     },
 }
 
@@ -138,6 +146,13 @@ pub enum ConnectError {
         /// The layer's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// None of several wires could be had. The client gives up if it would after each of these
+    /// failures alone.
+    #[error("{}", each(failures))]
+    AllFailed {
+        /// Each wire's endpoint and what it failed of, in the order of the wires.
+        failures: Vec<(String, ConnectError)>,
+    },
     /// No further attempt is made: `Reconnect::attempts_max` allows no more, or a layer that
     /// answers this does. The client stays away.
     #[error("{attempts} attempts in a row were in vain, and no more are made")]
@@ -156,6 +171,25 @@ impl ConnectError {
             _ => None,
         }
     }
+}
+
+/// Every failure with what is behind it: of several errors none is *the* source.
+fn each(failures: &[(String, ConnectError)]) -> String {
+    if failures.is_empty() {
+        return "there is no wire to connect".into();
+    }
+    let mut text = String::from("no wire could be had");
+    for (number, (endpoint, error)) in failures.iter().enumerate() {
+        text.push_str(if number == 0 { ": " } else { "; " });
+        text.push_str(&format!("{endpoint} ({error}"));
+        let mut source = error.source();
+        while let Some(error) = source {
+            text.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        text.push(')');
+    }
+    text
 }
 
 /// Why the wire's own handshake failed, at either end.
@@ -203,6 +237,12 @@ pub enum HandshakeError {
     NotOffered {
         /// What it asked for: a path, a sub-protocol, an origin.
         asked: String,
+    },
+    /// The peer is known, and is none of those that may be at the other end.
+    #[error("{who} may not be at the other end")]
+    NotAllowed {
+        /// Who it is: a user of this machine.
+        who: String,
     },
 }
 

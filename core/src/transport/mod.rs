@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod chaos;
+mod choice;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod connection;
@@ -15,6 +16,7 @@ mod peer;
 
 pub use capabilities::Capabilities;
 pub use chaos::{Chaos, ChaosStats, Direction, Faults};
+pub use choice::{Better, Choice};
 pub use connection::{Connection, ReadHalf, WriteHalf};
 pub use error::{BindError, CertificateFault, ConnectError, HandshakeError, ReadError};
 pub use memory::Memory;

@@ -5,11 +5,13 @@
 //! | `reader.rs` | frames that stand behind their length |
 //! | `stream.rs` | [`framed`]: any stream of bytes as two halves |
 //! | `writer.rs` | frames behind whatever header the wire gives them, joined into few writes |
+//! | `socket.rs` | the writing direction of tokio's sockets |
 //! | `scratch.rs` | the thread's buffer: an idle stream holds no memory but its halves |
 
 #[cfg(feature = "__framed")]
 mod reader;
 mod scratch;
+mod socket;
 #[cfg(feature = "__framed")]
 mod stream;
 #[cfg(all(test, feature = "__framed"))]
@@ -20,6 +22,11 @@ mod writer;
 pub(crate) use reader::FrameReader;
 #[cfg(feature = "ws")]
 pub(crate) use scratch::with_scratch;
+#[allow(
+    unused_imports,
+    reason = "the wires without sockets of this system have none to write to"
+)]
+pub(crate) use socket::socket_writes;
 #[cfg(feature = "tls")]
 pub(crate) use stream::Unbudgeted;
 #[cfg(feature = "__framed")]

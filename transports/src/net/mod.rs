@@ -97,9 +97,6 @@ pub(crate) async fn hang_up(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) 
     let _ = tokio::time::timeout(LINGER_TIME, lingering).await;
 }
 
-/// The largest frame unless the transport says otherwise.
-pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 /// How long a refused peer may take to leave.
 #[cfg(any(feature = "ws", feature = "tls"))]
 const LINGER_TIME: Duration = Duration::from_secs(1);
@@ -107,9 +104,6 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 /// Bytes of a refused peer that are read and thrown away.
 #[cfg(any(feature = "ws", feature = "tls"))]
 const LINGER_BYTES_MAX: usize = 256 * 1024;
-
-/// How many connections wait to be accepted unless the transport says otherwise.
-pub(crate) const BACKLOG: u32 = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -2,12 +2,12 @@
 
 #[cfg(feature = "tls")]
 use crate::framing::Unbudgeted;
-use crate::framing::WriteStream;
+use crate::framing::{WriteStream, socket_writes};
 #[cfg(feature = "tls")]
 use crate::tls::{self, Encrypted};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -127,28 +127,4 @@ impl WriteStream for WritingStream {
     }
 }
 
-impl WriteStream for OwnedWriteHalf {
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let written = match slices {
-                [one] => self.try_write(one),
-                many => self.try_write_vectored(many),
-            };
-            match written {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Ready means that there is room again since: another try, no waiting.
-                    ready!(self.as_ref().poll_write_ready(cx))?;
-                }
-                written => return Poll::Ready(written),
-            }
-        }
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self).poll_shutdown(cx)
-    }
-}
+socket_writes!(OwnedWriteHalf);

@@ -20,7 +20,8 @@ mod rules;
 mod tests;
 mod writer;
 
-use crate::net::{self, Acceptor, BACKLOG, FRAME_BYTES_MAX, Inside, Security};
+use crate::limits::{BACKLOG, FRAME_BYTES_MAX};
+use crate::net::{self, Acceptor, Inside, Security};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 use async_trait::async_trait;
