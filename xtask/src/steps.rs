@@ -107,7 +107,7 @@ fn examples(names: &[String]) -> Vec<Task> {
     let (first, others): (Vec<_>, Vec<_>) = names.iter().partition(|&name| name == QUICKSTART);
     let mut tasks = Vec::new();
     for name in first {
-        let how = format!("--release --example {name}");
+        let how = format!("--release --all-features --example {name}");
         tasks.push(Task::cargo(&format!("build {how}")));
         tasks.push(Task::cargo(&format!("run {how}")).limit(EXAMPLE_LIMIT));
     }
