@@ -141,7 +141,8 @@ fn a_package_that_does_not_inherit_the_lints_is_found() {
 }
 
 fn features(readme: &str) -> Vec<String> {
-    let manifest = Manifest::parse("[features]\ndefault = [\"tcp\"]\ntcp = []\nquic = []\n__shared = []\n");
+    let features = "[features]\ndefault = [\"tcp\"]\ntcp = []\nquic = []\n__shared = []\n";
+    let manifest = Manifest::parse(features);
     let findings = features_are_listed("README.md", readme, &manifest);
     findings.iter().map(ToString::to_string).collect()
 }
