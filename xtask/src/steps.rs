@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn the_readmes_first_command_is_run_as_the_readme_has_it() {
         let expected = [
-            "cargo build --release --example quickstart",
-            "cargo run --release --example quickstart",
+            "cargo build --release --all-features --example quickstart",
+            "cargo run --release --all-features --example quickstart",
             "cargo build --all-features --examples",
             "cargo run --all-features --example chat -- --help",
         ];
