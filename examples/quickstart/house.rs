@@ -46,8 +46,10 @@ impl<'a> House<'a> {
         for wire in &wires {
             let local = Endpoint::local(wire)?;
             let listening = server.listen(local.clone()).await?;
-            out.line("server", "listen", listening.endpoint());
             doors.push((*wire, local.at(listening.endpoint())?));
+        }
+        for urls in lines(doors.iter().map(|(_, door)| door.to_string())) {
+            out.line("server", "listen", urls);
         }
         if let Some(missing) = missing() {
             out.line("server", "missing", missing);
@@ -134,6 +136,23 @@ pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> R
     let late = |_| format!("waited {PATIENCE:?} for {what}").into();
     tokio::time::timeout(PATIENCE, future).await.map_err(late)
 }
+
+/// As many beside each other as fit into a line.
+fn lines(words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.len() + 2 + word.len() <= DETAIL_COLUMNS => {
+                *line = format!("{line}  {word}");
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines
+}
+
+/// What of a line follows who does what.
+const DETAIL_COLUMNS: usize = 75;
 
 /// All wires that are compiled in, the one without a network last.
 fn wires() -> Vec<&'static str> {
