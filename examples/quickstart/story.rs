@@ -159,17 +159,25 @@ pub(crate) async fn steam_may_be_missed(house: &House<'_>) -> Result<(), BoxErro
     let dropped = || house.sum(|stats| stats.volatile_missed) + on_the_way_out();
     let heard = || seen.iter().map(|(_, count)| count.load(Ordering::Relaxed)).sum::<usize>();
     let dee = house.guest("Dee");
-    until("the steam", dee, || arrived() + on_the_way_out() == sent).await?;
+    let settled = until("the steam", dee, || arrived() + on_the_way_out() == sent).await;
+    // A datagram may be lost, and then nobody knows; on other wires it is a fault.
+    let by_datagrams = house.doors.iter().any(|(wire, _)| *wire == "quic");
+    let lost = if by_datagrams { sent - arrived() - on_the_way_out() } else { 0 };
+    if lost == 0 {
+        settled?;
+    }
     dozing.send_replace(true);
-    until("the steam that Dee saw", dee, || heard() + dropped() == sent).await?;
+    until("the steam that Dee saw", dee, || heard() + dropped() + lost == sent).await?;
     let count = |(name, count): &(&str, Arc<AtomicUsize>)| {
         format!("{name} {}", thousands(count.load(Ordering::Relaxed)))
     };
     let counts = seen.iter().map(count).collect::<Vec<_>>().join(", ");
     let puffs = thousands(PUFFS);
     house.out.line("server", "volatile", format!("steam: {puffs} puffs, which may be missed"));
-    house.out.line("all", "heard", format!("{counts}; Dee was dozing"));
-    house.out.line("all", "dropped", format!("{}, each of them counted", thousands(dropped())));
+    house.out.line("all", "heard", counts);
+    let lost = if lost > 0 { format!("; {lost} lost on their way") } else { String::new() };
+    let dropped = thousands(dropped());
+    house.out.line("all", "dropped", format!("{dropped}, each of them counted{lost}"));
     Ok(())
 }
 
