@@ -17,7 +17,7 @@ const EVENTS: [&str; 4] = ["came", "say", "plate", "recipe"];
 
 /// What each guest hands round.
 const PLATES: usize = 250;
-const PUFFS: usize = 1000;
+const PUFFS: usize = 900;
 const ROUND_TRIPS: u32 = 300;
 
 /// Connecting is joining: the server's `on_connect` puts each socket into the room.
