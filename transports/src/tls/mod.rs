@@ -23,6 +23,8 @@ mod stream;
 mod trust;
 
 pub use error::TlsError;
+#[cfg(feature = "tls")]
+pub(crate) use fault::alert_in;
 #[cfg(feature = "quic")]
 pub(crate) use fault::{of_alert, of_tls};
 #[cfg(feature = "quic")]
