@@ -27,7 +27,7 @@ async fn a_session_hops_over_all_wires_in_mid_traffic_and_nothing_is_lost_or_out
     let session = come_in(support::endpoint(&endpoints[0]), &config, &here).await;
     let near = session.of("/").unwrap();
     let far = server.socket("/", near.id()).unwrap();
-    const EVENTS: u64 = 50_000;
+    const EVENTS: u64 = 100_000;
     let talk = |socket: Socket| async move {
         for value in 0..EVENTS {
             socket.emit("n", &value).await.unwrap();

@@ -15,7 +15,7 @@ const STAGGER: Duration = Duration::from_millis(200);
 /// As much as two handshakes of the other wire may take on a machine that is busy.
 const HANDSHAKE: Duration = Duration::from_secs(1);
 
-const EVENTS: u64 = 6_000;
+const EVENTS: u64 = 3_000;
 
 #[tokio::test]
 async fn a_port_of_udp_that_swallows_everything_costs_one_head_start() {

@@ -103,7 +103,7 @@ async fn a_file_of_another_user_is_refused_and_its_owner_named() {
     assert_eq!(fs::metadata(path(&place)).unwrap().uid(), other, "it is left as it was");
     // And the server is none the worse.
     let elsewhere = listen(&server, endpoint(&fresh("unix"))).await;
-    come_in(endpoint(&elsewhere), Namespace::new("/")).await;
+    within(come_in(endpoint(&elsewhere), Namespace::new("/")).await.close()).await;
     fs::remove_file(path(&place)).unwrap();
 }
 

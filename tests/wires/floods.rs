@@ -14,7 +14,7 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
 /// How many first packets there are; each is sent again and again.
-const PACKETS: usize = 2_000;
+const PACKETS: usize = 1_000;
 
 /// Each has an address of its own.
 const SOURCES: u8 = 250;
@@ -23,7 +23,7 @@ const SOURCES: u8 = 250;
 const RATE: u32 = 5_000;
 
 /// Round trips that are measured, before the flood and in it.
-const TRIPS: usize = 1_000;
+const TRIPS: usize = 500;
 
 /// How many handshakes a listener lets begin without asking whether their peer is where it says.
 const HALF_OPEN: u64 = 64;

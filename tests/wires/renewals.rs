@@ -69,8 +69,9 @@ impl Guest {
         for talk in talks {
             within(talk).await.unwrap();
         }
-        becomes(|| self.heard.count(), EVENTS).await;
+        becomes(|| (self.heard.count(), house.there.count()), (EVENTS, EVENTS)).await;
         self.heard.heard_all(EVENTS);
+        house.there.heard_all(EVENTS);
     }
 
     /// Cuts its link, and waits until both ends know.
@@ -110,7 +111,6 @@ async fn goes_on(scheme: &str) {
     let near = guest.session.of("/").unwrap();
     let shown = near.peer().certificates()[0].clone();
     guest.talks(&house, async || house.shows(&house.new)).await;
-    house.there.heard_all(EVENTS);
     let stats = house.server.stats();
     assert_eq!((stats.detaches, stats.attaches, stats.sessions), (0, 0, 1), "{scheme}");
     assert_eq!(near.peer().certificates()[0], shown, "{scheme}: the link is the same");

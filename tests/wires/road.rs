@@ -1,9 +1,10 @@
 //! What stands between two ends of UDP: a router that gives a client another port, a road that is
 //! narrow or loses, and one that swallows everything.
 
+use super::support::Dice;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,16 +22,18 @@ pub(crate) struct Road {
 #[derive(Default)]
 struct Rules {
     swallows: AtomicBool,
-    /// Every so manieth datagram is lost, both ways; zero loses none.
-    lost_each: AtomicU32,
-    passed: AtomicU32,
+    /// So many of a hundred datagrams are lost, both ways.
+    lost: AtomicU64,
+    dice: Mutex<Option<Dice>>,
 }
 
 impl Rules {
     fn lets_through(&self) -> bool {
-        let number = self.passed.fetch_add(1, Ordering::Relaxed) + 1;
-        let each = self.lost_each.load(Ordering::Relaxed);
-        !self.swallows.load(Ordering::Relaxed) && (each == 0 || number % each != 0)
+        let mut dice = self.dice.lock().unwrap();
+        let is_lost = dice
+            .as_mut()
+            .is_some_and(|dice| (dice.roll() >> 32) % 100 < self.lost.load(Ordering::Relaxed));
+        !is_lost && !self.swallows.load(Ordering::Relaxed)
     }
 }
 
@@ -68,8 +71,10 @@ impl Road {
         self.rules.swallows.store(everything, Ordering::Relaxed);
     }
 
-    pub(crate) fn loses(&self, each: u32) {
-        self.rules.lost_each.store(each, Ordering::Relaxed);
+    /// From now on, of a hundred datagrams; which, follows from the seed.
+    pub(crate) fn loses(&self, percent: u64, seed: u64) {
+        self.rules.lost.store(percent, Ordering::Relaxed);
+        *self.rules.dice.lock().unwrap() = Some(Dice(seed));
     }
 }
 
