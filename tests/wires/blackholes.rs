@@ -106,12 +106,13 @@ struct Rule {
 impl Rule {
     /// Nothing when this process may not, or when there is no packet filter.
     fn drops_udp_to(port: &str) -> Option<Self> {
-        let table = format!("emitwire_{}", std::process::id());
+        let table = format!("emitwire_{}_{port}", std::process::id());
         let rule = Self { table };
+        let table = &rule.table;
         let text = format!(
-            "table inet {} {{ chain in {{ type filter hook input priority 0; \
-             udp dport {port} drop; }} }}",
-            rule.table
+            "add table inet {table}; \
+             add chain inet {table} entry {{ type filter hook input priority 0; }}; \
+             add rule inet {table} entry udp dport {port} drop"
         );
         // Dropped at once if it is not there.
         nft(&text).then_some(rule)
