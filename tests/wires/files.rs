@@ -73,7 +73,7 @@ async fn a_server_that_was_killed_listens_again_over_its_own_file_and_its_client
         assert!(fs::symlink_metadata(path(&place)).is_ok(), "its file is left behind");
         running = Running::at(&place);
         for (session, before) in sessions.iter().zip(before) {
-            becomes(|| session.is_attached() && session.id() != before, true).await;
+            becomes(|| session.id() != before && session.of("/").is_ok(), true).await;
             assert_eq!(session.outcome(), Outcome::New);
             let socket = session.of("/").unwrap();
             assert_eq!(within(socket.emit("n", &1_u64).ack::<u64>()).await.unwrap(), 2);

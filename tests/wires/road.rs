@@ -1,10 +1,11 @@
 //! What stands between two ends of UDP: a router that gives a client another port, a road that is
-//! narrow or loses, and one that swallows everything.
+//! on which some come late, and one that swallows everything.
 
 use super::support::Dice;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -12,7 +13,6 @@ use tokio::task::JoinHandle;
 /// It is gone when it is dropped.
 pub(crate) struct Road {
     address: SocketAddr,
-    server: SocketAddr,
     /// Where the server sees the client.
     outside: watch::Sender<Arc<UdpSocket>>,
     rules: Arc<Rules>,
@@ -22,18 +22,26 @@ pub(crate) struct Road {
 #[derive(Default)]
 struct Rules {
     swallows: AtomicBool,
-    /// So many of a hundred datagrams are lost, both ways.
-    lost: AtomicU64,
+    /// Which datagrams go the long way, both ways; none without it.
     dice: Mutex<Option<Dice>>,
 }
 
 impl Rules {
-    fn lets_through(&self) -> bool {
-        let mut dice = self.dice.lock().unwrap();
-        let is_lost = dice
-            .as_mut()
-            .is_some_and(|dice| (dice.roll() >> 32) % 100 < self.lost.load(Ordering::Relaxed));
-        !is_lost && !self.swallows.load(Ordering::Relaxed)
+    /// Sends a datagram by the short way or by the long one.
+    async fn carry(&self, socket: &Arc<UdpSocket>, datagram: &[u8], to: SocketAddr) {
+        if self.swallows.load(Ordering::Relaxed) {
+            return;
+        }
+        let is_long = self.dice.lock().unwrap().as_mut().is_some_and(|dice| dice.roll() >> 62 == 0);
+        if !is_long {
+            let _ = socket.send_to(datagram, to).await;
+            return;
+        }
+        let (socket, datagram) = (Arc::clone(socket), datagram.to_vec());
+        tokio::spawn(async move {
+            tokio::time::sleep(LONG_WAY).await;
+            let _ = socket.send_to(&datagram, to).await;
+        });
     }
 }
 
@@ -43,13 +51,13 @@ impl Road {
         let server = url.split_once("://").unwrap().1.parse().unwrap();
         let inside = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let address = inside.local_addr().unwrap();
-        let (outside, seen) = watch::channel(hole(server).await);
+        let (outside, seen) = watch::channel(hole().await);
         let (client, known) = watch::channel(None);
         let rules = Arc::new(Rules::default());
         let back = back(Arc::clone(&inside), seen.clone(), known, Arc::clone(&rules));
-        let there = there(inside, seen, client, Arc::clone(&rules));
+        let there = there(server, inside, seen, client, Arc::clone(&rules));
         let tasks = [tokio::spawn(back), tokio::spawn(there)];
-        Self { address, server, outside, rules, tasks }
+        Self { address, outside, rules, tasks }
     }
 
     /// Where the client finds it.
@@ -59,7 +67,7 @@ impl Road {
 
     /// The server sees the client elsewhere from now on.
     pub(crate) async fn change(&self) {
-        self.outside.send_replace(hole(self.server).await);
+        self.outside.send_replace(hole().await);
     }
 
     /// Where the server sees the client.
@@ -71,12 +79,14 @@ impl Road {
         self.rules.swallows.store(everything, Ordering::Relaxed);
     }
 
-    /// From now on, of a hundred datagrams; which, follows from the seed.
-    pub(crate) fn loses(&self, percent: u64, seed: u64) {
-        self.rules.lost.store(percent, Ordering::Relaxed);
+    /// From now on one of four datagrams comes late; which, follows from the seed.
+    pub(crate) fn mixes(&self, seed: u64) {
         *self.rules.dice.lock().unwrap() = Some(Dice(seed));
     }
 }
+
+/// By how much later a datagram comes that goes the long way.
+const LONG_WAY: Duration = Duration::from_millis(10);
 
 impl Drop for Road {
     fn drop(&mut self) {
@@ -84,10 +94,8 @@ impl Drop for Road {
     }
 }
 
-async fn hole(server: SocketAddr) -> Arc<UdpSocket> {
-    let hole = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    hole.connect(server).await.unwrap();
-    Arc::new(hole)
+async fn hole() -> Arc<UdpSocket> {
+    Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap())
 }
 
 async fn back(
@@ -100,10 +108,10 @@ async fn back(
     loop {
         let hole = Arc::clone(&outside.borrow_and_update());
         tokio::select! {
-            Ok(bytes) = hole.recv(&mut datagram) => {
+            Ok((bytes, _)) = hole.recv_from(&mut datagram) => {
                 let client = *client.borrow();
-                if let Some(client) = client.filter(|_| rules.lets_through()) {
-                    let _ = inside.send_to(&datagram[..bytes], client).await;
+                if let Some(client) = client {
+                    rules.carry(&inside, &datagram[..bytes], client).await;
                 }
             }
             changed = outside.changed() => if changed.is_err() { return },
@@ -112,6 +120,7 @@ async fn back(
 }
 
 async fn there(
+    server: SocketAddr,
     inside: Arc<UdpSocket>,
     outside: watch::Receiver<Arc<UdpSocket>>,
     client: watch::Sender<Option<SocketAddr>>,
@@ -124,10 +133,8 @@ async fn there(
         // An empty one is the knock of a client, and comes from elsewhere.
         if bytes > 0 {
             client.send_replace(Some(from));
-        }
-        let hole = Arc::clone(&outside.borrow());
-        if bytes > 0 && rules.lets_through() {
-            let _ = hole.send(&datagram[..bytes]).await;
+            let hole = Arc::clone(&outside.borrow());
+            rules.carry(&hole, &datagram[..bytes], server).await;
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct FrameReader<R> {
     wire_bytes_max: usize,
     pub(super) frame_bytes_max: usize,
     pub(super) partial: Partial,
-    /// Nothing was read.
+    /// No frame was read yet.
     is_fresh: bool,
     /// A frame was refused. What still comes is thrown away.
     has_failed: bool,
@@ -51,16 +51,17 @@ impl<R> FrameReader<R> {
         }
         let (whole, rest) = rest.split_at(whole_frames(rest, self.frame_bytes_max));
         split_frames(whole, frames);
+        self.is_fresh &= frames.is_empty();
         let rest = self.partial.fill(rest, self.frame_bytes_max)?;
         debug_assert!(rest.is_empty(), "what follows the whole frames is less than one");
-        self.is_fresh &= frames.is_empty();
         Ok(())
     }
 
     /// Nothing more is taken.
     fn fail(&mut self, error: ReadError) -> ReadError {
         self.has_failed = true;
-        let is_tls = self.is_fresh && is_tls(mem::take(&mut self.partial).header);
+        let refused = mem::take(&mut self.partial);
+        let is_tls = self.is_fresh && is_tls(refused.header);
         if is_tls { ReadError::Handshake { source: HandshakeError::Encrypted } } else { error }
     }
 }
@@ -78,6 +79,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> ReadHalf for FrameReader<R> {
         let count = if self.partial.is_worth_a_read() {
             let count = ready!(poll_stream(&mut self.stream, cx, self.partial.room()))?;
             self.partial.grow_into_room(count);
+            self.is_fresh = false;
             frames.extend(self.partial.finish());
             count
         } else {
