@@ -1,5 +1,5 @@
-//! Real sockets, as servers and clients meet them: addresses that change in mid-session, roads that
-//! are narrow, lossy or swallow everything, certificates that are renewed or no good, floods, and
+//! Real sockets, as servers and clients meet them: addresses that change in mid-session, roads on
+//! which packets come late or not at all, certificates that are renewed or no good, floods, and
 //! what users read when something is wrong.
 
 #![cfg(feature = "full")]

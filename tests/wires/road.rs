@@ -1,5 +1,5 @@
-//! What stands between two ends of UDP: a router that gives a client another port, a road that is
-//! on which some come late, and one that swallows everything.
+//! What stands between two ends of UDP: a router that gives a client another port, a road on
+//! which some datagrams come late, and one that swallows everything.
 
 use super::support::Dice;
 use std::net::SocketAddr;

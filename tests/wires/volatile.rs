@@ -94,8 +94,8 @@ async fn reliable_events_are_in_time_beside_a_volatile_flood_of_which_each_is_ac
 
 const CLIENTS: u64 = 64;
 
-/// Said to whoever has just come in, or come back. Each fills a packet, so that what was said before
-/// it, and is in another one, may come later.
+/// Said to whoever has just come in, or come back. Each fills a packet, so that what was said
+/// before it, and is in another one, may come later.
 async fn greet(socket: Socket) {
     let greeting = "x".repeat(1000);
     for number in 0..GREETINGS {

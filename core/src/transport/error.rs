@@ -262,7 +262,10 @@ pub enum CertificateFault {
         ago: Duration,
     },
     /// Its time has not begun.
-    #[error("the peer's certificate is good only in {}, or the clock here is wrong", roughly(*ahead))]
+    #[error(
+        "the peer's certificate is good only in {}, or the clock here is wrong",
+        roughly(*ahead)
+    )]
     NotYetValid {
         /// How long it is until then.
         ahead: Duration,

@@ -1,5 +1,5 @@
-//! Tickets with which clients come back without a whole handshake, until the certificate is renewed:
-//! who comes by one is shown no certificate, and so would not notice another.
+//! Tickets with which clients come back without a whole handshake, until the certificate is
+//! renewed: who comes by one is shown no certificate, and so would not notice another.
 
 use super::identity::Identity;
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
