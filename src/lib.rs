@@ -77,6 +77,10 @@ struct Readme;
 #[doc = include_str!("../docs/FROM_SOCKETIO.md")]
 struct FromSocketIo;
 
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../docs/TRANSPORTS.md")]
+struct Transports;
+
 #[cfg(doctest)]
 #[doc = include_str!("../docs/MIDDLEWARE.md")]
 struct Middleware;

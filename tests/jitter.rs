@@ -86,6 +86,15 @@ fn nothing_is_missed_while_clients_go_from_one_wire_to_another() {
 }
 
 #[test]
+fn nothing_is_missed_while_clients_go_over_every_wire_that_encrypts_or_stays_here() {
+    let others = ["quic", "wss", "tls", "unix", "mem"];
+    let has_certificate = cfg!(feature = "self-signed");
+    let wires: Vec<_> = others.into_iter().filter(|wire| has(wire) && has_certificate).collect();
+    let wires = if wires.is_empty() { "mem".to_owned() } else { wires.join("+") };
+    delivers_everything(&format!("--clients 25 --events 40 --time-scale 0.1 --transport {wires}"));
+}
+
+#[test]
 fn a_run_in_which_no_link_is_cut_proves_nothing_and_fails() {
     let output = jitter("--clients 1 --events 1 --time-scale 0.001 --transport mem");
     let text = text(&output);

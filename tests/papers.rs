@@ -197,12 +197,9 @@ fn the_papers_ask_for_the_rust_that_the_manifest_asks_for() {
 }
 
 async fn capabilities(scheme: &str) -> Capabilities {
-    let url = match scheme {
-        "mem" => String::from("mem://papers"),
-        other => format!("{other}://127.0.0.1:0"),
-    };
-    let mut listener = Endpoint::new(&url).unwrap().bind().await.unwrap();
-    let connecting = Endpoint::new(&listener.endpoint()).unwrap();
+    let local = Endpoint::local(scheme).unwrap();
+    let mut listener = local.bind().await.unwrap();
+    let connecting = local.at(&listener.endpoint()).unwrap();
     let accepted = async { listener.accept().await.unwrap().handshake().await };
     let both = async { tokio::join!(connecting.connect(), accepted) };
     let (connected, _accepted) =
@@ -288,7 +285,7 @@ fn each_setting_says_its_default_as_it_is() {
 #[test]
 fn the_two_commands_of_the_readme_are_there() {
     let readme = read("README.md");
-    for command in ["cargo run --release --example quickstart", "cargo xtask test"] {
+    for command in ["cargo run --release --all-features --example quickstart", "cargo xtask test"] {
         assert!(readme.lines().any(|line| line.starts_with(command)), "`{command}` in README");
     }
     let quickstart = ["examples/quickstart.rs", "examples/quickstart/main.rs"];

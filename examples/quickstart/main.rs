@@ -1,7 +1,7 @@
 //! The tour: a few guests on different wires share one kitchen, and nothing is missed.
 //!
 //! ```text
-//! cargo run --release --example quickstart
+//! cargo run --release --all-features --example quickstart
 //! ```
 //!
 //! Whatever a guest should hear is written into a ledger before it is said, and again when it

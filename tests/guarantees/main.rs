@@ -12,6 +12,7 @@ mod each;
 mod house;
 mod limits;
 mod mem;
+mod others;
 mod peers;
 mod rooms;
 mod storm;

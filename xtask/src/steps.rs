@@ -107,7 +107,7 @@ fn examples(names: &[String]) -> Vec<Task> {
     let (first, others): (Vec<_>, Vec<_>) = names.iter().partition(|&name| name == QUICKSTART);
     let mut tasks = Vec::new();
     for name in first {
-        let how = format!("--release --example {name}");
+        let how = format!("--release --all-features --example {name}");
         tasks.push(Task::cargo(&format!("build {how}")));
         tasks.push(Task::cargo(&format!("run {how}")).limit(EXAMPLE_LIMIT));
     }
@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn the_readmes_first_command_is_run_as_the_readme_has_it() {
         let expected = [
-            "cargo build --release --example quickstart",
-            "cargo run --release --example quickstart",
+            "cargo build --release --all-features --example quickstart",
+            "cargo run --release --all-features --example quickstart",
             "cargo build --all-features --examples",
             "cargo run --all-features --example chat -- --help",
         ];

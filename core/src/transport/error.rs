@@ -252,7 +252,7 @@ pub enum HandshakeError {
 pub enum CertificateFault {
     /// Nobody who is trusted here has signed it; so it is for one that signed itself.
     #[error(
-        "the peer's certificate is signed by nobody that is trusted here: trust its issuer, or pin it"
+        "nobody who is trusted here signed the peer's certificate: trust its issuer, or pin it"
     )]
     UnknownIssuer,
     /// Its time is over.

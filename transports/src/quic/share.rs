@@ -8,8 +8,9 @@ use tokio::time::Instant;
 ///
 /// So datagrams take turns with the stream where both may wait: so many bytes of them without that
 /// their buffer was seen empty, then none until it is, and for a round trip more, in which the
-/// stream has all packets. If none of it was sent by then, none waits, and datagrams need no turns
-/// until something is written to the stream again.
+/// stream has all packets. If none of it is sent for longer than it takes to notice that packets
+/// were lost (RFC 9002 §6.2), none waits, and datagrams need no turns until something is written to
+/// the stream again.
 #[derive(Debug)]
 pub(super) struct Share {
     /// Something may wait in the stream.
@@ -52,11 +53,15 @@ impl Share {
             Turn::Ends if seen.is_empty => {
                 self.turn = Turn::Stream { since: seen.now, frames: seen.frames };
             }
-            Turn::Stream { since, frames } if seen.now - since >= seen.round_trip => {
-                self.has_rival = seen.is_written || seen.frames > frames;
-                self.turn = Turn::Datagrams(TURN_BYTES);
+            Turn::Stream { since, frames } => {
+                let (is_sent, lasted) = (seen.frames > frames, seen.now - since);
+                let is_over = is_sent && lasted >= seen.round_trip;
+                if is_over || lasted >= 3 * seen.round_trip + PATIENCE {
+                    self.has_rival = is_sent || seen.is_written;
+                    self.turn = Turn::Datagrams(TURN_BYTES);
+                }
             }
-            Turn::Datagrams(_) | Turn::Ends | Turn::Stream { .. } => {}
+            Turn::Datagrams(_) | Turn::Ends => {}
         }
     }
 
@@ -77,6 +82,10 @@ impl Share {
 /// What datagrams take in a turn of theirs: enough for whatever is written before quinn's task had
 /// a chance to send anything, and little enough that the stream does not wait for long.
 const TURN_BYTES: u64 = 32 * 1024;
+
+/// How long, besides round trips, a stream that waits may have nothing sent: the peer's delay of
+/// acknowledgements, and what a machine under load adds.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +156,8 @@ mod tests {
         wire.look(|seen| seen.is_written = true);
         takes(wire.look(|seen| seen.is_empty = false), 1024);
         wire.look(|seen| seen.is_empty = true);
-        assert_eq!(takes(wire.look(|seen| seen.now += ROUND_TRIP), 1024), 100_000);
+        assert_eq!(takes(wire.look(|seen| seen.now += ROUND_TRIP * 2), 1024), 0);
+        assert_eq!(takes(wire.look(|seen| seen.now += ROUND_TRIP * 3), 1024), 100_000);
         wire.look(|seen| (seen.is_written, seen.is_empty) = (true, false));
         assert_eq!(takes(&mut wire.share, 1024), 32);
     }

@@ -107,7 +107,7 @@ fn name(name: &ServerName<'_>) -> String {
     name.to_str().into_owned()
 }
 
-/// Names come as `DnsName("example.com")`, and from a peer that may have put in as many as it likes.
+/// Names come as `DnsName("example.com")`, and of a peer that may have put in as many as it likes.
 fn names(presented: &[String]) -> Vec<String> {
     let bare = |name: &String| match name.split('"').nth(1) {
         Some(bare) => bare.to_owned(),

@@ -135,7 +135,7 @@ impl Tls {
     }
 
     /// Trusts the server that has the certificate of this fingerprint and no other: the SHA-256 of
-    /// its DER, in 64 hexadecimal digits; colons between them do not matter. Its names and its dates
+    /// its DER, in 64 hexadecimal digits; colons between them do not matter. Its names and dates
     /// are not looked at. More than one may be pinned, for a server whose certificate is about to
     /// be renewed.
     ///

@@ -86,8 +86,8 @@ struct Options {
 }
 
 impl Ws {
-    /// A wire to `host:port/path?query`. Without a port it is 80, encrypted 443; an IPv6 address stands in
-    /// brackets; port 0 binds any free one; path and query may be missing.
+    /// A wire to `host:port/path?query`. Without a port it is 80, encrypted 443; an IPv6 address
+    /// stands in brackets; port 0 binds any free one; path and query may be missing.
     ///
     /// The name is looked up at each bind and at each connect.
     #[must_use]
