@@ -58,7 +58,7 @@ async fn goes_over(
         }
     };
     let talks = [tokio::spawn(slowly(near.clone())), tokio::spawn(slowly(far))];
-    here.more(EVENTS / 10).await;
+    here.reaches(EVENTS / 10).await;
     assert_eq!(session.stats().detaches, 0, "it lives where it began");
     mend.mend().await;
     becomes(|| near.peer().scheme() == "quic" && session.is_attached(), true).await;

@@ -2,6 +2,7 @@
 
 use super::becomes;
 use emitwire::{Data, DisconnectReason, Namespace, Outcome, Socket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Numbers that were heard, and what else happened to the sockets of one end.
@@ -43,9 +44,7 @@ impl Heard {
         self.numbers.lock().unwrap().len() as u64
     }
 
-    /// Waits for so many more than now.
-    pub(crate) async fn more(&self, more: u64) {
-        let enough = self.count() + more;
+    pub(crate) async fn reaches(&self, enough: u64) {
         becomes(|| self.count() >= enough, true).await;
     }
 
@@ -64,4 +63,15 @@ pub(crate) async fn count_to(socket: Socket, end: u64) {
     for value in 0..end {
         socket.emit("n", &value).await.unwrap();
     }
+}
+
+/// Says numbers until it is over; gives how many.
+pub(crate) async fn count_until(socket: Socket, over: Arc<AtomicBool>) -> u64 {
+    for value in 0.. {
+        if over.load(Ordering::Relaxed) {
+            return value;
+        }
+        socket.emit("n", &value).await.unwrap();
+    }
+    unreachable!("there is always one more")
 }

@@ -1,13 +1,17 @@
 //! A client behind a router that gives it another port, again and again.
 
-use super::heard::{Heard, count_to};
+use super::heard::{Heard, count_until};
 use super::road::Road;
 use super::support::endpoint;
 use super::{becomes, come_in, listen, within};
 use emitwire::{Server, Socket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-const EVENTS: u64 = 20_000;
 const MOVES: u64 = 6;
+
+/// So many events are heard at either end between two moves.
+const BETWEEN: u64 = 1_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_whose_port_changes_again_and_again_keeps_its_link_and_misses_nothing() {
@@ -24,23 +28,26 @@ async fn a_client_whose_port_changes_again_and_again_keeps_its_link_and_misses_n
     let socket = session.of("/").unwrap();
     let theirs = server.socket("/", socket.id()).unwrap();
     assert_eq!(theirs.peer().endpoint(), road.seen());
-    let talks = [(socket.clone(), EVENTS), (theirs.clone(), EVENTS)];
-    let talks = talks.map(|(socket, end)| tokio::spawn(count_to(socket, end)));
+    let over = Arc::new(AtomicBool::new(false));
+    let talk = |socket: &Socket| tokio::spawn(count_until(socket.clone(), Arc::clone(&over)));
+    let (to_server, to_client) = (talk(&socket), talk(&theirs));
     let mut seen = Vec::new();
     for _ in 0..MOVES {
-        near.more(EVENTS / MOVES / 4).await;
-        far.more(EVENTS / MOVES / 4).await;
+        let (here, there) = (near.count(), far.count());
+        near.reaches(here + BETWEEN).await;
+        far.reaches(there + BETWEEN).await;
         road.change().await;
         seen.push(road.seen());
         becomes(|| server.stats().path_changes, seen.len() as u64).await;
         assert_eq!(theirs.peer().endpoint(), road.seen());
     }
-    for talk in talks {
-        within(talk).await.unwrap();
-    }
-    becomes(|| (near.count(), far.count()), (EVENTS, EVENTS)).await;
-    near.heard_all(EVENTS);
-    far.heard_all(EVENTS);
+    over.store(true, Ordering::Relaxed);
+    let (to_server, to_client) = (within(to_server).await, within(to_client).await);
+    let (to_server, to_client) = (to_server.unwrap(), to_client.unwrap());
+    becomes(|| (near.count(), far.count()), (to_client, to_server)).await;
+    near.heard_all(to_client);
+    far.heard_all(to_server);
+    println!("{to_server} events there and {to_client} back over {MOVES} moves");
     assert_eq!(moves.notes(), seen, "each move was told once, in order");
     let (ours, house) = (session.stats(), server.stats());
     assert_eq!((ours.detaches, ours.attaches, ours.path_changes), (0, 0, 0));

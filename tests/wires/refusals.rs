@@ -94,7 +94,7 @@ async fn what_is_wrong_with_a_certificate_is_said_in_words() {
 
         let own = house.door(scheme, &Tls::self_signed().unwrap()).await;
         let error = house.refuses(at(&own, Tls::new())).await;
-        says(&error, &[&own, "signed by nobody that is trusted here: trust its issuer, or pin it"]);
+        says(&error, &[&own, "nobody who is trusted here signed", ": trust its issuer, or pin it"]);
 
         let other = Tls::new().pin("00".repeat(32)).unwrap();
         let error = house.refuses(at(&own, other)).await;

@@ -64,7 +64,7 @@ impl Guest {
         let far = house.server.socket("/", near.id()).unwrap();
         let (near, far) = (count_to(near, EVENTS), count_to(far, EVENTS));
         let talks = [tokio::spawn(near), tokio::spawn(far)];
-        self.heard.more(EVENTS / 10).await;
+        self.heard.reaches(EVENTS / 10).await;
         meanwhile().await;
         for talk in talks {
             within(talk).await.unwrap();
@@ -97,11 +97,12 @@ impl Guest {
 
 /// The fingerprint that is not pinned, or else what went wrong.
 fn found(error: &ConnectError) -> String {
+    use HandshakeError::Certificate;
     match error {
-        ConnectError::Handshake {
-            source: HandshakeError::Certificate { fault: CertificateFault::NotPinned { shown }, .. },
-            ..
-        } => format!("not pinned: {shown}"),
+        ConnectError::Handshake { source: Certificate { fault, .. }, .. } => match fault {
+            CertificateFault::NotPinned { shown } => format!("not pinned: {shown}"),
+            fault => format!("{fault:?}"),
+        },
         error => format!("{error:?}"),
     }
 }

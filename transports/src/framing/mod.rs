@@ -54,7 +54,8 @@ pub(crate) fn poll_stream(
     Poll::Ready(Ok(room.filled().len()))
 }
 
-/// A peer may refuse this side's certificate when this side has long been done (RFC 8446 §4.4.2.4).
+/// A peer may refuse this side's certificate when this side has long been done (RFC 8446
+/// §4.4.2.4).
 fn read_error(source: io::Error) -> ReadError {
     #[cfg(feature = "tls")]
     if let Some(source) = crate::tls::alert_in(&source) {
