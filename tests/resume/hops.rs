@@ -27,23 +27,26 @@ async fn a_session_hops_over_all_wires_in_mid_traffic_and_nothing_is_lost_or_out
     let session = come_in(support::endpoint(&endpoints[0]), &config, &here).await;
     let near = session.of("/").unwrap();
     let far = server.socket("/", near.id()).unwrap();
-    const EVENTS: u64 = 50_000;
+    const EVENTS: u64 = 100_000;
     let talk = |socket: Socket| async move {
         for value in 0..EVENTS {
             socket.emit("n", &value).await.unwrap();
         }
     };
     let talking = [tokio::spawn(talk(near.clone())), tokio::spawn(talk(far.clone()))];
-    for hop in 1..=HOPS {
-        let next = &endpoints[hop % endpoints.len()];
+    // There and back, so that each is left for another than before.
+    let route = endpoints.iter().chain(endpoints.iter().rev()).cycle();
+    for next in route.skip(1).take(HOPS) {
         let moved = within(session.move_to(support::endpoint(next))).await;
         assert_eq!(moved.unwrap(), Outcome::Resumed, "{next}");
         assert!(next.starts_with(near.peer().scheme()), "{next}");
     }
+    let all = EVENTS as usize;
+    assert!(here.count() < all && there.count() < all, "that was no traffic");
     for talked in talking {
         within(talked).await.unwrap();
     }
-    becomes(|| (here.count(), there.count()), (EVENTS as usize, EVENTS as usize)).await;
+    becomes(|| (here.count(), there.count()), (all, all)).await;
     for diary in [&here, &there] {
         assert!(diary.split().0.into_iter().eq(0..EVENTS), "in order");
     }

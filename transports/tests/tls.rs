@@ -18,7 +18,7 @@ use emitwire_transports::{Tcp, Tls, TlsError, Ws};
 use end::{End, within};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -370,21 +370,50 @@ async fn noise_and_half_a_handshake_are_errors_and_delay_nobody() {
     }
 }
 
-/// A client of another library, with these protocols inside.
-async fn foreign(
-    authority: &Authority,
-    protocols: &[&[u8]],
-    address: String,
-) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+/// What a client of another library has, with these protocols inside.
+fn foreign_config(authority: &Authority, protocols: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Arc::new(config)
+}
+
+/// A client of another library.
+async fn foreign(
+    config: Arc<ClientConfig>,
+    address: String,
+) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("127.0.0.1").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    TlsConnector::from(config).connect(name, stream).await
+}
+
+#[tokio::test]
+async fn who_comes_back_needs_no_whole_handshake_until_the_certificate_is_renewed() {
+    let authority = Authority::new();
+    let tls = authority.server(&["127.0.0.1"]);
+    let mut listener = Wire::Tcp.listen(tls.clone()).await;
+    let config = foreign_config(&authority, &[b"emitwire/1"]);
+    let mut kinds = Vec::new();
+    for renews in [false, false, true, false] {
+        if renews {
+            let (certificate, key) = authority.sign(&["127.0.0.1"]);
+            tls.renew(certificate, key).unwrap();
+        }
+        let connecting = foreign(Arc::clone(&config), address(&*listener));
+        let serving = async { listener.accept().await.unwrap().handshake().await };
+        let (client, server) = within(async { tokio::join!(connecting, serving) }).await;
+        let (mut client, mut server) = (client.unwrap(), End::new(server.unwrap()));
+        // With it comes what the client needs to come back.
+        server.write([Frame::ordered("hello")]).await.unwrap();
+        within(client.read_exact(&mut [0; 9])).await.unwrap();
+        kinds.push(client.get_ref().1.handshake_kind().unwrap());
+    }
+    let whole = HandshakeKind::Full;
+    assert_eq!(kinds, [whole, HandshakeKind::Resumed, whole, HandshakeKind::Resumed]);
 }
 
 #[tokio::test]
@@ -399,7 +428,7 @@ async fn whoever_wants_another_protocol_inside_is_refused() {
     ];
     for (wire, protocols, is_good) in cases {
         let mut listener = wire.listen(authority.server(&["127.0.0.1"])).await;
-        let connecting = foreign(&authority, protocols, address(&*listener));
+        let connecting = foreign(foreign_config(&authority, protocols), address(&*listener));
         let serving = async {
             let incoming = listener.accept().await.unwrap();
             // A WebSocket goes on to wait for a request.

@@ -268,13 +268,18 @@ impl Dialer {
             limits: self.config.limits(self.dedup_horizon),
         };
         let (may_be_old, trial) = (attach.is_some(), Trial::of(&*connection));
+        let peer = connection.peer();
         let (link, welcome) = match handshake::open(connection, &self.config, hello, attach).await {
             Ok(opened) => opened,
-            Err(reason) => {
+            Err((reason, failure)) => {
                 if !is_of_wire(&reason) {
                     trial.forgive();
                 }
-                return Err(ConnectError::Ended { reason });
+                let endpoint = peer.endpoint().to_owned();
+                return Err(match failure {
+                    Some(source) => ConnectError::Handshake { endpoint, source },
+                    None => ConnectError::Ended { reason },
+                });
             }
         };
         if !may_be_old && welcome.outcome != Outcome::New {

@@ -7,7 +7,7 @@ use crate::protocol::{
     Attach, Close, CloseCode, DecodeError, DisconnectReason, EventName, Hello, Packet,
     ProtocolError, Welcome,
 };
-use crate::transport::Connection;
+use crate::transport::{Connection, HandshakeError};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// The server's side: waits for a hello, and for what it wants to resume.
@@ -40,14 +40,30 @@ pub(crate) async fn turn_away(connection: Box<dyn Connection>, config: &Config) 
 /// The client's side: says hello, and what it wants to resume, and waits for the welcome.
 ///
 /// # Errors
-/// Why there is no session.
+/// Why there is no session, and what the wire's own handshake failed of, if that was it.
 pub(crate) async fn open(
     connection: Box<dyn Connection>,
     config: &Config,
     hello: Hello,
     attach: Option<Attach>,
-) -> Result<(Link, Welcome), DisconnectReason> {
+) -> Result<(Link, Welcome), (DisconnectReason, Option<HandshakeError>)> {
     let mut link = Link::new(connection, config);
+    match ask(&mut link, config, hello, attach).await {
+        Ok(welcome) => Ok((link, welcome)),
+        Err(reason) => {
+            let failure = link.reader.take_late_failure();
+            link.refuse(goodbye(&reason), config.close_timeout).await;
+            Err((reason, failure))
+        }
+    }
+}
+
+async fn ask(
+    link: &mut Link,
+    config: &Config,
+    hello: Hello,
+    attach: Option<Attach>,
+) -> Result<Welcome, DisconnectReason> {
     link.say(&Packet::Hello(hello), config.handshake_timeout).await?;
     if let Some(attach) = attach {
         link.say(&Packet::Attach(attach), config.handshake_timeout).await?;
@@ -55,14 +71,8 @@ pub(crate) async fn open(
     // What is replayed may come with the welcome, in one read.
     let bytes_max = link.codec.frame_bytes_max(config.event_bytes_max);
     link.reader.take_packets_of(bytes_max.max(config.handshake_bytes_max));
-    let heard = timeout(config.handshake_timeout, hear_welcome(&mut link)).await;
-    match heard.unwrap_or(Err(DisconnectReason::HandshakeTimeout)) {
-        Ok(welcome) => Ok((link, welcome)),
-        Err(reason) => {
-            link.refuse(goodbye(&reason), config.close_timeout).await;
-            Err(reason)
-        }
-    }
+    let heard = timeout(config.handshake_timeout, hear_welcome(link)).await;
+    heard.unwrap_or(Err(DisconnectReason::HandshakeTimeout))
 }
 
 async fn hear_hello(link: &mut Link) -> Result<(Hello, Option<Attach>), DisconnectReason> {

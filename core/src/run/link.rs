@@ -5,7 +5,9 @@ use crate::protocol::{
     Assembly, Close, Codec, DecodeError, Decoder, DisconnectReason, Frame, Packet, ProtocolError,
 };
 use crate::room::{Counters, Parting, pieces};
-use crate::transport::{Capabilities, Connection, Peer, ReadError, ReadHalf, WriteHalf};
+use crate::transport::{
+    Capabilities, Connection, HandshakeError, Peer, ReadError, ReadHalf, WriteHalf,
+};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -37,6 +39,7 @@ impl Link {
             unhandled: Vec::new(),
             packet_bytes: 0,
             ended: None,
+            late_failure: None,
             assembly: Assembly::default(),
             packet_bytes_max: 0,
         };
@@ -149,6 +152,8 @@ pub(crate) struct Reader {
     packet_bytes: usize,
     /// Why nothing more can be read; told when all that came before it is handled.
     ended: Option<DisconnectReason>,
+    /// What that was, if it was the wire's own handshake.
+    late_failure: Option<Box<HandshakeError>>,
     assembly: Assembly,
     packet_bytes_max: usize,
 }
@@ -186,11 +191,22 @@ impl Reader {
                 0
             }
             Ok(bytes) => bytes,
+            Err(ReadError::Handshake { source }) => {
+                tracing::debug!(error = %source, "the wire's handshake failed after all");
+                self.ended = Some(reason_of(&source));
+                self.late_failure = Some(Box::new(source));
+                0
+            }
             Err(error) => {
                 self.ended = Some(error.into());
                 0
             }
         })
+    }
+
+    /// That the wire's own handshake failed, and how, if that is why nothing more can be read.
+    pub(crate) fn take_late_failure(&mut self) -> Option<HandshakeError> {
+        self.late_failure.take().map(|failure| *failure)
     }
 
     /// Where the peer is now, if it is elsewhere than before.
@@ -285,8 +301,17 @@ impl From<ReadError> for DisconnectReason {
                 tracing::debug!(rule = %source, "the wire's own rules were broken");
                 Self::Protocol(ProtocolError::Wire)
             }
+            ReadError::Handshake { source } => reason_of(&source),
             ReadError::Io { .. } | ReadError::Truncated => Self::LinkLost,
         }
+    }
+}
+
+fn reason_of(failure: &HandshakeError) -> DisconnectReason {
+    match failure {
+        // The first bytes were those of another protocol.
+        HandshakeError::Encrypted => DisconnectReason::Protocol(DecodeError::NotEmitwire.into()),
+        _ => DisconnectReason::LinkLost,
     }
 }
 

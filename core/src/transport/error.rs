@@ -256,13 +256,16 @@ pub enum CertificateFault {
     )]
     UnknownIssuer,
     /// Its time is over.
-    #[error("the peer's certificate expired {ago:?} ago, or the clock here is wrong")]
+    #[error("the peer's certificate expired {} ago, or the clock here is wrong", roughly(*ago))]
     Expired {
         /// How long ago.
         ago: Duration,
     },
     /// Its time has not begun.
-    #[error("the peer's certificate is good only in {ahead:?}, or the clock here is wrong")]
+    #[error(
+        "the peer's certificate is good only in {}, or the clock here is wrong",
+        roughly(*ahead)
+    )]
     NotYetValid {
         /// How long it is until then.
         ahead: Duration,
@@ -296,6 +299,17 @@ pub enum CertificateFault {
     /// It is for other uses, too weak, broken or signed wrongly.
     #[error("the peer's certificate is not good for this")]
     Unfit,
+}
+
+/// As people count, who look at a calendar and not at a stopwatch.
+fn roughly(time: Duration) -> String {
+    let seconds = time.as_secs();
+    for (unit, of) in [("days", 86_400), ("hours", 3_600), ("minutes", 60)] {
+        if seconds >= 2 * of {
+            return format!("{} {unit}", seconds / of);
+        }
+    }
+    format!("{seconds} seconds")
 }
 
 fn listed(names: &[String]) -> String {
@@ -332,5 +346,12 @@ pub enum ReadError {
     Malformed {
         /// Which rule.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The wire's handshake was over for this side, and not for the peer, which refuses only now:
+    /// so a server of TLS 1.3 does that does not like the certificate of its client.
+    #[error("the wire's handshake failed after all")]
+    Handshake {
+        /// What went wrong.
+        source: HandshakeError,
     },
 }

@@ -37,6 +37,7 @@ pub(crate) use writer::Header;
 pub(crate) use writer::Length;
 pub(crate) use writer::{FrameWriter, WriteStream};
 
+use emitwire_core::transport::ReadError;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -47,8 +48,18 @@ pub(crate) fn poll_stream(
     stream: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
     room: &mut [u8],
-) -> Poll<io::Result<usize>> {
+) -> Poll<Result<usize, ReadError>> {
     let mut room = ReadBuf::new(room);
-    ready!(Pin::new(stream).poll_read(cx, &mut room))?;
+    ready!(Pin::new(stream).poll_read(cx, &mut room)).map_err(read_error)?;
     Poll::Ready(Ok(room.filled().len()))
+}
+
+/// A peer may refuse this side's certificate when this side has long been done (RFC 8446
+/// §4.4.2.4).
+fn read_error(source: io::Error) -> ReadError {
+    #[cfg(feature = "tls")]
+    if let Some(source) = crate::tls::alert_in(&source) {
+        return ReadError::Handshake { source };
+    }
+    source.into()
 }

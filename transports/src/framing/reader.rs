@@ -8,7 +8,7 @@ use super::scratch::{SCRATCH_BYTES, with_scratch};
 use super::writer::LENGTH_BYTES;
 use bytes::{Buf, Bytes};
 use emitwire_core::protocol::Frame;
-use emitwire_core::transport::{ReadError, ReadHalf};
+use emitwire_core::transport::{HandshakeError, ReadError, ReadHalf};
 use std::mem;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncRead;
@@ -23,6 +23,8 @@ pub(crate) struct FrameReader<R> {
     wire_bytes_max: usize,
     pub(super) frame_bytes_max: usize,
     pub(super) partial: Partial,
+    /// No frame was read yet.
+    is_fresh: bool,
     /// A frame was refused. What still comes is thrown away.
     has_failed: bool,
 }
@@ -35,6 +37,7 @@ impl<R> FrameReader<R> {
             wire_bytes_max,
             frame_bytes_max: wire_bytes_max,
             partial: Partial::default(),
+            is_fresh: true,
             has_failed: false,
         }
     }
@@ -48,9 +51,18 @@ impl<R> FrameReader<R> {
         }
         let (whole, rest) = rest.split_at(whole_frames(rest, self.frame_bytes_max));
         split_frames(whole, frames);
+        self.is_fresh &= frames.is_empty();
         let rest = self.partial.fill(rest, self.frame_bytes_max)?;
         debug_assert!(rest.is_empty(), "what follows the whole frames is less than one");
         Ok(())
+    }
+
+    /// Nothing more is taken.
+    fn fail(&mut self, error: ReadError) -> ReadError {
+        self.has_failed = true;
+        let refused = mem::take(&mut self.partial);
+        let is_tls = self.is_fresh && is_tls(refused.header);
+        if is_tls { ReadError::Handshake { source: HandshakeError::Encrypted } } else { error }
     }
 }
 
@@ -67,6 +79,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> ReadHalf for FrameReader<R> {
         let count = if self.partial.is_worth_a_read() {
             let count = ready!(poll_stream(&mut self.stream, cx, self.partial.room()))?;
             self.partial.grow_into_room(count);
+            self.is_fresh = false;
             frames.extend(self.partial.finish());
             count
         } else {
@@ -76,10 +89,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> ReadHalf for FrameReader<R> {
                     return Poll::Ready(Ok(count));
                 }
                 let taken = self.take(&scratch[..count], frames).map(|()| count);
-                if taken.is_err() {
-                    (self.has_failed, self.partial) = (true, Partial::default());
-                }
-                Poll::Ready(taken)
+                Poll::Ready(taken.map_err(|error| self.fail(error)))
             }))?
         };
         if count == 0 && !self.partial.is_empty() {
@@ -195,6 +205,12 @@ fn split_frames(whole: &[u8], frames: &mut Vec<Frame>) {
         }
         length = block.get_u32() as usize;
     }
+}
+
+/// A record of TLS, an alert or of its handshake, of any version (RFC 8446 §5.1). As a length it
+/// would be one of 336 MiB or more.
+fn is_tls(header: [u8; LENGTH_BYTES]) -> bool {
+    matches!(header, [0x15 | 0x16, 0x03, ..])
 }
 
 fn length(header: [u8; LENGTH_BYTES]) -> usize {

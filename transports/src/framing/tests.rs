@@ -4,7 +4,7 @@ use super::reader::{AHEAD_BYTES_MIN, FrameReader};
 use super::scratch::SCRATCH_BYTES;
 use super::writer::{FrameWriter, LENGTH_BYTES, Length, WriteStream};
 use emitwire_core::protocol::Frame;
-use emitwire_core::transport::{ReadError, ReadHalf, WriteHalf};
+use emitwire_core::transport::{HandshakeError, ReadError, ReadHalf, WriteHalf};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -90,6 +90,36 @@ fn a_header_alone_reserves_nothing() {
     let mut reader = reader([framed(&[7; 1000])[..4].to_vec()], MIB);
     assert_eq!(read(&mut reader, &mut Vec::new()).unwrap(), 4);
     assert_eq!(reader.partial.body.capacity(), 0);
+}
+
+/// An alert and the beginning of a handshake (RFC 8446 §5.1).
+const OF_TLS: [[u8; 7]; 2] = [[0x15, 3, 3, 0, 2, 2, 10], [0x16, 3, 1, 2, 0, 1, 0]];
+
+#[test]
+fn a_peer_that_begins_to_encrypt_is_recognised_and_only_where_it_begins() {
+    for record in OF_TLS {
+        for at in 1..record.len() {
+            let (one, other) = record.split_at(at);
+            let mut reader = reader([one.to_vec(), other.to_vec()], MIB);
+            let mut frames = Vec::new();
+            let first = read(&mut reader, &mut frames);
+            let error = if at < 4 { read(&mut reader, &mut frames) } else { first }.unwrap_err();
+            let is_told =
+                matches!(error, ReadError::Handshake { source: HandshakeError::Encrypted });
+            assert!(is_told && is_idle(&reader), "{at}: {error:?}");
+        }
+        for before in [framed(b"a"), framed(&[7; 200_000])] {
+            let mut reader = reader([before.clone(), record.to_vec()], MIB);
+            let mut frames = Vec::new();
+            let error = loop {
+                if let Err(error) = read(&mut reader, &mut frames) {
+                    break error;
+                }
+            };
+            assert!(matches!(error, ReadError::FrameTooLarge { .. }), "{error:?}");
+            assert!(frames.len() == 1 && is_idle(&reader));
+        }
+    }
 }
 
 #[test]

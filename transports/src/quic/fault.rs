@@ -30,10 +30,17 @@ pub(super) fn handshake(error: ConnectionError, found: Option<rustls::Error>) ->
     }
 }
 
+/// That the peer refused this side's certificate when this side was already done.
+pub(super) fn alert_in(error: &io::Error) -> Option<HandshakeError> {
+    match error.get_ref()?.downcast_ref() {
+        Some(ConnectionError::ConnectionClosed(close)) => alert(close.error_code).map(of_alert),
+        _ => None,
+    }
+}
+
 /// What a peer means that closes the connection in its handshake.
 fn refused(code: TransportErrorCode, reason: &[u8]) -> HandshakeError {
     match alert(code) {
-        Some(AlertDescription::NoApplicationProtocol) => of_tls(Error::NoApplicationProtocol),
         Some(alert) => of_alert(alert),
         // It listens no more, or never did.
         None if code == TransportErrorCode::CONNECTION_REFUSED => {

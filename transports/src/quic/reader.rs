@@ -2,6 +2,7 @@
 
 use super::connection::{Link, at};
 use super::datagrams::Datagrams;
+use super::fault;
 use crate::framing::FrameReader;
 use emitwire_core::protocol::Frame;
 use emitwire_core::transport::{Peer, ReadError, ReadHalf};
@@ -72,8 +73,8 @@ impl Reader {
         frames: &mut Vec<Frame>,
     ) -> Poll<Result<usize, ReadError>> {
         let read = self.stream.poll_read(cx, frames);
-        if let Poll::Ready(Err(_)) = read {
-            return read;
+        if let Poll::Ready(Err(error)) = read {
+            return Poll::Ready(Err(why(error)));
         }
         match (read, self.poll_datagrams(cx, frames)?) {
             (read, 0) => read,
@@ -112,6 +113,14 @@ impl ReadHalf for Reader {
         self.peer = self.peer.clone().at(at(address));
         Some(self.peer.clone())
     }
+}
+
+fn why(error: ReadError) -> ReadError {
+    let refused = match &error {
+        ReadError::Io { source } => fault::alert_in(source),
+        _ => None,
+    };
+    refused.map_or(error, |source| ReadError::Handshake { source })
 }
 
 /// The stream's direction from the peer, with what ended the connection as its errors.

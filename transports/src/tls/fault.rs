@@ -18,6 +18,15 @@ pub(super) fn of_io(source: io::Error) -> HandshakeError {
     }
 }
 
+/// What the peer said, if that is why nothing can be read.
+#[cfg(feature = "tls")]
+pub(crate) fn alert_in(error: &io::Error) -> Option<HandshakeError> {
+    match error.get_ref()?.downcast_ref() {
+        Some(Error::AlertReceived(alert)) => Some(of_alert(*alert)),
+        _ => None,
+    }
+}
+
 /// What a handshake of TLS came to.
 pub(crate) fn of_tls(error: Error) -> HandshakeError {
     match error {
@@ -61,6 +70,7 @@ pub(crate) fn of_alert(alert: AlertDescription) -> HandshakeError {
             fault: CertificateFault::Rejected { alert: format!("{alert:?}") },
             source: Error::AlertReceived(alert).into(),
         },
+        Alert::NoApplicationProtocol => of_tls(Error::NoApplicationProtocol),
         alert => {
             HandshakeError::Refused { status: u8::from(alert).into(), reason: format!("{alert:?}") }
         }

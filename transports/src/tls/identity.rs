@@ -7,6 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Who this side is. Clones are the same.
@@ -15,7 +16,11 @@ pub(super) struct Identity(Arc<Current>);
 
 /// What the next handshake shows.
 #[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+struct Current {
+    key: RwLock<Arc<CertifiedKey>>,
+    /// How often it was renewed.
+    renewals: AtomicU64,
+}
 
 impl Identity {
     pub(super) fn pem(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
@@ -32,13 +37,19 @@ impl Identity {
     }
 
     fn of(key: CertifiedKey) -> Self {
-        Self(Arc::new(Current(RwLock::new(Arc::new(key)))))
+        let key = RwLock::new(Arc::new(key));
+        Self(Arc::new(Current { key, renewals: AtomicU64::new(0) }))
     }
 
     pub(super) fn renew(&self, certificates: &[u8], key: &[u8]) -> Result<(), TlsError> {
         let key = Arc::new(certified(certificates, key)?);
-        *self.0.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+        *self.0.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+        self.0.renewals.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    pub(super) fn renewals(&self) -> u64 {
+        self.0.renewals.load(Ordering::Acquire)
     }
 
     /// Its own certificate, without its issuers.
@@ -60,7 +71,7 @@ impl Identity {
 
 impl Current {
     fn key(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `mod.rs` | [`Tls`]: the options, and the configurations made of them |
 //! | `identity.rs` | a certificate with its key, which may be renewed under running sessions |
+//! | `tickets.rs` | coming back without a whole handshake, as long as the certificate is the same |
 //! | `trust.rs` | whose certificates are good: public issuers, given ones, a pinned one |
 //! | `fault.rs` | what rustls says, as errors of a handshake |
 //! | `noted.rs` | what a verifier found, for a library that keeps only its words |
@@ -20,9 +21,12 @@ mod identity;
 mod noted;
 #[cfg(feature = "tls")]
 mod stream;
+mod tickets;
 mod trust;
 
 pub use error::TlsError;
+#[cfg(feature = "tls")]
+pub(crate) use fault::alert_in;
 #[cfg(feature = "quic")]
 pub(crate) use fault::{of_alert, of_tls};
 #[cfg(feature = "quic")]
@@ -38,6 +42,7 @@ use rustls::{ClientConfig, ServerConfig};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tickets::Tickets;
 use trust::Trust;
 
 /// How a wire encrypts: who this side is, and whom it trusts.
@@ -176,7 +181,7 @@ impl Tls {
     }
 
     /// Takes another certificate and key, in all clones, from the next handshake on. Whoever is
-    /// connected stays so.
+    /// connected stays so, and is shown the new one when it comes back.
     ///
     /// # Errors
     /// As [`Tls::pem`], and then the one before stays; [`TlsError::NoCertificate`] when there was
@@ -212,6 +217,7 @@ impl Tls {
         };
         let mut config = builder.with_cert_resolver(identity.as_server());
         config.alpn_protocols = vec![protocol.to_vec()];
+        config.session_storage = Tickets::of(identity);
         Ok(Arc::new(config))
     }
 

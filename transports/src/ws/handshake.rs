@@ -283,6 +283,12 @@ fn is_tls(bytes: &[u8]) -> bool {
 
 fn failure(error: Error) -> HandshakeError {
     match error {
+        #[cfg(feature = "tls")]
+        Error::Io(source) => match crate::tls::alert_in(&source) {
+            Some(refused) => refused,
+            None => HandshakeError::Io { source },
+        },
+        #[cfg(not(feature = "tls"))]
         Error::Io(source) => HandshakeError::Io { source },
         Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::ConnectionClosed => {
             HandshakeError::Io { source: io::ErrorKind::UnexpectedEof.into() }
