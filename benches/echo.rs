@@ -56,7 +56,7 @@ struct Plan {
 }
 
 fn main() -> ExitCode {
-    let serve = |role: &str, wire, _| match role {
+    let serve = |role: &str, wire: Wire, _| match role {
         EMITWIRE => hub::serve(wire.endpoint(LOOPBACK)?, Config::default()),
         _ => serve_raw(),
     };

@@ -65,7 +65,7 @@ struct Plan {
 }
 
 fn main() -> ExitCode {
-    let serve = |role: &str, wire, members| match role {
+    let serve = |role: &str, wire: Wire, members| match role {
         EMITWIRE => hub::serve(wire.endpoint(LOOPBACK)?, Config::default()),
         _ => serve_raw(wire, members),
     };

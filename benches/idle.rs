@@ -51,7 +51,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let serve = |role: &str, wire, _| match role {
+    let serve = |role: &str, wire: Wire, _| match role {
         EMITWIRE => {
             let mut config = Config::default();
             config.heartbeat_interval = HEARTBEAT_INTERVAL;
