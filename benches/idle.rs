@@ -14,6 +14,8 @@ mod frames;
 mod hub;
 #[path = "support/member.rs"]
 mod member;
+#[path = "support/memory.rs"]
+mod memory;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/session.rs"]
@@ -29,8 +31,8 @@ use member::Member;
 use process::{Cores, EMITWIRE, Process, RAW};
 use std::io;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use wire::{LOOPBACK, Wire};
@@ -112,7 +114,7 @@ fn resident(role: &str, wire: Wire, sessions: usize, cores: &Cores) -> io::Resul
             members.push(connect(wire, server.address())?);
         }
         settle(&mut members)?;
-        *bytes = resident_bytes(server.pid())?;
+        *bytes = memory::resident(server.pid())?;
     }
     if role == EMITWIRE {
         check(&mut members)?;
@@ -150,14 +152,6 @@ fn check(members: &mut [Member]) -> io::Result<()> {
             _ => thread::sleep(Duration::from_millis(1)),
         }
     }
-}
-
-/// What the process holds in memory. The sum over its pages is exact; `VmRSS` may lag behind.
-fn resident_bytes(pid: u32) -> io::Result<u64> {
-    let pages = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let kilobytes = process::field(&pages, "Rss:").and_then(|rss| rss.strip_suffix(" kB"));
-    let kilobytes = kilobytes.and_then(|kilobytes| kilobytes.trim().parse::<u64>().ok());
-    kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(|| io::Error::other("no Rss in smaps"))
 }
 
 /// The least that a tokio server can do: a task per connection that waits for bytes.

@@ -6,6 +6,9 @@
 //! once to each member. Cryptography and system calls are the same on both sides, so the ratio is
 //! what sessions and rooms cost, and what the wires do clumsily.
 //!
+//! A session that says nothing stands beside a stream that does not: each holds a connection of its
+//! library, which is most of it.
+//!
 //! One connection that asks and waits is emitwire's own client. Where the server's CPU counts, the
 //! load is the same for both: peers that are as light as they can be.
 //!
@@ -24,6 +27,8 @@ mod frames;
 mod hub;
 #[path = "support/identity.rs"]
 mod identity;
+#[path = "support/memory.rs"]
+mod memory;
 #[path = "support/peer.rs"]
 mod peer;
 #[path = "support/process.rs"]
@@ -52,7 +57,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use wire::{LOOPBACK, Wire};
 
 /// Connections that keep the server busy with questions.
@@ -60,6 +65,12 @@ const MANY: usize = 32;
 
 /// Those who are told what one says.
 const MEMBERS: usize = 200;
+
+/// Members that are there before the first look at the memory: they pay for what all share.
+const FIRST: usize = 50;
+
+/// What a handshake leaves behind has been thrown away.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// How long no answer may come before the bench gives up.
 const STALL: Duration = Duration::from_secs(10);
@@ -107,7 +118,7 @@ async fn measure() -> io::Result<()> {
     let plan = Plan { rounds, window, cores, identity, dialer };
     println!("secure: 64 B and an answer, and 64 B to {MEMBERS} members, encrypted on loopback");
     println!("{}, {rounds} rounds of {window:?}", plan.cores.facts());
-    println!("µs: median (least–most) of the rounds");
+    println!("median (least–most) of the rounds; CPU and memory are the server's, for each");
     println!("{:>4}{:>30}{:>24}{:>24}{:>24}", "wire", "", "raw", "emitwire", "ratio");
     let only = std::env::var(ONLY).ok();
     for wire in Wire::ENCRYPTED {
@@ -122,7 +133,8 @@ async fn compare(wire: Wire, plan: &Plan) -> io::Result<()> {
     let mut raw = Askers::gather(RAW, wire, plan).await?;
     let mut emitwire = Askers::gather(EMITWIRE, wire, plan).await?;
     let mut ratios = Vec::new();
-    for (what, connections) in [("answer, round trip", 1), ("answer of many, server CPU", MANY)] {
+    for (what, connections) in [("answer, round trip, µs", 1), ("answer of many, CPU, µs", MANY)]
+    {
         let mut pairs = Vec::new();
         // The first round is for the caches and for the allocator.
         for _ in 0..=plan.rounds {
@@ -132,9 +144,16 @@ async fn compare(wire: Wire, plan: &Plan) -> io::Result<()> {
         ratios.push(row(wire, what, &pairs[1..]));
     }
     drop((raw, emitwire));
+    compare_rooms(wire, plan, &mut ratios).await?;
+    let ratios: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+    println!("secure {}: ratios {}", wire.scheme(), ratios.join(" "));
+    Ok(())
+}
+
+async fn compare_rooms(wire: Wire, plan: &Plan, ratios: &mut Vec<f64>) -> io::Result<()> {
     let mut raw = Room::gather(RAW, wire, plan).await?;
     let mut emitwire = Room::gather(EMITWIRE, wire, plan).await?;
-    for (what, depth) in [("delivery, server CPU", 1), ("delivery of 16, server CPU", 16)] {
+    for (what, depth) in [("delivery, CPU, µs", 1), ("delivery of 16, CPU, µs", 16)] {
         let mut pairs = Vec::new();
         for _ in 0..=plan.rounds {
             let theirs = raw.tell(depth, plan.window).await?;
@@ -142,8 +161,8 @@ async fn compare(wire: Wire, plan: &Plan) -> io::Result<()> {
         }
         ratios.push(row(wire, what, &pairs[1..]));
     }
-    let ratios: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
-    println!("secure {}: ratios {}", wire.scheme(), ratios.join(" "));
+    let idle = (raw.idle_bytes / 1024.0, emitwire.idle_bytes / 1024.0);
+    ratios.push(row(wire, "idle, KiB resident", &[idle]));
     Ok(())
 }
 
@@ -243,6 +262,8 @@ struct Room {
     _members: JoinSet<()>,
     progress: Arc<Progress>,
     sent: u64,
+    /// What the server holds for a member that was told nothing yet.
+    idle_bytes: f64,
 }
 
 /// What all members have heard together.
@@ -262,8 +283,12 @@ impl Room {
         };
         let driver = connect().await?;
         let progress = Arc::new(Progress::default());
-        let mut members = JoinSet::new();
-        for _ in 0..MEMBERS {
+        let (mut members, mut first) = (JoinSet::new(), 0);
+        for number in 0..MEMBERS {
+            if number == FIRST {
+                sleep(SETTLE).await;
+                first = memory::resident(server.pid())?;
+            }
             let (member, progress) = (connect().await?, Arc::clone(&progress));
             members.spawn(async move {
                 if let Err(error) = progress.follow(member).await {
@@ -271,7 +296,10 @@ impl Room {
                 }
             });
         }
-        Ok(Self { server, driver, _members: members, progress, sent: 0 })
+        sleep(SETTLE).await;
+        let more = memory::resident(server.pid())?.saturating_sub(first);
+        let idle_bytes = more as f64 / (MEMBERS - FIRST) as f64;
+        Ok(Self { server, driver, _members: members, progress, sent: 0, idle_bytes })
     }
 
     /// What a delivery costs the server, in microseconds of its CPU, when so many are sent at once.
