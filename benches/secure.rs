@@ -289,7 +289,8 @@ impl Room {
                 sleep(SETTLE).await;
                 first = memory::resident(server.pid())?;
             }
-            let (member, progress) = (connect().await?, Arc::clone(&progress));
+            let (mut member, progress) = (connect().await?, Arc::clone(&progress));
+            member.beat().await?;
             members.spawn(async move {
                 if let Err(error) = progress.follow(member).await {
                     eprintln!("secure: a member of {} is gone: {error}", wire.scheme());

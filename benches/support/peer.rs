@@ -78,6 +78,15 @@ impl Peer {
         }
     }
 
+    /// Says what an idle peer does: a heartbeat, and a position behind it.
+    pub(crate) async fn beat(&mut self) -> io::Result<()> {
+        let ticks = self.ticks;
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let heartbeat = Packet::Heartbeat { written: session.written };
+        let position = session.position(finished(ticks));
+        self.say(&[heartbeat, position]).await
+    }
+
     /// Waits for news, and does with them what a peer has to.
     pub(crate) async fn listen(&mut self) -> io::Result<()> {
         let mut body = Some(self.hear().await?);
