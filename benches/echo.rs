@@ -41,7 +41,7 @@ use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientReq
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async_with_config};
-use wire::Wire;
+use wire::{LOOPBACK, Wire};
 
 /// What is asked and answered.
 const BODY: [u8; 64] = [b'.'; 64];
@@ -56,8 +56,8 @@ struct Plan {
 }
 
 fn main() -> ExitCode {
-    let serve = |role: &str, wire, _| match role {
-        EMITWIRE => hub::serve(wire, Config::default()),
+    let serve = |role: &str, wire: Wire, _| match role {
+        EMITWIRE => hub::serve(wire.endpoint(LOOPBACK)?, Config::default()),
         _ => serve_raw(),
     };
     process::main("echo", serve, measure)

@@ -14,10 +14,14 @@ mod frames;
 mod hub;
 #[path = "support/member.rs"]
 mod member;
+#[path = "support/memory.rs"]
+mod memory;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/session.rs"]
 mod session;
+#[path = "support/tick.rs"]
+mod tick;
 #[path = "support/wire.rs"]
 mod wire;
 
@@ -27,11 +31,11 @@ use member::Member;
 use process::{Cores, EMITWIRE, Process, RAW};
 use std::io;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
-use wire::Wire;
+use wire::{LOOPBACK, Wire};
 
 /// What all of an idle session may take, in bytes.
 const BUDGET: f64 = 1536.0;
@@ -49,11 +53,11 @@ const SETTLE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let serve = |role: &str, wire, _| match role {
+    let serve = |role: &str, wire: Wire, _| match role {
         EMITWIRE => {
             let mut config = Config::default();
             config.heartbeat_interval = HEARTBEAT_INTERVAL;
-            hub::serve(wire, config)
+            hub::serve(wire.endpoint(LOOPBACK)?, config)
         }
         _ => serve_raw(),
     };
@@ -76,7 +80,7 @@ fn measure() -> io::Result<()> {
     // The least is the same for all wires: a socket, and somebody who waits.
     let raw = rounds_of(RAW, Wire::Tcp, rounds, sessions, &cores)?;
     println!("{:>9}{raw:>24.0}", "raw");
-    for wire in Wire::ALL {
+    for wire in Wire::PLAIN {
         let emitwire = rounds_of(EMITWIRE, wire, rounds, sessions, &cores)?;
         let (theirs, ours) = (raw.median(), emitwire.median());
         let (ratio, of_budget) = (ours / theirs, ours / BUDGET);
@@ -110,7 +114,7 @@ fn resident(role: &str, wire: Wire, sessions: usize, cores: &Cores) -> io::Resul
             members.push(connect(wire, server.address())?);
         }
         settle(&mut members)?;
-        *bytes = resident_bytes(server.pid())?;
+        *bytes = memory::resident(server.pid())?;
     }
     if role == EMITWIRE {
         check(&mut members)?;
@@ -148,14 +152,6 @@ fn check(members: &mut [Member]) -> io::Result<()> {
             _ => thread::sleep(Duration::from_millis(1)),
         }
     }
-}
-
-/// What the process holds in memory. The sum over its pages is exact; `VmRSS` may lag behind.
-fn resident_bytes(pid: u32) -> io::Result<u64> {
-    let pages = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let kilobytes = process::field(&pages, "Rss:").and_then(|rss| rss.strip_suffix(" kB"));
-    let kilobytes = kilobytes.and_then(|kilobytes| kilobytes.trim().parse::<u64>().ok());
-    kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(|| io::Error::other("no Rss in smaps"))
 }
 
 /// The least that a tokio server can do: a task per connection that waits for bytes.

@@ -2,7 +2,6 @@
 //! answers.
 
 use crate::process::announce;
-use crate::wire::Wire;
 use bytes::Bytes;
 use emitwire::{Config, Data, EmitError, Endpoint, Event, Namespace, Server, Socket};
 use std::future::pending;
@@ -13,7 +12,7 @@ use tokio::runtime::Builder;
 const ROOM: &str = "hub";
 
 /// Serves on one thread, so that what the process spends is what the work costs.
-pub(crate) fn serve(wire: Wire, config: Config) -> io::Result<()> {
+pub(crate) fn serve(endpoint: Endpoint, config: Config) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let hub = Namespace::new("/")
@@ -21,8 +20,6 @@ pub(crate) fn serve(wire: Wire, config: Config) -> io::Result<()> {
             .on("go", relay)
             .on("echo", |Data(bytes): Data<Bytes>| async move { bytes });
         let server = Server::with_config(config).mount(hub).map_err(io::Error::other)?;
-        let endpoint =
-            Endpoint::new(&format!("{}://127.0.0.1:0", wire.scheme())).map_err(io::Error::other)?;
         let listening = server.listen(endpoint).await.map_err(io::Error::other)?;
         let address = listening.endpoint().split_once("://").map_or("", |(_, address)| address);
         announce(address);

@@ -3,26 +3,15 @@
 //! It speaks docs/PROTOCOL.md by itself, with the limits of a default client, and tells its
 //! position as often as that one has to: what members say is part of what a delivery costs.
 
+use crate::frames::{REQUEST, check_answer};
 use crate::session::{Session, connect, hello, unexpected};
+use crate::tick::{EVENT, client_frame, event, finished, frame, tick_of};
 use crate::wire::Wire;
-use emitwire::protocol::{
-    Codec, Credit, EventName, EventPacket, EventRef, NamespaceNumber, Native, Packet, Payload,
-};
+use emitwire::protocol::Packet;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::time::Duration;
-
-/// The payload of a tick: its number, and bytes without a meaning.
-pub(crate) const TICK_BYTES: usize = 64;
-
-/// What the event `tick` counts against a window: name and payload.
-const EVENT_BYTES: u64 = (TICK_NAME.len() + TICK_BYTES) as u64;
-
-pub(crate) const TICK_NAME: &str = "tick";
-
-/// The first byte of an event.
-const EVENT: u8 = 0x80;
 
 /// How long a server may take to answer a handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,7 +41,9 @@ impl Member {
         let mut member = Self::bare(wire, address)?;
         member.stream.set_nonblocking(false)?;
         member.stream.set_read_timeout(Some(PATIENCE))?;
-        wire.shake_hands(&mut member.stream)?;
+        if wire.is_websocket() {
+            shake_hands(&mut member.stream)?;
+        }
         let mut session = Session::new();
         member.say(&[hello(&session)])?;
         match member.hear(&mut session)? {
@@ -195,38 +186,14 @@ impl Member {
     }
 }
 
-/// Every tick that has arrived has finished.
-fn finished(ticks: u64) -> Credit {
-    Credit { events: ticks, bytes: ticks * EVENT_BYTES }
-}
-
-/// The event of a tick, in either direction. Ticks count from 0, the numbers of ids from 1.
-pub(crate) fn event(name: &'static str, tick: u64) -> Packet {
-    let mut payload = [b'.'; TICK_BYTES];
-    payload[..8].copy_from_slice(&tick.to_be_bytes());
-    Packet::Event(EventPacket {
-        namespace: NamespaceNumber(0),
-        event: EventRef { producer: None, number: tick + 1 },
-        wants_ack: false,
-        name: EventName::from_static(name),
-        payload: Payload::raw(payload.to_vec()),
-    })
-}
-
-/// The number in the payload, which ends an event.
-pub(crate) fn tick_of(body: &[u8]) -> Option<u64> {
-    let number = body.last_chunk::<TICK_BYTES>()?.first_chunk()?;
-    Some(u64::from_be_bytes(*number))
-}
-
-/// A packet as a server writes it.
-pub(crate) fn frame(wire: Wire, packet: &Packet) -> Vec<u8> {
-    let encoded = Native.encode(packet);
-    encoded.frames().iter().flat_map(|frame| wire.frame(&frame.body)).collect()
-}
-
-/// A packet as a client writes it.
-fn client_frame(wire: Wire, packet: &Packet) -> Vec<u8> {
-    let encoded = Native.encode(packet);
-    encoded.frames().iter().flat_map(|frame| wire.client_frame(&frame.body)).collect()
+/// The handshake of a WebSocket, by a client whose stream still waits for what it reads.
+fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(REQUEST)?;
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !answer.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        answer.extend(byte);
+    }
+    check_answer(&answer)
 }
