@@ -4,6 +4,7 @@
 #![cfg(feature = "quic")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod acknowledging;
 mod addresses;
 mod closing;
 mod datagrams;
