@@ -24,9 +24,9 @@ async fn a_server_is_asked_for_fewer() {
 async fn a_client_is_asked_for_fewer() {
     let mut listener = server().bind().await.unwrap();
     let endpoint = client(OURS);
-    let connection = connect(&endpoint, &address(&*listener));
+    let at = address(&*listener);
     let greeting = async {
-        let connection = connection.await;
+        let connection = connect(&endpoint, &at).await;
         let (mut send, receive) = connection.open_bi().await.unwrap();
         send.write_all(&[0x01]).await.unwrap();
         (connection, send, receive)
