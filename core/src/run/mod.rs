@@ -19,6 +19,7 @@ mod race;
 mod random;
 mod reception;
 mod reconnect;
+mod round;
 mod server;
 mod session;
 mod sockets;

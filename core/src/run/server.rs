@@ -2,6 +2,7 @@
 
 use super::dock::{Arrival, Call, Dock, Knock, Nonces};
 use super::driver::{Birth, Driver};
+use super::handshake::Until;
 use super::link::OpenLink;
 use super::mounts::Mounts;
 use super::sockets::Role;
@@ -17,7 +18,7 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
@@ -25,8 +26,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tower_layer::Layer;
 
-/// Links above `Config::links_max` that are told so before they are closed; those above these
-/// are just closed.
+/// Links above `Config::links_max` that are heard and told so before they are closed; those above
+/// these are just closed.
 const TURNED_AWAY_MAX: usize = 64;
 
 /// A deadline that is further away is none, and might not fit into a clock.
@@ -71,6 +72,8 @@ struct Shared {
     detached: Arc<Detached>,
     listeners: Mutex<Vec<Listening>>,
     draining: AtomicBool,
+    /// Links for which there was no place when they came.
+    surplus: AtomicUsize,
     session_ended: Notify,
 }
 
@@ -104,6 +107,7 @@ impl Server {
             detached,
             listeners: Mutex::default(),
             draining: AtomicBool::new(false),
+            surplus: AtomicUsize::new(0),
             session_ended: Notify::new(),
         }))
     }
@@ -317,21 +321,23 @@ impl Server {
             return;
         }
         let full = links.get() as usize >= self.0.config.links_max;
+        let full = full.then(|| Surplus::of(self));
         let (server, open) = (self.clone(), OpenLink::new(&self.0.counters));
         tokio::spawn(async move { server.shake_hands(incoming, full, open).await });
     }
 
-    async fn shake_hands(&self, incoming: Box<dyn Incoming>, full: bool, open: OpenLink) {
+    async fn shake_hands(
+        &self,
+        incoming: Box<dyn Incoming>,
+        full: Option<Surplus>,
+        open: OpenLink,
+    ) {
         let config = &self.0.config;
         // One for the wire's handshake and the session's.
         let deadline = Instant::now() + config.handshake_timeout.min(HANDSHAKE_MAX);
         let shaken = tokio::time::timeout_at(deadline, incoming.handshake()).await;
         match shaken {
-            Ok(Ok(connection)) if full => {
-                self.0.counters.handshakes_failed.add(1);
-                handshake::turn_away(connection, config).await;
-            }
-            Ok(Ok(connection)) => self.serve(connection, deadline, open).await,
+            Ok(Ok(connection)) => self.serve(connection, deadline, full, open).await,
             Ok(Err(error)) => {
                 self.0.counters.handshakes_failed.add(1);
                 tracing::debug!(%error, "not a peer of this wire");
@@ -342,7 +348,13 @@ impl Server {
 
     /// From hello to a session, an old one or a new one. What follows is a task of its own, so that
     /// a live session does not keep room for the states of its handshake.
-    async fn serve(&self, connection: Box<dyn Connection>, deadline: Instant, open: OpenLink) {
+    async fn serve(
+        &self,
+        connection: Box<dyn Connection>,
+        deadline: Instant,
+        full: Option<Surplus>,
+        open: OpenLink,
+    ) {
         let shared = &self.0;
         let peer = connection.peer();
         let capabilities = connection.capabilities();
@@ -351,7 +363,15 @@ impl Server {
             tracing::warn!(peer = peer.endpoint(), "the wire cannot carry a session");
             return;
         }
-        match handshake::hear(connection, &shared.config, deadline, open).await {
+        let until = match full {
+            Some(_) => Until::Full(deadline.min(Instant::now() + shared.config.close_timeout)),
+            None => Until::Late(deadline),
+        };
+        match handshake::hear(connection, &shared.config, until, open).await {
+            Ok(arrival) if full.is_some() && !self.has_place(&arrival) => {
+                shared.counters.handshakes_failed.add(1);
+                handshake::turn_away(arrival, &shared.config).await;
+            }
             Ok(arrival) => {
                 if let Some(arrival) = self.resume(arrival).await {
                     self.begin(arrival);
@@ -362,6 +382,18 @@ impl Server {
                 tracing::debug!(peer = peer.endpoint(), %reason, "no session");
             }
         }
+    }
+
+    /// Whether there is a place for a client that came when there was none. One that goes from one
+    /// link of its session to another has left its own, or is about to.
+    fn has_place(&self, arrival: &Arrival) -> bool {
+        let links = self.0.counters.links.get() as usize;
+        let has_one = || {
+            let dock = self.find(arrival).filter(|_| arrival.attach.is_some());
+            dock.is_some_and(|dock| dock.core().mailbox.queue().is_attached)
+        };
+        links.saturating_sub(self.0.surplus.load(Ordering::Relaxed)) < self.0.config.links_max
+            || has_one()
     }
 
     /// Gives the client its session back. It is returned if there is none that it may have.
@@ -466,6 +498,22 @@ impl Server {
 struct Door {
     listener: Box<dyn Listener>,
     _open: watch::Sender<()>,
+}
+
+/// A link for which there was no place, until it is known whether it has one.
+struct Surplus(Server);
+
+impl Surplus {
+    fn of(server: &Server) -> Self {
+        server.0.surplus.fetch_add(1, Ordering::Relaxed);
+        Self(server.clone())
+    }
+}
+
+impl Drop for Surplus {
+    fn drop(&mut self) {
+        self.0.0.surplus.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A session in its server's table, for as long as its task lives, however that ends.
