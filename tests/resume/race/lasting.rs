@@ -98,9 +98,8 @@ async fn a_wire_that_dies_after_the_welcome_does_not_keep_the_session() {
         let gates = house.gates([Way::Shut, Way::Open]);
         let session = house.come_in(Race::of(gates.clone())).await;
         gates[0].becomes(Way::Open);
-        sleep(LOOK * 2 / 3).await;
         let id = session.id();
-        becomes(|| is_on(&session, &gates[0]), true).await;
+        goes_over(&session, &gates[0]).await;
         if dies_at_once {
             gates[0].wire.sever();
         } else {
