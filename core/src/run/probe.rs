@@ -242,3 +242,18 @@ impl Drop for Trial {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_spread_over_as_long_as_the_wait_itself() {
+        let wait = Duration::from_secs(60);
+        let waits: Vec<_> = (0..2000).map(|_| about(wait)).collect();
+        let (half, longest) = (wait / 2, wait * 3 / 2);
+        assert!(waits.iter().all(|wait| (half..longest).contains(wait)));
+        assert!(waits.iter().any(|wait| *wait < half + half / 10));
+        assert!(waits.iter().any(|wait| *wait > longest - half / 10));
+    }
+}

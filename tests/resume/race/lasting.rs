@@ -303,3 +303,20 @@ async fn a_better_wire_that_does_not_know_where_the_session_is_does_not_end_it()
         assert_eq!(house.server.stats().sessions, 1);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_lost_its_link_before_a_full_server_knows_it_has_its_own_place() {
+    let mut config = Config::default();
+    (config.links_max, config.heartbeat_interval) = (1, Duration::from_secs(1));
+    let house = House::with_config(config.clone(), 2).await;
+    let gates = house.gates([Way::Open; 2]);
+    config.liveness_timeout = Duration::from_secs(4);
+    let client = house.client(Race::of(gates.clone())).config(config);
+    let session = within(client.connect()).await.unwrap();
+    sleep(GOOD).await;
+    gates[0].wire.cut(Direction::Both);
+    let cut = Instant::now();
+    becomes(|| is_on(&session, &gates[1]), true).await;
+    assert!(cut.elapsed() < Duration::from_secs(8), "{:?}", cut.elapsed());
+    assert_eq!((session.outcome(), house.server.stats().takeovers), (Outcome::Resumed, 1));
+}

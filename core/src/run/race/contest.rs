@@ -36,13 +36,21 @@ const STAGGER_SUSPECT: Duration = Duration::from_secs(3);
 /// session, or one that loses it at once or falls silent, is a suspect: for five minutes it stands
 /// behind the others, which have a head start of three seconds before it.
 ///
-/// While a session lives on a wire that stands behind another, its client tries the better ones in
-/// the background, and when one is there the session goes over to it: nothing is lost, doubled or
-/// out of order. A try in vain changes nothing; if a wire connects and the session cannot go on
-/// there, it comes back to where it was after at most five seconds. Each try is an attempt like any
-/// other: credentials are asked for, and the layers of
-/// [`Client::connector`](super::super::Client::connector) stand around it. A layer that wraps the
-/// connection, or leads the try to another transport, ends the trying.
+/// One attempt of a client goes round the wires: after one that was there and brought no session,
+/// not within five seconds either, it takes the next. That a server of one wire breaks the protocol
+/// or is of another version is not the last word of all of them.
+///
+/// While a session lives on a wire that stands behind another, its client looks for the better ones
+/// in the background, and when one is there the session goes over to it: of what is reliable
+/// nothing is lost, doubled or out of order; what is volatile is dropped in the gap, and `on_detach`
+/// and `on_attach` run. A look in vain changes nothing; if a wire connects and the session cannot
+/// go on there, it comes back to where it was after at most five seconds, or half of what the
+/// server gives it. Each look is an attempt like any other, with
+/// [`Connect::is_look`](super::super::Connect::is_look): credentials are asked for and shown, and
+/// the layers of [`Client::connector`](super::super::Client::connector) stand around it. One that
+/// leads it to another transport ends the looking, and so does one that wraps the connection and
+/// does not pass on its [`choice`](Connection::choice). With credentials that are good only once
+/// use [`Client::auth_with`](super::super::Client::auth_with), or [`Race::no_probe`].
 ///
 /// It is a transport, so it goes wherever one does: into
 /// [`Client::new`](super::super::Client::new), into
@@ -72,6 +80,11 @@ const STAGGER_SUSPECT: Duration = Duration::from_secs(3);
 /// Whoever sits on the way and lets nothing through but the weakest of the wires decides that a new
 /// session begins on it. So list none in the clear where the others are encrypted, unless that is
 /// good enough.
+///
+/// An encrypted wire is not always one whose end is known. What stays in one machine counts as
+/// encrypted, but a Unix socket is whoever made the file, and it is shown the session's token and
+/// the credentials. Beside wires whose server has a certificate say which user that has to be
+/// (`Unix::only_user`, `Unix::same_user`), unless nobody else can write to the folder of the file.
 ///
 /// # Errors
 /// Connecting fails with [`ConnectError::AllFailed`], which has each wire's own error. All of it
@@ -115,9 +128,11 @@ impl Race {
         self
     }
 
-    /// How long a session lives on a wire that is not the best before the better ones are tried,
-    /// at least 1 s. While that is in vain the wait doubles, up to ten minutes; it is cut short by
-    /// up to a quarter, by chance, so that clients do not do it all at once. Default: 60 s.
+    /// About how long a session lives on a wire that is not the best before the better ones are
+    /// looked for, at least 1 s. While that is in vain the wait doubles, up to ten minutes, where it
+    /// begins after the session has gone to one that did not keep it. Each wait is between half of
+    /// that and half as much again, by chance, so that clients do not look all at once. Default:
+    /// 60 s.
     ///
     /// ```
     /// # use emitwire_core::{run::Race, transport::Memory};
