@@ -132,8 +132,8 @@ impl Dialer {
         Ok(welcomed)
     }
 
-    /// A link for the session of this ticket, or for a new one, if the server says so. When the wire
-    /// is there the session gives up the link that it has, and nothing more is read on that.
+    /// A link for the session of this ticket, or for a new one, if the server says so. When the
+    /// wire is there the session gives up the link that it has, and nothing more is read on that.
     pub(super) async fn dial_again(
         &self,
         connect: Connect,

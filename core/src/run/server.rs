@@ -4,6 +4,7 @@ use super::dock::{Arrival, Call, Dock, Knock, Nonces};
 use super::driver::{Birth, Driver};
 use super::handshake::Until;
 use super::link::OpenLink;
+use super::listening::Listening;
 use super::mounts::Mounts;
 use super::sockets::Role;
 use super::{Config, handshake, random};
@@ -22,7 +23,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tower_layer::Layer;
 
@@ -553,34 +553,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// A wire that a server listens on. Dropping it changes nothing.
-#[derive(Clone, Debug)]
-pub struct Listening {
-    endpoint: Arc<str>,
-    task: AbortHandle,
-    /// Its sender goes when the listener has gone.
-    closed: watch::Receiver<()>,
-}
-
-impl Listening {
-    /// The bound address as a URL that a client can connect to.
-    #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
-    }
-
-    /// Stops listening, and waits until the address is free again. Connections that were accepted
-    /// go on.
-    ///
-    /// # Cancel safety
-    /// It stops listening also when the future is dropped after its first poll.
-    pub async fn close(&self) {
-        self.task.abort();
-        let mut closed = self.closed.clone();
-        // Nothing is ever sent: it ends with its sender.
-        while closed.changed().await.is_ok() {}
     }
 }

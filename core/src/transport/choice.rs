@@ -13,8 +13,8 @@ pub trait Choice: Send + Sync + 'static {
     /// when the link is lost after a good life.
     fn proved(&self);
 
-    /// The wire was there, and no session came of it, or none that lived: the others are to be tried
-    /// before it.
+    /// The wire was there, and no session came of it, or none that lived: the others are to be
+    /// tried before it.
     fn failed(&self);
 
     /// The wires that are preferred to this one. `None` when it is the best, or when nobody is to

@@ -40,12 +40,12 @@ const STAGGER_SUSPECT: Duration = Duration::from_secs(3);
 /// not within five seconds either, it takes the next. That a server of one wire breaks the protocol
 /// or is of another version is not the last word of all of them.
 ///
-/// While a session lives on a wire that stands behind another, its client looks for the better ones
-/// in the background, and when one is there the session goes over to it: of what is reliable
-/// nothing is lost, doubled or out of order; what is volatile is dropped in the gap, and `on_detach`
-/// and `on_attach` run. A look in vain changes nothing; if a wire connects and the session cannot
-/// go on there, it comes back to where it was after at most five seconds, or half of what the
-/// server gives it. Each look is an attempt like any other, with
+/// While a session lives on a wire that stands behind another, its client looks for the better
+/// ones in the background, and when one is there the session goes over to it: of what is reliable
+/// nothing is lost, doubled or out of order; what is volatile is dropped in the gap, and
+/// `on_detach` and `on_attach` run. A look in vain changes nothing; if a wire connects and the
+/// session cannot go on there, it comes back to where it was after at most five seconds, or half
+/// of what the server gives it. Each look is an attempt like any other, with
 /// [`Connect::is_look`](super::super::Connect::is_look): credentials are asked for and shown, and
 /// the layers of [`Client::connector`](super::super::Client::connector) stand around it. One that
 /// leads it to another transport ends the looking, and so does one that wraps the connection and
@@ -129,10 +129,10 @@ impl Race {
     }
 
     /// About how long a session lives on a wire that is not the best before the better ones are
-    /// looked for, at least 1 s. While that is in vain the wait doubles, up to ten minutes, where it
-    /// begins after the session has gone to one that did not keep it. Each wait is between half of
-    /// that and half as much again, by chance, so that clients do not look all at once. Default:
-    /// 60 s.
+    /// looked for, at least 1 s. While that is in vain the wait doubles, up to ten minutes; it is
+    /// as long from the start after a better one has not kept the session. Each wait is between
+    /// half of that and half as much again, by chance, so that clients do not look all at once.
+    /// Default: 60 s.
     ///
     /// ```
     /// # use emitwire_core::{run::Race, transport::Memory};
