@@ -25,6 +25,7 @@ mod server;
 mod session;
 mod sockets;
 mod supervise;
+mod surplus;
 pub mod testing;
 mod token;
 

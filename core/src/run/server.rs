@@ -7,6 +7,7 @@ use super::link::OpenLink;
 use super::listening::Listening;
 use super::mounts::Mounts;
 use super::sockets::Role;
+use super::surplus::Surplus;
 use super::{Config, handshake, random};
 use crate::handler::{MountError, Namespace};
 use crate::protocol::{
@@ -73,7 +74,7 @@ struct Shared {
     listeners: Mutex<Vec<Listening>>,
     draining: AtomicBool,
     /// Links for which there was no place when they came.
-    surplus: AtomicUsize,
+    surplus: Arc<AtomicUsize>,
     session_ended: Notify,
 }
 
@@ -107,7 +108,7 @@ impl Server {
             detached,
             listeners: Mutex::default(),
             draining: AtomicBool::new(false),
-            surplus: AtomicUsize::new(0),
+            surplus: Arc::default(),
             session_ended: Notify::new(),
         }))
     }
@@ -321,7 +322,7 @@ impl Server {
             return;
         }
         let full = links.get() as usize >= self.0.config.links_max;
-        let full = full.then(|| Surplus::of(self));
+        let full = full.then(|| Surplus::of(&self.0.surplus));
         let (server, open) = (self.clone(), OpenLink::new(&self.0.counters));
         tokio::spawn(async move { server.shake_hands(incoming, full, open).await });
     }
@@ -498,22 +499,6 @@ impl Server {
 struct Door {
     listener: Box<dyn Listener>,
     _open: watch::Sender<()>,
-}
-
-/// A link for which there was no place, until it is known whether it has one.
-struct Surplus(Server);
-
-impl Surplus {
-    fn of(server: &Server) -> Self {
-        server.0.surplus.fetch_add(1, Ordering::Relaxed);
-        Self(server.clone())
-    }
-}
-
-impl Drop for Surplus {
-    fn drop(&mut self) {
-        self.0.0.surplus.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A session in its server's table, for as long as its task lives, however that ends.
