@@ -198,3 +198,22 @@ async fn a_peer_that_is_elsewhere_on_the_same_link_is_told_and_goes_on() {
     let stats = server.stats();
     assert_eq!((stats.path_changes, stats.detaches, stats.attaches), (1, 0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn moves_that_wait_for_a_slow_hook_are_one_and_leave_room_for_the_hooks_of_links() {
+    let notes = Notes::default();
+    let noted = notes.clone();
+    let namespace = Namespace::new("/").on_path_change(move |socket: Socket| {
+        noted.add(socket.peer().endpoint());
+        tokio::time::sleep(std::time::Duration::from_secs(4))
+    });
+    let (wire, server, session, socket) = meet("moves often", namespace).await;
+    let ours = session.of("/").unwrap();
+    for place in 0..100 {
+        *wire.moves.lock().unwrap() = Some(socket.peer().at(&*format!("mem://{place}")));
+        within(ours.emit("tick", &()).received()).await.unwrap();
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    assert_eq!(notes.take(), ["mem://0", "mem://99"]);
+    assert_eq!(server.stats().path_changes, 100);
+}

@@ -30,7 +30,7 @@ pub(crate) fn all(workspace: &Workspace, tools: &Tools) -> Vec<Step> {
     vec![
         Step::new("fmt", 30, fmt()).needs(tools.fmt),
         Step::new("clippy", 300, clippy()).needs(tools.clippy),
-        Step::new("tests", 420, tests).note(runner).whole_output_in_ci(),
+        Step::new("tests", 600, tests).note(runner).whole_output_in_ci(),
         Step::new("simulation", 120, simulation()).note("300 seeds"),
         Step::new("peers", 120, peers()).needs(tools.python),
         Step::new("doc tests", 240, doc_tests()),

@@ -65,7 +65,7 @@ pub(super) struct Settings {
 }
 
 /// A moment in the life of a socket.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hook {
     Connect,
     Detach,

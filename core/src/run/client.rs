@@ -104,8 +104,9 @@ impl Client {
         self
     }
 
-    /// What every namespace's `authorize` gets to see. If it cannot be encoded,
-    /// [`Client::connect`] says so.
+    /// What every namespace's `authorize` gets to see, again on each link, also on one to a
+    /// [better wire](super::Race): what is good only once is for [`Client::auth_with`]. If it
+    /// cannot be encoded, [`Client::connect`] says so.
     pub fn auth<T: ToPayload + ?Sized>(mut self, value: &T) -> Self {
         match value.to_payload() {
             Ok(payload) => {
@@ -168,12 +169,12 @@ impl Client {
     }
 
     /// Puts a tower layer around connecting: around [`Transport::connect`], for the first connect,
-    /// for each attempt to come back, and for [`Session::move_to`]. The first layer added is the
-    /// outermost; the client's [`Reconnect`] is outside of all of them, and another one in here
-    /// would wait as well. So a layer sees each attempt, and what it takes, but not the waiting in
-    /// between, which a timeout here does not cut short. The
-    /// session's handshake is made on what comes out, and not seen here;
-    /// `Config::connect_timeout` is for both together.
+    /// for each attempt to come back, for [`Session::move_to`], and for each
+    /// [look for a better wire](Connect::is_look). The first layer added is the outermost; the
+    /// client's [`Reconnect`] is outside of all of them, and another one in here would wait as
+    /// well. So a layer sees each attempt, and what it takes, but not the waiting in between, which
+    /// a timeout here does not cut short. The session's handshake is made on what comes out, and
+    /// not seen here; `Config::connect_timeout` is for both together.
     ///
     /// A [`ConnectError`] of a layer is passed on as it is, tower's `Elapsed` as
     /// [`ConnectError::Timeout`], any other error as [`ConnectError::Layer`]. After all of them the

@@ -51,7 +51,8 @@ pub struct Config {
     /// Bytes of events of a socket that wait for a listener. Default 1 MiB.
     pub parked_bytes_max: usize,
 
-    /// Links of a server at the same time, handshakes included. Default 100,000.
+    /// Links of a server at the same time, handshakes included; a client that goes from one link of
+    /// its session to another takes no other place. Default 100,000.
     pub links_max: usize,
     /// Namespaces of a session at the same time. Default 32.
     pub namespaces_per_session_max: usize,

@@ -34,8 +34,10 @@ use tower_service::Service;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Connect {
-    /// Its number. Zero for the first connect of a client and for a
-    /// [`move_to`](super::Session::move_to), which are made at once. Else from 1, in a row that
+    /// Its number. Zero for what is made at once: the first connect of a client, a
+    /// [`move_to`](super::Session::move_to), a [look](Self::is_look), the way back from one that
+    /// brought no session, and going round to the next wire of a [`Race`](super::Race) or
+    /// [`Fallback`](super::Fallback) after one that brought none. Else from 1, in a row that
     /// begins when a link is lost, and again when the session is and there is to be a new one. A
     /// link or session that lived for less than five seconds does not end the row before it.
     pub attempt: u32,
@@ -43,6 +45,9 @@ pub struct Connect {
     pub since_loss: Duration,
     /// No earlier than this from now may it be tried: what a draining server has told its client.
     pub wait_at_least: Duration,
+    /// Whether this looks for a better wire, while the session lives on another: see
+    /// [`Race`](super::Race). Nobody misses it if it fails.
+    pub is_look: bool,
     transport: Arc<dyn Transport>,
     begun: Begun,
 }
@@ -55,6 +60,7 @@ impl Connect {
             attempt: 0,
             since_loss: Duration::ZERO,
             wait_at_least: Duration::ZERO,
+            is_look: false,
             transport,
             begun: Begun::default(),
         }
@@ -74,6 +80,13 @@ impl Connect {
         self
     }
 
+    /// The same attempt, at once, over another wire of its list.
+    pub(super) fn of_another_wire(mut self) -> Self {
+        (self.attempt, self.since_loss) = (0, Duration::ZERO);
+        self.wait_at_least = Duration::ZERO;
+        self
+    }
+
     /// Tells, also of clones, when the waiting is over.
     pub(super) fn begun(&self) -> Begun {
         self.begun.clone()
@@ -87,6 +100,7 @@ impl fmt::Debug for Connect {
             .field("attempt", &self.attempt)
             .field("since_loss", &self.since_loss)
             .field("wait_at_least", &self.wait_at_least)
+            .field("is_look", &self.is_look)
             .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,13 @@
 //! How a client comes by a link, and by a session.
 
 use super::connector::{Connect, Connector, connect_error, fit};
-use super::dock::Dock;
+use super::dock::{Call, Dock};
 use super::driver::{Birth, Driver, Standing};
 use super::link::Link;
-use super::probe::Trial;
+use super::probe::{MOVE_PATIENCE, Trial};
 use super::reception::Reception;
 use super::reconnect::ReconnectService;
+use super::round::{Round, is_of_wire};
 use super::session::Supervised;
 use super::sockets::Role;
 use super::{Config, ResumeToken, handshake};
@@ -95,30 +96,60 @@ impl Dialer {
 
     /// A session that has not been before.
     pub(super) async fn dial_fresh(&self, connect: Connect) -> Result<Fresh, ConnectError> {
-        let (auth, connection) = self.reach(connect).await?;
+        let (mut round, mut connect) = (Round::default(), connect);
+        loop {
+            let reached = self.reach(connect.clone()).await?;
+            round.tries(&*reached.1);
+            match self.open_fresh(reached, round.may_go_on()).await {
+                Err(error) if round.goes_on_after(&error) => connect = connect.of_another_wire(),
+                welcomed => return self.begin(welcomed?),
+            }
+        }
+    }
+
+    /// A link for a session that has not been before in this process.
+    async fn open_fresh(
+        &self,
+        (auth, connection): Reached,
+        may_be_another: bool,
+    ) -> Result<Welcomed, ConnectError> {
+        let (trial, wire) = (Trial::of(&*connection), connection.capabilities());
+        if may_be_another && self.would_be_seen(wire) {
+            trial.blame();
+            return Err(ConnectError::PlainWire);
+        }
         let bytes_max = self.config.handshake_bytes_max;
-        let attach = self.attach_of_old(connection.capabilities(), &auth).filter(|attach| {
+        let attach = self.attach_of_old(wire, &auth).filter(|attach| {
             let packet = Packet::Attach(attach.clone());
             connection.codec().encode(&packet).len() <= bytes_max
         });
         let restarted = attach.is_some();
-        let welcomed = self.open(connection, auth, attach, restarted).await?;
-        // Whatever the server says, it says so once.
-        lock(&self.resume_with).take();
-        self.begin(welcomed)
+        let welcomed = self.open(connection, trial, auth, attach, restarted).await?;
+        if restarted {
+            // Whatever the server says, it says so once.
+            lock(&self.resume_with).take();
+        }
+        Ok(welcomed)
     }
 
-    /// A link for the session of this ticket, or for a new one, if the server says so. `leave` is
-    /// called when the wire is there, and returns when nothing more is read on the link before.
+    /// A link for the session of this ticket, or for a new one, if the server says so. When the
+    /// wire is there the session gives up the link that it has, and nothing more is read on that.
     pub(super) async fn dial_again(
         &self,
         connect: Connect,
         dock: &Dock,
         ticket: &Ticket,
-        leave: impl AsyncFnOnce(),
+        standing: &watch::Receiver<Standing>,
     ) -> Result<Welcomed, ConnectError> {
-        let reached = self.reach(connect).await?;
-        self.attach(reached, dock, ticket, leave).await
+        let (mut round, mut connect) = (Round::default(), connect);
+        loop {
+            let reached = self.reach(connect.clone()).await?;
+            round.tries(&*reached.1);
+            match self.attach(reached, dock, ticket, standing).await {
+                Err(error) if round.goes_on_after(&error) => connect = connect.of_another_wire(),
+                welcomed => return welcomed,
+            }
+        }
     }
 
     /// As `dial_again`, on a wire that is there.
@@ -127,12 +158,12 @@ impl Dialer {
         (auth, connection): Reached,
         dock: &Dock,
         ticket: &Ticket,
-        leave: impl AsyncFnOnce(),
+        standing: &watch::Receiver<Standing>,
     ) -> Result<Welcomed, ConnectError> {
-        let wire = connection.capabilities();
-        if !dock.may_go_on(wire, &self.config) {
-            // The token of a session that began in secret is not to be seen.
-            return Err(ConnectError::PlainWire);
+        let (trial, mailbox) = (Trial::of(&*connection), &dock.core().mailbox);
+        if let Err(error) = self.may_go_on(&*connection, dock) {
+            trial.blame();
+            return Err(error);
         }
         let asked = self.reception.asked();
         let mut attach = Attach {
@@ -146,21 +177,65 @@ impl Dialer {
         let max = self.config.handshake_bytes_max;
         if bytes > max {
             // No server takes more before a session has begun.
+            trial.forgive();
             return Err(ConnectError::AuthTooLarge { bytes, max });
         }
-        leave().await;
-        let mailbox = &dock.core().mailbox;
+        leave(dock, standing.clone()).await;
         attach.position = mailbox.position();
         attach.trimmed = mailbox.trimmed(0).map_or(0, |(_, to, _)| to);
-        self.open(connection, auth, Some(attach), false).await
+        let welcomed = self.open(connection, trial, auth, Some(attach), false).await?;
+        let fits = match welcomed.welcome.outcome {
+            Outcome::New => Ok(()),
+            _ if welcomed.welcome.session == ticket.session => {
+                mailbox.check_attach(welcomed.welcome.position)
+            }
+            _ => Err(ProtocolError::Unexpected { packet: "welcome" }),
+        };
+        match fits {
+            Err(error) if welcomed.trial.is_of_several() => {
+                // The other wires may lead to a server that knows better. Without a word, which
+                // would end the session there.
+                welcomed.trial.blame();
+                Err(ConnectError::Ended { reason: DisconnectReason::Protocol(error) })
+            }
+            // If it does not fit and there is no other wire, the session ends for it.
+            _ => Ok(welcomed),
+        }
+    }
+
+    /// Whether the session may go on on this connection.
+    pub(super) fn may_go_on(
+        &self,
+        connection: &dyn Connection,
+        dock: &Dock,
+    ) -> Result<(), ConnectError> {
+        if !dock.may_go_on(connection.capabilities(), &self.config) {
+            // The token of a session that began in secret is not to be seen.
+            return Err(ConnectError::PlainWire);
+        }
+        let speaks_it = connection.codec().name() == dock.core().mailbox.codec().name();
+        // The only wire that there is may bring a new session at least.
+        match speaks_it || connection.choice().is_none() {
+            true => Ok(()),
+            false => Err(ConnectError::NotResumable),
+        }
+    }
+
+    /// Whether the token of an earlier process, which is to be shown, must not be on this wire.
+    fn would_be_seen(&self, wire: Capabilities) -> bool {
+        let old = lock(&self.resume_with);
+        let is_secret = old.as_ref().is_some_and(|token| token.began_encrypted);
+        is_secret && !wire.encrypted && !self.config.resume_on_plain
     }
 
     /// What to say to get the session of an earlier process of this client, if it has left a token
     /// that is good here.
     fn attach_of_old(&self, wire: Capabilities, auth: &Payload) -> Option<Attach> {
         let token = lock(&self.resume_with).clone()?;
-        let is_seen = token.began_encrypted && !wire.encrypted && !self.config.resume_on_plain;
-        if is_seen || token.namespaces != self.reception.fingerprint() || !self.is_resumable() {
+        if self.would_be_seen(wire)
+            || token.namespaces != self.reception.fingerprint()
+            || !self.is_resumable()
+        {
             return None;
         }
         let numbers = 0..self.reception.mounts.len() as u32;
@@ -211,11 +286,14 @@ impl Dialer {
         );
         let max = driver.core().event_bytes_max;
         if auth.len() > max {
+            trial.forgive();
             return Err(ConnectError::AuthTooLarge { bytes: auth.len(), max });
         }
         // A session without a past confirms nothing.
-        let begun = driver.begin_with(link, welcome.outcome);
-        begun.map_err(|error| ConnectError::Ended { reason: DisconnectReason::Protocol(error) })?;
+        if let Err(error) = driver.begin_with(link, welcome.outcome) {
+            trial.blame();
+            return Err(ConnectError::Ended { reason: DisconnectReason::Protocol(error) });
+        }
         match welcome.outcome {
             Outcome::New => driver.ask_for_namespaces(&auth),
             // An earlier process has asked.
@@ -254,6 +332,7 @@ impl Dialer {
     async fn open(
         &self,
         connection: Box<dyn Connection>,
+        trial: Trial,
         auth: Payload,
         attach: Option<Attach>,
         restarted: bool,
@@ -267,6 +346,7 @@ impl Dialer {
             producer: self.producer.id,
             limits: self.config.limits(self.dedup_horizon),
         };
+<<<<<<< HEAD
         let (may_be_old, trial) = (attach.is_some(), Trial::of(&*connection));
         let peer = connection.peer();
         let (link, welcome) = match handshake::open(connection, &self.config, hello, attach).await {
@@ -280,12 +360,30 @@ impl Dialer {
                     Some(source) => ConnectError::Handshake { endpoint, source },
                     None => ConnectError::Ended { reason },
                 });
+=======
+        let (may_be_old, config) = (attach.is_some(), &self.config);
+        let patience = match trial.is_of_several() {
+            true => config.handshake_timeout.min(MOVE_PATIENCE),
+            false => config.handshake_timeout,
+        };
+        let opened = handshake::open(connection, config, patience, hello, attach).await;
+        let (link, welcome) = match opened {
+            Ok(opened) => opened,
+            Err(reason) => {
+                let error = ConnectError::Ended { reason };
+                match is_of_wire(&error) {
+                    true => trial.blame(),
+                    false => trial.forgive(),
+                }
+                return Err(error);
+>>>>>>> race2
             }
         };
         if !may_be_old && welcome.outcome != Outcome::New {
             let error = ProtocolError::Unexpected { packet: "welcome" };
             let reason = DisconnectReason::Protocol(error);
-            link.refuse(handshake::goodbye(&reason), self.config.close_timeout).await;
+            trial.blame();
+            tokio::spawn(link.refuse(handshake::goodbye(&reason), self.config.close_timeout));
             return Err(ConnectError::Ended { reason });
         }
         let is_old = restarted && welcome.outcome != Outcome::New;
@@ -295,10 +393,12 @@ impl Dialer {
     }
 }
 
-/// Whether a handshake may have ended so because of the wire, and not by a word of the server.
-fn is_of_wire(reason: &DisconnectReason) -> bool {
-    use DisconnectReason::{HandshakeTimeout, LinkLost, Protocol};
-    matches!(reason, LinkLost | HandshakeTimeout | Protocol(_))
+/// Gives up the link that there is; returns when nothing more is read on it.
+async fn leave(dock: &Dock, mut standing: watch::Receiver<Standing>) {
+    if dock.call(Call::Leave).is_ok() {
+        // The driver may have ended, and this with it.
+        let _ = standing.wait_for(|standing| standing.detached.is_some()).await;
+    }
 }
 
 /// Credentials, and a wire.

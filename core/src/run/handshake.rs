@@ -7,8 +7,20 @@ use crate::protocol::{
     Attach, Close, CloseCode, DecodeError, DisconnectReason, EventName, Hello, Packet,
     ProtocolError, Welcome,
 };
+<<<<<<< HEAD
 use crate::transport::{Connection, HandshakeError};
+=======
+use crate::transport::Connection;
+use std::time::Duration;
+>>>>>>> race2
 use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long a server waits for the words of a client, and what it says when none have come.
+pub(crate) enum Until {
+    Late(Instant),
+    /// There is no place, unless it has one already.
+    Full(Instant),
+}
 
 /// The server's side: waits for a hello, and for what it wants to resume.
 ///
@@ -17,12 +29,16 @@ use tokio::time::{Instant, timeout, timeout_at};
 pub(crate) async fn hear(
     connection: Box<dyn Connection>,
     config: &Config,
-    deadline: Instant,
+    until: Until,
     open: OpenLink,
 ) -> Result<Arrival, DisconnectReason> {
     let mut link = Link::new(connection, config);
+    let (deadline, late) = match until {
+        Until::Late(deadline) => (deadline, DisconnectReason::HandshakeTimeout),
+        Until::Full(deadline) => (deadline, DisconnectReason::Full),
+    };
     let heard = timeout_at(deadline, hear_hello(&mut link)).await;
-    match heard.unwrap_or(Err(DisconnectReason::HandshakeTimeout)) {
+    match heard.unwrap_or(Err(late)) {
         Ok((hello, attach)) => Ok(Arrival { link, hello, attach, open }),
         Err(reason) => {
             link.refuse(goodbye(&reason), config.close_timeout).await;
@@ -31,23 +47,25 @@ pub(crate) async fn hear(
     }
 }
 
-/// The server has no place: says so instead of listening.
-pub(crate) async fn turn_away(connection: Box<dyn Connection>, config: &Config) {
-    let close = goodbye(&DisconnectReason::Full);
-    Link::new(connection, config).refuse(close, config.close_timeout).await;
+/// The server has no place: says so.
+pub(crate) async fn turn_away(Arrival { link, open, .. }: Arrival, config: &Config) {
+    link.refuse(goodbye(&DisconnectReason::Full), config.close_timeout).await;
+    drop(open);
 }
 
-/// The client's side: says hello, and what it wants to resume, and waits for the welcome.
+/// The client's side: says hello, and what it wants to resume, and waits so long for the welcome.
 ///
 /// # Errors
 /// Why there is no session, and what the wire's own handshake failed of, if that was it.
 pub(crate) async fn open(
     connection: Box<dyn Connection>,
     config: &Config,
+    patience: Duration,
     hello: Hello,
     attach: Option<Attach>,
 ) -> Result<(Link, Welcome), (DisconnectReason, Option<HandshakeError>)> {
     let mut link = Link::new(connection, config);
+<<<<<<< HEAD
     match ask(&mut link, config, hello, attach).await {
         Ok(welcome) => Ok((link, welcome)),
         Err(reason) => {
@@ -65,14 +83,29 @@ async fn ask(
     attach: Option<Attach>,
 ) -> Result<Welcome, DisconnectReason> {
     link.say(&Packet::Hello(hello), config.handshake_timeout).await?;
+=======
+    link.say(&Packet::Hello(hello), patience).await?;
+>>>>>>> race2
     if let Some(attach) = attach {
-        link.say(&Packet::Attach(attach), config.handshake_timeout).await?;
+        link.say(&Packet::Attach(attach), patience).await?;
     }
     // What is replayed may come with the welcome, in one read.
     let bytes_max = link.codec.frame_bytes_max(config.event_bytes_max);
     link.reader.take_packets_of(bytes_max.max(config.handshake_bytes_max));
+<<<<<<< HEAD
     let heard = timeout(config.handshake_timeout, hear_welcome(link)).await;
     heard.unwrap_or(Err(DisconnectReason::HandshakeTimeout))
+=======
+    let heard = timeout(patience, hear_welcome(&mut link)).await;
+    match heard.unwrap_or(Err(DisconnectReason::HandshakeTimeout)) {
+        Ok(welcome) => Ok((link, welcome)),
+        Err(reason) => {
+            // A session that has left its link for this one does not wait for it.
+            tokio::spawn(link.refuse(goodbye(&reason), config.close_timeout));
+            Err(reason)
+        }
+    }
+>>>>>>> race2
 }
 
 async fn hear_hello(link: &mut Link) -> Result<(Hello, Option<Attach>), DisconnectReason> {

@@ -2,9 +2,12 @@
 
 use super::dock::{Arrival, Call, Dock, Knock, Nonces};
 use super::driver::{Birth, Driver};
+use super::handshake::Until;
 use super::link::OpenLink;
+use super::listening::Listening;
 use super::mounts::Mounts;
 use super::sockets::Role;
+use super::surplus::Surplus;
 use super::{Config, handshake, random};
 use crate::handler::{MountError, Namespace};
 use crate::protocol::{
@@ -17,16 +20,15 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tower_layer::Layer;
 
-/// Links above `Config::links_max` that are told so before they are closed; those above these
-/// are just closed.
+/// Links above `Config::links_max` that are heard and told so before they are closed; those above
+/// these are just closed.
 const TURNED_AWAY_MAX: usize = 64;
 
 /// A deadline that is further away is none, and might not fit into a clock.
@@ -71,6 +73,8 @@ struct Shared {
     detached: Arc<Detached>,
     listeners: Mutex<Vec<Listening>>,
     draining: AtomicBool,
+    /// Links for which there was no place when they came.
+    surplus: Arc<AtomicUsize>,
     session_ended: Notify,
 }
 
@@ -104,6 +108,7 @@ impl Server {
             detached,
             listeners: Mutex::default(),
             draining: AtomicBool::new(false),
+            surplus: Arc::default(),
             session_ended: Notify::new(),
         }))
     }
@@ -317,21 +322,23 @@ impl Server {
             return;
         }
         let full = links.get() as usize >= self.0.config.links_max;
+        let full = full.then(|| Surplus::of(&self.0.surplus));
         let (server, open) = (self.clone(), OpenLink::new(&self.0.counters));
         tokio::spawn(async move { server.shake_hands(incoming, full, open).await });
     }
 
-    async fn shake_hands(&self, incoming: Box<dyn Incoming>, full: bool, open: OpenLink) {
+    async fn shake_hands(
+        &self,
+        incoming: Box<dyn Incoming>,
+        full: Option<Surplus>,
+        open: OpenLink,
+    ) {
         let config = &self.0.config;
         // One for the wire's handshake and the session's.
         let deadline = Instant::now() + config.handshake_timeout.min(HANDSHAKE_MAX);
         let shaken = tokio::time::timeout_at(deadline, incoming.handshake()).await;
         match shaken {
-            Ok(Ok(connection)) if full => {
-                self.0.counters.handshakes_failed.add(1);
-                handshake::turn_away(connection, config).await;
-            }
-            Ok(Ok(connection)) => self.serve(connection, deadline, open).await,
+            Ok(Ok(connection)) => self.serve(connection, deadline, full, open).await,
             Ok(Err(error)) => {
                 self.0.counters.handshakes_failed.add(1);
                 tracing::debug!(%error, "not a peer of this wire");
@@ -342,7 +349,13 @@ impl Server {
 
     /// From hello to a session, an old one or a new one. What follows is a task of its own, so that
     /// a live session does not keep room for the states of its handshake.
-    async fn serve(&self, connection: Box<dyn Connection>, deadline: Instant, open: OpenLink) {
+    async fn serve(
+        &self,
+        connection: Box<dyn Connection>,
+        deadline: Instant,
+        full: Option<Surplus>,
+        open: OpenLink,
+    ) {
         let shared = &self.0;
         let peer = connection.peer();
         let capabilities = connection.capabilities();
@@ -351,7 +364,15 @@ impl Server {
             tracing::warn!(peer = peer.endpoint(), "the wire cannot carry a session");
             return;
         }
-        match handshake::hear(connection, &shared.config, deadline, open).await {
+        let until = match full {
+            Some(_) => Until::Full(deadline.min(Instant::now() + shared.config.close_timeout)),
+            None => Until::Late(deadline),
+        };
+        match handshake::hear(connection, &shared.config, until, open).await {
+            Ok(arrival) if full.is_some() && !self.has_place(&arrival) => {
+                shared.counters.handshakes_failed.add(1);
+                handshake::turn_away(arrival, &shared.config).await;
+            }
             Ok(arrival) => {
                 if let Some(arrival) = self.resume(arrival).await {
                     self.begin(arrival);
@@ -362,6 +383,18 @@ impl Server {
                 tracing::debug!(peer = peer.endpoint(), %reason, "no session");
             }
         }
+    }
+
+    /// Whether there is a place for a client that came when there was none. One that goes from one
+    /// link of its session to another has left its own, or is about to.
+    fn has_place(&self, arrival: &Arrival) -> bool {
+        let links = self.0.counters.links.get() as usize;
+        let has_one = || {
+            let dock = self.find(arrival).filter(|_| arrival.attach.is_some());
+            dock.is_some_and(|dock| dock.core().mailbox.queue().is_attached)
+        };
+        links.saturating_sub(self.0.surplus.load(Ordering::Relaxed)) < self.0.config.links_max
+            || has_one()
     }
 
     /// Gives the client its session back. It is returned if there is none that it may have.
@@ -505,34 +538,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// A wire that a server listens on. Dropping it changes nothing.
-#[derive(Clone, Debug)]
-pub struct Listening {
-    endpoint: Arc<str>,
-    task: AbortHandle,
-    /// Its sender goes when the listener has gone.
-    closed: watch::Receiver<()>,
-}
-
-impl Listening {
-    /// The bound address as a URL that a client can connect to.
-    #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
-    }
-
-    /// Stops listening, and waits until the address is free again. Connections that were accepted
-    /// go on.
-    ///
-    /// # Cancel safety
-    /// It stops listening also when the future is dropped after its first poll.
-    pub async fn close(&self) {
-        self.task.abort();
-        let mut closed = self.closed.clone();
-        // Nothing is ever sent: it ends with its sender.
-        while closed.changed().await.is_ok() {}
     }
 }

@@ -6,7 +6,7 @@ use super::dialer::{Dialer, Fresh, Reached, Ticket, Welcomed};
 use super::dock::{Call, Dock};
 use super::driver::{Ended, Standing};
 use super::handshake::goodbye;
-use super::probe::{self, Liking, Looking, poll_looking};
+use super::probe::{self, Liking, Looking, MOVE_PATIENCE, is_ending, poll_looking};
 use super::session::{Move, Supervised};
 use crate::protocol::{DecodeError, DisconnectReason, Outcome, ProtocolError};
 use crate::transport::{ConnectError, HandshakeError, Transport};
@@ -21,10 +21,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// A link that lived this long was a good one: the next attempt is the first of a row.
 const GOOD_LINK: Duration = Duration::from_secs(5);
-
-/// How long a better wire has to bring the session that has left its link for it. What it cost is
-/// a pause, and not a row of attempts: the link before is to be had again.
-const MOVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Keeps one session after another until it is told to stop, or the peer said so.
 pub(super) async fn supervise(
@@ -46,10 +42,11 @@ pub(super) async fn supervise(
         let stays_away = !dialer.reconnects || is_final(&reason) || session.is_closing();
         session.lost(reason);
         if stays_away {
-            if let Some(welcomed) = next {
+            if let Some(Welcomed { link, trial, .. }) = next {
                 // Somebody waits there in vain.
+                trial.forgive();
                 let close = goodbye(&DisconnectReason::Closed);
-                welcomed.link.refuse(close, dialer.config.close_timeout).await;
+                link.refuse(close, dialer.config.close_timeout).await;
             }
             break;
         }
@@ -99,7 +96,8 @@ async fn keep(
     dialer.counters.sessions.add(1);
     let mut run = Box::pin(driver.run());
     let (liking, attached) = (choice.map(Liking::of), Instant::now());
-    let keeper = Keeper { dialer, dock, standing, ticket, liking, attempts: 0, attached };
+    let (attempts, left) = (0, false);
+    let keeper = Keeper { dialer, dock, standing, ticket, liking, attempts, left, attached };
     let mut keep = Some(Box::pin(keeper.keep(moves)));
     let mut next = None;
     let ended = poll_fn(|cx| {
@@ -123,6 +121,8 @@ struct Keeper<'a> {
     liking: Option<Box<Liking>>,
     /// How many attempts to get it back were made in a row.
     attempts: u32,
+    /// It has left its link for another, which it did not get.
+    left: bool,
     /// When its link came.
     attached: Instant,
 }
@@ -155,7 +155,8 @@ impl<'a> Keeper<'a> {
                 let mut looking = self.look_for_better();
                 let mut restored = pin!(self.restore());
                 poll_fn(|cx| {
-                    // A wish to go elsewhere does not wait for a wire that does not answer.
+                    // A wish to go elsewhere does not wait for a wire that does not answer; but
+                    // once it has left its link for a better one, for what becomes of that.
                     if let Poll::Ready(Some(asked)) = moves.poll_recv(cx) {
                         return Poll::Ready(Next::Asked(asked));
                     }
@@ -172,7 +173,7 @@ impl<'a> Keeper<'a> {
                     let _ = answer.send(Box::pin(self.follow(transport)).await);
                 }
                 Next::Better(reached) => Box::pin(self.go_over(*reached)).await,
-                Next::Restored(Attempt::Resumed(_)) => self.attached = Instant::now(),
+                Next::Restored(Attempt::Resumed(_)) => {}
                 Next::Restored(Attempt::New(welcomed)) => {
                     self.end(DisconnectReason::LinkLost);
                     return Some(*welcomed);
@@ -195,8 +196,13 @@ impl<'a> Keeper<'a> {
     /// Waits until there is no link, and then for what becomes of the session.
     async fn restore(&mut self) -> Attempt {
         let (lost, lost_at) = self.lost().await;
-        if lost_at - self.attached >= GOOD_LINK {
+        let was_good = lost_at - self.attached >= GOOD_LINK;
+        if was_good {
             self.attempts = 0;
+        }
+        // What it has left itself says nothing of the wire.
+        if let Some(liking) = self.liking.as_mut().filter(|_| !self.left) {
+            liking.lost(was_good && lost != DisconnectReason::HeartbeatTimeout);
         }
         // Boxed, as what follows a wish: for most of its life a client is connected.
         Box::pin(self.resume(lost, lost_at)).await
@@ -216,10 +222,13 @@ impl<'a> Keeper<'a> {
     async fn resume(&mut self, lost: DisconnectReason, lost_at: Instant) -> Attempt {
         let window = self.ticket.as_ref().map_or(Duration::ZERO, |ticket| ticket.window);
         let until = lost_at + window;
+        let mut at_once = self.left;
         loop {
             let mut connect = Connect::new(self.dialer.transport());
-            self.attempts = self.attempts.saturating_add(1);
-            (connect.attempt, connect.since_loss) = (self.attempts, lost_at.elapsed());
+            if !mem::take(&mut at_once) {
+                self.attempts = self.attempts.saturating_add(1);
+                (connect.attempt, connect.since_loss) = (self.attempts, lost_at.elapsed());
+            }
             let error = match self.attempt_until(until, connect).await {
                 None => return Attempt::Over(lost),
                 Some(Ok(attempt)) => return attempt,
@@ -239,7 +248,10 @@ impl<'a> Keeper<'a> {
     /// Goes over to another wire, which is where it comes back to from then on. If the session
     /// cannot go on there, it does where it was.
     async fn follow(&mut self, transport: Arc<dyn Transport>) -> Result<Outcome, ConnectError> {
-        match self.attempt(Connect::new(Arc::clone(&transport))).await? {
+        let had_link = self.is_about_to_leave();
+        let attempt = self.attempt(Connect::new(Arc::clone(&transport))).await;
+        self.left |= attempt.is_err() && had_link && !self.has_link();
+        match attempt? {
             Attempt::Resumed(outcome) => {
                 self.dialer.set_transport(transport);
                 Ok(outcome)
@@ -252,10 +264,16 @@ impl<'a> Keeper<'a> {
     /// Goes over to a better wire that is there. If the session cannot go on on it, it comes back
     /// to where it was, and does not try that soon again.
     async fn go_over(&mut self, reached: Reached) {
+        if is_ending(&self.dock) {
+            return;
+        }
+        // What is left of the window is for the way back.
+        let window = self.ticket.as_ref().map_or(Duration::ZERO, |ticket| ticket.window);
+        let after = self.dialer.config.connect_timeout.min(MOVE_PATIENCE).min(window / 2);
+        let had_link = self.is_about_to_leave();
         let Some(ticket) = &self.ticket else { return };
-        let after = self.dialer.config.connect_timeout.min(MOVE_PATIENCE);
-        let leave = async || leave(&self.dock, self.standing.clone()).await;
-        let dialed = timeout(after, self.dialer.attach(reached, &self.dock, ticket, leave)).await;
+        let dialed =
+            timeout(after, self.dialer.attach(reached, &self.dock, ticket, &self.standing)).await;
         let attempt = match dialed.unwrap_or(Err(ConnectError::Timeout { after })) {
             Ok(welcomed) => Ok(self.take(welcomed).await),
             Err(error) => Err(error),
@@ -269,16 +287,31 @@ impl<'a> Keeper<'a> {
         if let Some(liking) = &mut self.liking {
             liking.hesitates = vain.is_some();
         }
-        match vain {
-            Some(error) => tracing::debug!(%error, "a better wire brings no session"),
-            None => self.attached = Instant::now(),
+        if let Some(error) = vain {
+            tracing::debug!(%error, "a better wire brings no session");
+            self.left |= had_link && !self.has_link();
         }
     }
 
+    /// Says whether there is a link to leave. If that was a good one, the next attempt to get the
+    /// session back is the first of a row.
+    fn is_about_to_leave(&mut self) -> bool {
+        let has_link = self.has_link();
+        if has_link && self.attached.elapsed() >= GOOD_LINK {
+            self.attempts = 0;
+        }
+        has_link
+    }
+
+    fn has_link(&self) -> bool {
+        self.standing.borrow().detached.is_none()
+    }
+
     /// A session that the server has begun there is not the one that is wanted.
-    fn turn_down(&self, welcomed: Welcomed) -> ConnectError {
+    fn turn_down(&self, Welcomed { link, trial, .. }: Welcomed) -> ConnectError {
+        trial.blame();
         let close = goodbye(&DisconnectReason::Closed);
-        tokio::spawn(welcomed.link.refuse(close, self.dialer.config.close_timeout));
+        tokio::spawn(link.refuse(close, self.dialer.config.close_timeout));
         ConnectError::NotResumable
     }
 
@@ -303,9 +336,8 @@ impl<'a> Keeper<'a> {
         let Some(ticket) = &self.ticket else { return Err(ConnectError::NotResumable) };
         // No shorter: a server to which everybody comes back at once answers late.
         let after = self.dialer.config.connect_timeout;
-        let leave = async || leave(&self.dock, self.standing.clone()).await;
         let begun = connect.begun();
-        let dialed = self.dialer.dial_again(connect, &self.dock, ticket, leave);
+        let dialed = self.dialer.dial_again(connect, &self.dock, ticket, &self.standing);
         let welcomed = begun.timed(after, dialed).await?;
         Ok(self.take(welcomed).await)
     }
@@ -326,20 +358,13 @@ impl<'a> Keeper<'a> {
         if self.dock.call(Call::Link(Box::new(link), Box::new(welcome))).is_ok() {
             let _ = self.standing.wait_for(|standing| standing.links > links).await;
         }
+        (self.attached, self.left) = (Instant::now(), false);
         Attempt::Resumed(outcome)
     }
 
     fn end(&self, reason: DisconnectReason) {
         // One that is over already needs no end.
         let _ = self.dock.call(Call::End(reason));
-    }
-}
-
-/// Gives up the link that there is; returns when nothing more is read on it.
-async fn leave(dock: &Dock, mut standing: watch::Receiver<Standing>) {
-    if dock.call(Call::Leave).is_ok() {
-        // The driver may have ended, and this with it.
-        let _ = standing.wait_for(|standing| standing.detached.is_some()).await;
     }
 }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 ///
 /// A client tells it what became of the connection, and asks it for wires that would be better.
 pub trait Choice: Send + Sync + 'static {
-    /// A session lives on the connection, so this is the wire to begin with next time.
+    /// A session lives on the connection, so this is the wire to begin with next time. Told again
+    /// when the link is lost after a good life.
     fn proved(&self);
 
-    /// The wire was there, and no session came of it: the others are to be tried before it.
+    /// The wire was there, and no session came of it, or none that lived: the others are to be
+    /// tried before it.
     fn failed(&self);
 
     /// The wires that are preferred to this one. `None` when it is the best, or when nobody is to

@@ -24,7 +24,8 @@ pub trait Connection: Send + 'static {
 
     /// The choice that it came of, if its transport had several wires to choose from. Whoever
     /// wraps a connection passes this on, if what the choice's own transports connect can do
-    /// without the wrapping.
+    /// without the wrapping; else one that passes on [`Choice::proved`] and [`Choice::failed`], and
+    /// has nothing that is better.
     fn choice(&self) -> Option<Arc<dyn Choice>> {
         None
     }

@@ -269,9 +269,12 @@ impl Driver {
         }
     }
 
-    /// Client: gives its link up, to go on on another.
+    /// Client: gives its link up, to go on on another; but not when it is about to end, because
+    /// then without a link it would end at once, with what was still to be written.
     pub(super) fn leave_link(&mut self) {
-        if self.link.is_some() {
+        let is_draining = self.core.draining.load(Ordering::Acquire);
+        let is_ending = is_draining || self.core.mailbox.closed().is_some();
+        if self.link.is_some() && !is_ending {
             self.detach(End { reason: DisconnectReason::LinkLost, said_goodbye: true });
         }
     }

@@ -1,7 +1,8 @@
 //! `Race`: all wires, each with a head start before the next. The first that is there is taken.
 
+use super::memory::Order;
 use super::near::is_near;
-use super::wires::{Dialing, Wires};
+use super::wires::{Dialing, REMEMBER, Wires};
 use crate::transport::{BindError, ConnectError, Connection, Listener, Transport};
 use async_trait::async_trait;
 use std::future::poll_fn;
@@ -19,6 +20,10 @@ const STAGGER_NEAR: Duration = Duration::from_millis(30);
 /// RFC 8305 §5 allows no less.
 const STAGGER_MIN: Duration = Duration::from_millis(10);
 
+/// The same before the first suspect. One that swallows what follows may be the fastest to connect,
+/// and is not to win for that.
+const STAGGER_SUSPECT: Duration = Duration::from_secs(3);
+
 /// Several wires to one server, of which the fastest to be there is taken.
 ///
 /// Connecting begins the first, and each next one when the one before has had its head start, or
@@ -26,17 +31,26 @@ const STAGGER_MIN: Duration = Duration::from_millis(10);
 /// others are dropped. This happens beneath the session, so only the winner is ever attached to
 /// it. A wire on which no session can live counts as one that failed.
 ///
-/// The order is that in which you like them. The winner is remembered, by the clones too: the next
-/// connect begins with it. A wire that connects and then brings no session, because something on
-/// the way swallows what follows, goes last next time.
+/// The order is that in which you like them. For five minutes after a session lived on a wire the
+/// next connect begins with that, also one of a clone. A wire that connects and then brings no
+/// session, or one that loses it at once or falls silent, is a suspect: for five minutes it stands
+/// behind the others, which have a head start of three seconds before it.
 ///
-/// While a session lives on a wire that stands behind another, its client tries the better ones in
-/// the background, and when one is there the session goes over to it: nothing is lost, doubled or
-/// out of order. A try in vain changes nothing; if a wire connects and the session cannot go on
-/// there, it comes back to where it was after at most five seconds. Each try is an attempt like any
-/// other: credentials are asked for, and the layers of
-/// [`Client::connector`](super::super::Client::connector) stand around it. A layer that wraps the
-/// connection, or leads the try to another transport, ends the trying.
+/// One attempt of a client goes round the wires: after one that was there and brought no session,
+/// not within five seconds either, it takes the next. That a server of one wire breaks the protocol
+/// or is of another version is not the last word of all of them.
+///
+/// While a session lives on a wire that stands behind another, its client looks for the better
+/// ones in the background, and when one is there the session goes over to it: of what is reliable
+/// nothing is lost, doubled or out of order; what is volatile is dropped in the gap, and
+/// `on_detach` and `on_attach` run. A look in vain changes nothing; if a wire connects and the
+/// session cannot go on there, it comes back to where it was after at most five seconds, or half
+/// of what the server gives it. Each look is an attempt like any other, with
+/// [`Connect::is_look`](super::super::Connect::is_look): credentials are asked for and shown, and
+/// the layers of [`Client::connector`](super::super::Client::connector) stand around it. One that
+/// leads it to another transport ends the looking, and so does one that wraps the connection and
+/// does not pass on its [`choice`](Connection::choice). With credentials that are good only once
+/// use [`Client::auth_with`](super::super::Client::auth_with), or [`Race::no_probe`].
 ///
 /// It is a transport, so it goes wherever one does: into
 /// [`Client::new`](super::super::Client::new), into
@@ -66,6 +80,11 @@ const STAGGER_MIN: Duration = Duration::from_millis(10);
 /// Whoever sits on the way and lets nothing through but the weakest of the wires decides that a new
 /// session begins on it. So list none in the clear where the others are encrypted, unless that is
 /// good enough.
+///
+/// An encrypted wire is not always one whose end is known. What stays in one machine counts as
+/// encrypted, but a Unix socket is whoever made the file, and it is shown the session's token and
+/// the credentials. Beside wires whose server has a certificate say which user that has to be
+/// (`Unix::only_user`, `Unix::same_user`), unless nobody else can write to the folder of the file.
 ///
 /// # Errors
 /// Connecting fails with [`ConnectError::AllFailed`], which has each wire's own error. All of it
@@ -109,9 +128,11 @@ impl Race {
         self
     }
 
-    /// How long a session lives on a wire that is not the best before the better ones are tried,
-    /// at least 1 s. While that is in vain the wait doubles, up to ten minutes; it is cut short by
-    /// up to a quarter, by chance, so that clients do not do it all at once. Default: 60 s.
+    /// About how long a session lives on a wire that is not the best before the better ones are
+    /// looked for, at least 1 s. While that is in vain the wait doubles, up to ten minutes; it is
+    /// as long from the start after a better one has not kept the session. Each wait is between
+    /// half of that and half as much again, by chance, so that clients do not look all at once.
+    /// Default: 60 s.
     ///
     /// ```
     /// # use emitwire_core::{run::Race, transport::Memory};
@@ -147,15 +168,20 @@ impl Race {
 struct Contest<'a> {
     race: &'a Race,
     waiting: std::vec::IntoIter<usize>,
+    /// So many of them, at the end, are suspects.
+    suspects: usize,
     running: Vec<(usize, Dialing<'a>)>,
     failures: Vec<(usize, ConnectError)>,
 }
 
-/// The wire that won, and its connection.
-type Won = (usize, Box<dyn Connection>);
+impl<'a> Contest<'a> {
+    fn of(race: &'a Race) -> Self {
+        let Order { wires, suspects } = race.wires.order(REMEMBER);
+        let (running, failures) = (Vec::new(), Vec::new());
+        Self { race, waiting: wires.into_iter(), suspects, running, failures }
+    }
 
-impl Contest<'_> {
-    async fn run(mut self) -> Result<Won, ConnectError> {
+    async fn run(mut self) -> Result<Box<dyn Connection>, ConnectError> {
         let mut head_start = pin!(sleep(Duration::ZERO));
         let won = poll_fn(|cx| {
             loop {
@@ -182,16 +208,20 @@ impl Contest<'_> {
     fn begin_next(&mut self) -> Option<Duration> {
         let wire = self.waiting.next()?;
         self.running.push((wire, self.race.wires.dial(wire)));
-        Some(self.race.head_start(wire))
+        let head_start = self.race.head_start(wire);
+        Some(match self.waiting.as_slice().len() == self.suspects {
+            true => head_start.max(STAGGER_SUSPECT),
+            false => head_start,
+        })
     }
 
     /// The first that is there; notes those that have failed.
-    fn poll_running(&mut self, cx: &mut Context<'_>) -> Option<Won> {
+    fn poll_running(&mut self, cx: &mut Context<'_>) -> Option<Box<dyn Connection>> {
         let mut at = 0;
-        while let Some((wire, dialing)) = self.running.get_mut(at) {
+        while let Some((_, dialing)) = self.running.get_mut(at) {
             match dialing.as_mut().poll(cx) {
                 Poll::Pending => at += 1,
-                Poll::Ready(Ok(connection)) => return Some((*wire, connection)),
+                Poll::Ready(Ok(connection)) => return Some(connection),
                 Poll::Ready(Err(error)) => {
                     let (wire, _) = self.running.remove(at);
                     self.failures.push((wire, error));
@@ -213,10 +243,6 @@ impl Transport for Race {
     }
 
     async fn connect(&self) -> Result<Box<dyn Connection>, ConnectError> {
-        let waiting = self.wires.order(None).into_iter();
-        let contest = Contest { race: self, waiting, running: Vec::new(), failures: Vec::new() };
-        let (wire, connection) = contest.run().await?;
-        self.wires.memory().won(wire);
-        Ok(connection)
+        Ok(Contest::of(self).run().await?)
     }
 }

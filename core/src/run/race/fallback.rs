@@ -1,10 +1,12 @@
 //! `Fallback`: one wire after the other.
 
-use super::wires::Wires;
+use super::memory::Memory;
+use super::wires::{REMEMBER, Wires};
 use crate::transport::{BindError, ConnectError, Connection, Listener, Transport};
 use async_trait::async_trait;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout};
 
 /// For how long a wire may connect before it is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -12,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// With less, no wire but one in memory is there in time.
 const PATIENCE_MIN: Duration = Duration::from_millis(10);
 
-/// For how long it is remembered which wire worked.
-const REMEMBER: Duration = Duration::from_secs(300);
+/// A connect that was dropped earlier says nothing of its wire.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Several wires to one server, of which the next is tried when the one before fails.
 ///
@@ -22,9 +24,10 @@ const REMEMBER: Duration = Duration::from_secs(300);
 /// first works; [`Race`](super::Race) loses less time when it does not. A wire on which no session
 /// can live counts as one that failed.
 ///
-/// Which one worked is remembered for a while, by the clones too: until then the next connect
-/// begins with it, and then goes on from the front. A wire that connects and then brings no session
-/// goes last for that long.
+/// On which one a session lived is remembered for a while, by the clones too: until then the next
+/// connect begins with it, and then goes on from the front. A wire that is given up, or that
+/// connects and then brings no session, or one that loses it at once or falls silent, is a suspect:
+/// it stands behind the others for five minutes.
 ///
 /// While a session lives on a wire that stands behind another, its client tries the better ones in
 /// the background and goes over, as with a [`Race`](super::Race); all that is said there of that,
@@ -50,7 +53,9 @@ const REMEMBER: Duration = Duration::from_secs(300);
 /// # Errors
 /// Connecting fails with [`ConnectError::AllFailed`], which has each wire's own error; that of one
 /// which was given up is [`ConnectError::Timeout`]. All of it has to happen within
-/// `Config::connect_timeout`, so that is to be longer than the patience with all but one of them.
+/// `Config::connect_timeout`, so that is to be longer than the patience with all but one of them;
+/// so is the deadline of a layer around connecting. If it is not, the last get their turn in the
+/// attempts that follow.
 /// Binding fails with [`BindError::Several`].
 ///
 /// # Cancel safety
@@ -88,8 +93,8 @@ impl Fallback {
         self
     }
 
-    /// For how long after it has worked a wire is the one to begin with; never, if this is zero.
-    /// Default: 5 minutes.
+    /// For how long after a session lived on it a wire is the one to begin with; never, if this is
+    /// zero. It says nothing of suspects. Default: 5 minutes.
     ///
     /// ```
     /// # use emitwire_core::{run::Fallback, transport::Memory};
@@ -116,6 +121,37 @@ impl Fallback {
     }
 }
 
+/// Waits for a wire to connect. One that gives no answer is a suspect: if all of them together take
+/// more time than there is for a connect, the last of them are still to have their turn in the end.
+struct Waiting<'a> {
+    memory: &'a Memory,
+    wire: usize,
+    /// Nothing when it is over.
+    since: Option<Instant>,
+}
+
+impl Waiting<'_> {
+    fn over<T>(
+        mut self,
+        dialed: Result<Result<T, ConnectError>, Elapsed>,
+        after: Duration,
+    ) -> Result<T, ConnectError> {
+        self.since = None;
+        dialed.unwrap_or_else(|_| {
+            self.memory.failed(self.wire);
+            Err(ConnectError::Timeout { after })
+        })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.since.is_some_and(|since| since.elapsed() >= SILENCE) {
+            self.memory.failed(self.wire);
+        }
+    }
+}
+
 #[async_trait]
 impl Transport for Fallback {
     fn endpoint(&self) -> String {
@@ -128,14 +164,13 @@ impl Transport for Fallback {
 
     async fn connect(&self) -> Result<Box<dyn Connection>, ConnectError> {
         let mut failures = Vec::new();
-        for wire in self.wires.order(Some(self.remember)) {
+        for wire in self.wires.order(self.remember).wires {
             let after = self.patience;
+            let waiting =
+                Waiting { memory: self.wires.memory(), wire, since: Some(Instant::now()) };
             let dialed = timeout(after, self.wires.dial(wire)).await;
-            match dialed.unwrap_or(Err(ConnectError::Timeout { after })) {
-                Ok(connection) => {
-                    self.wires.memory().won(wire);
-                    return Ok(connection);
-                }
+            match waiting.over(dialed, after) {
+                Ok(connection) => return Ok(connection),
                 Err(error) => failures.push((wire, error)),
             }
         }

@@ -1,7 +1,7 @@
 //! Wires to one server, in the order in which their owner likes them.
 
 use super::chosen::{Choosing, Chosen};
-use super::memory::Memory;
+use super::memory::{Memory, Order};
 use crate::run::connector::fit;
 use crate::transport::{BindError, ConnectError, Connection, Listener, Transport};
 use std::fmt;
@@ -9,6 +9,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// For how long a wire on which a session lived is the one to begin with.
+pub(super) const REMEMBER: Duration = Duration::from_secs(300);
 
 /// How often better wires are looked for, unless something else is said.
 const PROBE_EVERY: Duration = Duration::from_secs(60);
@@ -44,6 +47,8 @@ impl Wires {
 
     pub(super) fn push(&mut self, transport: impl Transport) {
         Arc::make_mut(&mut self.list).push(Arc::new(transport));
+        // To the lists that it was cloned from, the numbers may be those of other wires.
+        self.memory = Arc::default();
     }
 
     pub(super) fn probe(&mut self, every: Option<Duration>) {
@@ -59,8 +64,8 @@ impl Wires {
         &self.memory
     }
 
-    /// Their numbers, as they are to be begun.
-    pub(super) fn order(&self, lasts: Option<Duration>) -> Vec<usize> {
+    /// Their numbers, as they are to be begun. The one that worked is remembered for so long.
+    pub(super) fn order(&self, lasts: Duration) -> Order {
         self.memory.order(self.list.len(), lasts)
     }
 
@@ -74,10 +79,11 @@ impl Wires {
         format!("{by}({})", each.join(", "))
     }
 
-    /// Those that are preferred to this one, the best first.
+    /// Those that are preferred to this one, the best first; but not a suspect, which would hide
+    /// those behind it if it swallowed one session after the other.
     pub(super) fn better_than(&self, wire: usize) -> Vec<Arc<dyn Transport>> {
-        let better = self.list[..wire].iter().enumerate();
-        better.map(|(wire, transport)| self.as_choice(wire, Arc::clone(transport))).collect()
+        let better = self.memory.order(wire, Duration::ZERO).wires.into_iter();
+        better.map(|wire| self.as_choice(wire, Arc::clone(&self.list[wire]))).collect()
     }
 
     /// What connects as this wire of the list.

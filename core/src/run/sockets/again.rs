@@ -120,6 +120,14 @@ impl Sockets {
                 continue;
             }
             let hooks = self.hooks.get_or_insert_default();
+            // It says that the address is another now, and that is asked for when it runs. A peer
+            // that moves often is not to keep out the hooks of links.
+            let is_this = |(lane, waiting, _): &(Arc<Lane>, Hook, Moment)| {
+                *waiting == which && Arc::ptr_eq(lane, &joined.lane)
+            };
+            if which == Hook::PathChange && hooks.waiting.iter().any(is_this) {
+                continue;
+            }
             if hooks.waiting.len() >= self.config.link_hooks_max {
                 tracing::warn!(
                     hook = which.name(),
