@@ -9,7 +9,8 @@ use emitwire::transport::{
     Capabilities, Connection, HandshakeError, Listener, Peer, ReadHalf, WriteHalf,
 };
 use emitwire::{
-    BindError, Chaos, Connect, ConnectError, Direction, Fallback, Race, Session, Transport,
+    BindError, Chaos, Connect, ConnectError, Direction, Fallback, Race, Reconnect, Session,
+    Transport,
 };
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -143,7 +144,10 @@ impl House {
     fn client(&self, transport: impl Transport) -> Client {
         let tell = self.here.clone();
         let failed = move |error: &ConnectError| tell.note(format!("failed: {error}"));
-        Client::new(transport).mount(self.here.keep("/").on_connect_error(failed))
+        // Never so soon that nobody sees that the link was lost.
+        let policy = Reconnect::new().seed(7);
+        let client = Client::new(transport).reconnect_with(policy);
+        client.mount(self.here.keep("/").on_connect_error(failed))
     }
 
     async fn come_in(&self, transport: impl Transport) -> Session {

@@ -1,10 +1,10 @@
 //! What may happen to a session between several wires, and does not end it.
 
 use super::*;
+use emitwire::ResumeToken;
 use emitwire::protocol::{
     Close, CloseCode, Codec, DecodeError, Decoder, Encoded, EventName, Frame, Native, Packet,
 };
-use emitwire::{Reconnect, ResumeToken};
 
 /// A way on which the client hears something else than was said, or another language.
 #[derive(Clone)]
