@@ -346,37 +346,28 @@ impl Dialer {
             producer: self.producer.id,
             limits: self.config.limits(self.dedup_horizon),
         };
-<<<<<<< HEAD
-        let (may_be_old, trial) = (attach.is_some(), Trial::of(&*connection));
-        let peer = connection.peer();
-        let (link, welcome) = match handshake::open(connection, &self.config, hello, attach).await {
-            Ok(opened) => opened,
-            Err((reason, failure)) => {
-                if !is_of_wire(&reason) {
-                    trial.forgive();
-                }
-                let endpoint = peer.endpoint().to_owned();
-                return Err(match failure {
-                    Some(source) => ConnectError::Handshake { endpoint, source },
-                    None => ConnectError::Ended { reason },
-                });
-=======
         let (may_be_old, config) = (attach.is_some(), &self.config);
         let patience = match trial.is_of_several() {
             true => config.handshake_timeout.min(MOVE_PATIENCE),
             false => config.handshake_timeout,
         };
+        let endpoint = connection.peer();
         let opened = handshake::open(connection, config, patience, hello, attach).await;
         let (link, welcome) = match opened {
             Ok(opened) => opened,
-            Err(reason) => {
-                let error = ConnectError::Ended { reason };
+            Err((reason, failure)) => {
+                let error = match failure {
+                    Some(source) => {
+                        let endpoint = endpoint.endpoint().to_owned();
+                        ConnectError::Handshake { endpoint, source }
+                    }
+                    None => ConnectError::Ended { reason },
+                };
                 match is_of_wire(&error) {
                     true => trial.blame(),
                     false => trial.forgive(),
                 }
                 return Err(error);
->>>>>>> race2
             }
         };
         if !may_be_old && welcome.outcome != Outcome::New {

@@ -7,12 +7,8 @@ use crate::protocol::{
     Attach, Close, CloseCode, DecodeError, DisconnectReason, EventName, Hello, Packet,
     ProtocolError, Welcome,
 };
-<<<<<<< HEAD
 use crate::transport::{Connection, HandshakeError};
-=======
-use crate::transport::Connection;
 use std::time::Duration;
->>>>>>> race2
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a server waits for the words of a client, and what it says when none have come.
@@ -65,12 +61,12 @@ pub(crate) async fn open(
     attach: Option<Attach>,
 ) -> Result<(Link, Welcome), (DisconnectReason, Option<HandshakeError>)> {
     let mut link = Link::new(connection, config);
-<<<<<<< HEAD
-    match ask(&mut link, config, hello, attach).await {
+    match ask(&mut link, config, patience, hello, attach).await {
         Ok(welcome) => Ok((link, welcome)),
         Err(reason) => {
             let failure = link.reader.take_late_failure();
-            link.refuse(goodbye(&reason), config.close_timeout).await;
+            // A session that has left its link for this one does not wait for it.
+            tokio::spawn(link.refuse(goodbye(&reason), config.close_timeout));
             Err((reason, failure))
         }
     }
@@ -79,33 +75,19 @@ pub(crate) async fn open(
 async fn ask(
     link: &mut Link,
     config: &Config,
+    patience: Duration,
     hello: Hello,
     attach: Option<Attach>,
 ) -> Result<Welcome, DisconnectReason> {
-    link.say(&Packet::Hello(hello), config.handshake_timeout).await?;
-=======
     link.say(&Packet::Hello(hello), patience).await?;
->>>>>>> race2
     if let Some(attach) = attach {
         link.say(&Packet::Attach(attach), patience).await?;
     }
     // What is replayed may come with the welcome, in one read.
     let bytes_max = link.codec.frame_bytes_max(config.event_bytes_max);
     link.reader.take_packets_of(bytes_max.max(config.handshake_bytes_max));
-<<<<<<< HEAD
-    let heard = timeout(config.handshake_timeout, hear_welcome(link)).await;
+    let heard = timeout(patience, hear_welcome(link)).await;
     heard.unwrap_or(Err(DisconnectReason::HandshakeTimeout))
-=======
-    let heard = timeout(patience, hear_welcome(&mut link)).await;
-    match heard.unwrap_or(Err(DisconnectReason::HandshakeTimeout)) {
-        Ok(welcome) => Ok((link, welcome)),
-        Err(reason) => {
-            // A session that has left its link for this one does not wait for it.
-            tokio::spawn(link.refuse(goodbye(&reason), config.close_timeout));
-            Err(reason)
-        }
-    }
->>>>>>> race2
 }
 
 async fn hear_hello(link: &mut Link) -> Result<(Hello, Option<Attach>), DisconnectReason> {

@@ -36,7 +36,9 @@ impl Round {
 pub(super) fn is_of_wire(error: &ConnectError) -> bool {
     use DisconnectReason::{Accused, HandshakeTimeout, LinkLost, Protocol, Version};
     match error {
-        ConnectError::PlainWire | ConnectError::NotResumable => true,
+        ConnectError::PlainWire | ConnectError::NotResumable | ConnectError::Handshake { .. } => {
+            true
+        }
         ConnectError::Ended { reason } => {
             matches!(reason, LinkLost | HandshakeTimeout | Protocol(_) | Accused(_) | Version)
         }
