@@ -24,7 +24,8 @@ async fn a_server_is_asked_for_fewer() {
 async fn a_client_is_asked_for_fewer() {
     let mut listener = server().bind().await.unwrap();
     let endpoint = client(OURS);
-    let connection = connect(&endpoint, &address(&*listener));
+    let there = address(&*listener);
+    let connection = connect(&endpoint, &there);
     let greeting = async {
         let connection = connection.await;
         let (mut send, receive) = connection.open_bi().await.unwrap();
