@@ -198,3 +198,15 @@ async fn a_peer_that_is_elsewhere_on_the_same_link_is_told_and_goes_on() {
     let stats = server.stats();
     assert_eq!((stats.path_changes, stats.detaches, stats.attaches), (1, 0, 0));
 }
+
+#[cfg(all(feature = "tls", feature = "tcp"))]
+#[test]
+fn an_endpoint_that_encrypts_is_not_moved_to_a_wire_that_does_not() {
+    use emitwire::{EndpointError, Tls};
+    let there = Endpoint::new("tls://127.0.0.1:1").unwrap();
+    assert!(there.at("tcp://127.0.0.1:1").is_ok(), "it was told nothing");
+    let there = there.tls(Tls::new()).unwrap();
+    assert!(there.at("tls://127.0.0.1:2").is_ok());
+    let error = there.at("tcp://127.0.0.1:1").unwrap_err();
+    assert_eq!(error, EndpointError::NotAnOption { option: "tls", scheme: "tcp".to_owned() });
+}

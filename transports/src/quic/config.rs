@@ -1,6 +1,7 @@
 //! What quinn is told, for both ends.
 
 use super::Quic;
+use crate::address::host;
 use crate::tls::{EMITWIRE, Finding, TlsError};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
@@ -56,8 +57,7 @@ fn try_client(quic: &Quic, tls: &rustls::ClientConfig) -> Result<(), BoxError> {
 
 /// Who the server's certificate has to be for.
 pub(super) fn server_name(quic: &Quic) -> Result<String, TlsError> {
-    let host = quic.address.rsplit_once(':').map_or(&*quic.address, |(host, _)| host);
-    Ok(quic.tls.name_of(host)?.to_str().into_owned())
+    Ok(quic.tls.name_of(host(&quic.address))?.to_str().into_owned())
 }
 
 fn transport(quic: &Quic) -> TransportConfig {

@@ -4,6 +4,7 @@ use super::connection::{Connection, WRONG_STREAM};
 use super::half_open::{HalfOpen, Handshakes};
 use super::sockets::Bound;
 use super::{Quic, STREAM_BEGIN, config, endpoint, fault};
+use crate::address::bind_error;
 use async_trait::async_trait;
 use emitwire_core::transport::{self, BindError, HandshakeError, Incoming};
 use quinn::{ConnectionError, Endpoint, ReadExactError, RecvStream, SendStream, ServerConfig};
@@ -40,11 +41,7 @@ pub(super) async fn bind(quic: &Quic) -> Result<Listener, BindError> {
             Err(error) => failure = error,
         }
     }
-    Err(match failure.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse { endpoint },
-        io::ErrorKind::AddrNotAvailable => BindError::NotAvailable { endpoint, source: failure },
-        _ => BindError::Io { endpoint, source: failure },
-    })
+    Err(bind_error(endpoint, failure))
 }
 
 /// A bound endpoint.

@@ -29,6 +29,7 @@ mod sockets;
 mod tasks;
 mod writer;
 
+use crate::limits::{BACKLOG, FRAME_BYTES_MAX};
 use crate::tls::Tls;
 use async_trait::async_trait;
 use emitwire_core::transport::{self, BindError, ConnectError, Transport};
@@ -112,7 +113,7 @@ impl Quic {
             keep_alive: Some(KEEP_ALIVE),
             idle_timeout: IDLE_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
-            backlog: BACKLOG,
+            backlog: BACKLOG as usize,
             retry_above: RETRY_ABOVE,
             half_open_max: HALF_OPEN_MAX,
         }
@@ -292,9 +293,6 @@ const STREAM_BEGIN: u8 = 0x01;
 /// carry no larger ones, so that both ends declare the same every time.
 const DATAGRAM_BYTES_MAX: usize = 1200 - (1 + 20 + 4) - 16 - (1 + 8);
 
-/// The largest frame unless the transport says otherwise.
-const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 /// How much of the stream is under way unless the transport says otherwise.
 const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 
@@ -312,9 +310,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long connecting takes at most unless the transport says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How many peers wait to be accepted unless the transport says otherwise.
-const BACKLOG: usize = 1024;
 
 /// How many handshakes go on before peers have to show where they are.
 const RETRY_ABOVE: usize = 64;
