@@ -13,7 +13,8 @@
 //! Each file or folder holds one wire: the transport with its options, its listener, its
 //! connection. `framing/` holds what all byte streams share, `net/` what all TCP sockets do, `tls/`
 //! what all that is encrypted does, `address.rs` what all with a `host:port` do, and `limits.rs`
-//! what they hold to unless told otherwise. The wire within one process is in the core: [`Memory`](emitwire_core::transport::Memory).
+//! what they hold to unless told otherwise. The wire within one process is in the core:
+//! [`Memory`](emitwire_core::transport::Memory).
 
 #[cfg(any(feature = "tcp", feature = "ws", feature = "quic"))]
 mod address;
