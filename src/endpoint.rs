@@ -277,9 +277,16 @@ impl Endpoint {
     /// is.
     ///
     /// # Errors
-    /// As [`Endpoint::new`].
+    /// As [`Endpoint::new`]; [`EndpointError::NotAnOption`]: this one encrypts as it was told, and
+    /// that wire does not encrypt.
     pub fn at(&self, url: &str) -> Result<Self, EndpointError> {
-        Self::make(url, self.options.clone())
+        let there = Self::make(url, self.options.clone())?;
+        #[cfg(feature = "__encrypted")]
+        if there.options.tls.is_some() && !there.encrypts() {
+            let (option, scheme) = ("tls", there.scheme().to_owned());
+            return Err(EndpointError::NotAnOption { option, scheme });
+        }
+        Ok(there)
     }
 
     #[cfg(not(feature = "__encrypted"))]

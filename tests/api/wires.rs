@@ -217,3 +217,15 @@ async fn moves_that_wait_for_a_slow_hook_are_one_and_leave_room_for_the_hooks_of
     assert_eq!(notes.take(), ["mem://0", "mem://99"]);
     assert_eq!(server.stats().path_changes, 100);
 }
+
+#[cfg(all(feature = "tls", feature = "tcp"))]
+#[test]
+fn an_endpoint_that_encrypts_is_not_moved_to_a_wire_that_does_not() {
+    use emitwire::{EndpointError, Tls};
+    let there = Endpoint::new("tls://127.0.0.1:1").unwrap();
+    assert!(there.at("tcp://127.0.0.1:1").is_ok(), "it was told nothing");
+    let there = there.tls(Tls::new()).unwrap();
+    assert!(there.at("tls://127.0.0.1:2").is_ok());
+    let error = there.at("tcp://127.0.0.1:1").unwrap_err();
+    assert_eq!(error, EndpointError::NotAnOption { option: "tls", scheme: "tcp".to_owned() });
+}

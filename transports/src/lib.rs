@@ -12,12 +12,15 @@
 //!
 //! Each file or folder holds one wire: the transport with its options, its listener, its
 //! connection. `framing/` holds what all byte streams share, `net/` what all TCP sockets do, `tls/`
-//! what all that is encrypted does, and `limits.rs` what they hold to unless told otherwise. The
-//! wire within one process is in the core: [`Memory`](emitwire_core::transport::Memory).
+//! what all that is encrypted does, `address.rs` what all with a `host:port` do, and `limits.rs`
+//! what they hold to unless told otherwise. The wire within one process is in the core:
+//! [`Memory`](emitwire_core::transport::Memory).
 
+#[cfg(any(feature = "tcp", feature = "ws", feature = "quic"))]
+mod address;
 #[cfg(any(feature = "__framed", feature = "ws"))]
 mod framing;
-#[cfg(any(feature = "tcp", feature = "unix", feature = "ws"))]
+#[cfg(any(feature = "tcp", feature = "unix", feature = "ws", feature = "quic"))]
 mod limits;
 #[cfg(any(feature = "tcp", feature = "ws"))]
 mod net;
@@ -26,6 +29,10 @@ mod quic;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "__rustls")]
+#[cfg_attr(
+    not(any(feature = "tls", feature = "quic")),
+    allow(dead_code, unused_imports, reason = "there is no wire that it would encrypt")
+)]
 mod tls;
 #[cfg(feature = "unix")]
 mod unix;

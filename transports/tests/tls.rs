@@ -482,13 +482,14 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said() {
     let authority = Authority::new();
     let (certificate, key) = authority.sign(&["a"]);
     let (_, other) = authority.sign(&["b"]);
-    assert!(matches!(Tls::pem("", &key), Err(TlsError::NoCertificate)));
+    assert!(matches!(Tls::pem("", &key), Err(TlsError::NoCertificateInText)));
     assert!(matches!(Tls::pem(&certificate, ""), Err(TlsError::NoKey)));
     assert!(matches!(Tls::pem(&certificate, &certificate), Err(TlsError::NoKey)));
     assert!(matches!(Tls::pem(&certificate, &other), Err(TlsError::Key { .. })));
     let broken = certificate.replace("-----END", "-----DNE");
     assert!(matches!(Tls::pem(broken, &key), Err(TlsError::Pem { .. })));
-    assert!(matches!(Tls::new().roots("nothing"), Err(TlsError::NoCertificate)));
+    let path = Tls::new().roots("ca.pem").unwrap_err();
+    assert!(path.to_string().contains("not a path"), "{path}");
     assert!(matches!(Tls::new().renew(&certificate, &key), Err(TlsError::NoCertificate)));
     let missing = Tls::pem_files("no/such/file.pem", "key.pem");
     assert_eq!(missing.err().unwrap().to_string(), "cannot read no/such/file.pem");
@@ -506,6 +507,41 @@ async fn a_certificate_that_signs_itself_is_good_for_who_pins_it_and_nobody_else
     greet(&mut client, &mut served).await;
     let (found, _) = meet(Wire::Tcp, &mut listener, Some(Tls::new())).await;
     assert_eq!(fault(found), CertificateFault::UnknownIssuer);
+}
+
+#[tokio::test]
+async fn a_writing_half_that_is_dropped_ends_its_direction_and_no_other() {
+    let authority = Authority::new();
+    for wire in WIRES {
+        let mut listener = wire.listen(authority.server(&["127.0.0.1"])).await;
+        let (client, mut server) = ends(wire, &mut listener, authority.client()).await;
+        let End { mut reader, writer, .. } = client;
+        drop(writer);
+        let (frames, end) = server.read_to_end().await;
+        assert!(frames.is_empty() && end.is_err(), "{wire:?} {end:?}");
+        server.write([Frame::ordered("still")]).await.unwrap();
+        let mut frames = Vec::new();
+        while frames.is_empty() {
+            let read = std::future::poll_fn(|cx| reader.poll_read(cx, &mut frames));
+            assert_ne!(within(read).await.unwrap(), 0);
+        }
+        assert_eq!(frames, [Frame::ordered("still")]);
+    }
+}
+
+#[tokio::test]
+async fn pages_that_came_in_the_clear_are_not_let_in_where_the_wire_is_encrypted() {
+    let authority = Authority::new();
+    let mut listener = Wire::Ws.listen(authority.server(&["127.0.0.1"])).await;
+    let there = address(&*listener);
+    for (origin, is_good) in
+        [(format!("http://{there}"), false), (format!("https://{there}"), true)]
+    {
+        let client = Ws::new(&*there).header("Origin", origin).tls(authority.client());
+        let incoming = async { listener.accept().await.unwrap().handshake().await };
+        let (client, server) = within(async { tokio::join!(client.connect(), incoming) }).await;
+        assert_eq!((client.is_ok(), server.is_ok()), (is_good, is_good));
+    }
 }
 
 /// A stream that was cut is not one that ended: nobody on the way can shorten what is said.

@@ -185,6 +185,10 @@ impl Namespace {
     /// Sets what runs when a socket's peer is found at another address while its link lives on, as
     /// on wires whose connections outlive an address: `socket.peer()` says where. Moves that
     /// happen while it waits for its turn are one. It takes the place of what was set before.
+    ///
+    /// It runs once the address has stayed for longer than one would that does not answer, at the
+    /// next packet after that. Whoever stands between may still be who answers there, so an
+    /// address is no proof of who it is.
     #[must_use = "a namespace does nothing until it is mounted"]
     pub fn on_path_change<T: FromEvent>(self, handler: impl Handler<T, Output: IntoReply>) -> Self {
         self.hook(Hook::PathChange, handler)

@@ -58,7 +58,8 @@ pub trait ReadHalf: Send + 'static {
     ) -> Poll<Result<usize, ReadError>>;
 
     /// Where the peer is now, if what was read has come from elsewhere than before: for wires
-    /// whose connections outlive an address. Asked after each read that brought bytes.
+    /// whose connections outlive an address. Asked after each read that brought bytes. Not by the
+    /// first packet alone: its source may be false until the peer has answered from there.
     fn moved(&mut self) -> Option<Peer> {
         None
     }

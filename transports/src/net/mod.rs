@@ -6,6 +6,7 @@ mod stream;
 pub(crate) use security::{Acceptor, Inside, Security};
 pub(crate) use stream::Stream;
 
+use crate::address::bind_error;
 use emitwire_core::transport::{BindError, ConnectError};
 use std::io;
 use std::net::SocketAddr;
@@ -33,11 +34,7 @@ pub(crate) async fn bind(
             Err(error) => failure = error,
         }
     }
-    Err(match failure.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse { endpoint },
-        io::ErrorKind::AddrNotAvailable => BindError::NotAvailable { endpoint, source: failure },
-        _ => BindError::Io { endpoint, source: failure },
-    })
+    Err(bind_error(endpoint, failure))
 }
 
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {

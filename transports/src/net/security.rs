@@ -3,6 +3,8 @@
 
 use super::Stream;
 #[cfg(feature = "tls")]
+use crate::address::host;
+#[cfg(feature = "tls")]
 use crate::tls::{self, Tls, TlsError};
 use emitwire_core::transport::{BindError, ConnectError, HandshakeError, Peer};
 #[cfg(feature = "tls")]
@@ -135,10 +137,4 @@ impl Inside {
     fn has_to_be_named(self) -> bool {
         matches!(self, Self::Frames)
     }
-}
-
-/// The host of a `host:port`.
-#[cfg(feature = "tls")]
-fn host(address: &str) -> &str {
-    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }

@@ -4,7 +4,7 @@
 use crate::framing::Unbudgeted;
 use crate::framing::{WriteStream, socket_writes};
 #[cfg(feature = "tls")]
-use crate::tls::{self, Encrypted};
+use crate::tls::{self, Encrypted, EncryptedReader, EncryptedWriter};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,14 +23,14 @@ pub(crate) enum Stream {
 pub(crate) enum ReadStream {
     Plain(OwnedReadHalf),
     #[cfg(feature = "tls")]
-    Encrypted(tokio::io::ReadHalf<Encrypted>),
+    Encrypted(EncryptedReader),
 }
 
 /// What is written to it.
 pub(crate) enum WritingStream {
     Plain(OwnedWriteHalf),
     #[cfg(feature = "tls")]
-    Encrypted(Unbudgeted<tokio::io::WriteHalf<Encrypted>>),
+    Encrypted(Unbudgeted<EncryptedWriter>),
 }
 
 impl Stream {

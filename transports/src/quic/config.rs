@@ -1,9 +1,12 @@
 //! What quinn is told, for both ends.
 
 use super::Quic;
+use crate::address::host;
 use crate::tls::{EMITWIRE, Finding, TlsError};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
+use rustls::client::Resumption;
+use rustls::quic::{ClientConnection, ServerConnection, Version};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +18,8 @@ pub(super) fn server(quic: &Quic) -> Result<quinn::ServerConfig, BoxError> {
         return Ok(config.clone());
     }
     let tls = quic.tls.server(EMITWIRE)?;
+    // quinn would find out by a stranger's first packet, and panic.
+    ServerConnection::new(Arc::clone(&tls), Version::V1, Vec::new())?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     let mut transport = transport(quic);
     transport.max_concurrent_bidi_streams(1_u8.into());
@@ -32,6 +37,7 @@ pub(super) fn client(quic: &Quic) -> Result<(quinn::ClientConfig, Finding), BoxE
         return Ok((config.clone(), Finding::default()));
     }
     let (tls, finding) = quic.tls.client_noted(EMITWIRE)?;
+    try_client(quic, &tls)?;
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     let mut transport = transport(quic);
     transport.max_concurrent_bidi_streams(0_u8.into());
@@ -39,15 +45,25 @@ pub(super) fn client(quic: &Quic) -> Result<(quinn::ClientConfig, Finding), BoxE
     Ok((config, finding))
 }
 
+/// Fails where quinn would panic.
+fn try_client(quic: &Quic, tls: &rustls::ClientConfig) -> Result<(), BoxError> {
+    let mut tried = tls.clone();
+    // A ticket serves once.
+    tried.resumption = Resumption::disabled();
+    let name = server_name(quic)?.try_into()?;
+    ClientConnection::new(Arc::new(tried), Version::V1, name, Vec::new())?;
+    Ok(())
+}
+
 /// Who the server's certificate has to be for.
 pub(super) fn server_name(quic: &Quic) -> Result<String, TlsError> {
-    let host = quic.address.rsplit_once(':').map_or(&*quic.address, |(host, _)| host);
-    Ok(quic.tls.name_of(host)?.to_str().into_owned())
+    Ok(quic.tls.name_of(host(&quic.address))?.to_str().into_owned())
 }
 
 fn transport(quic: &Quic) -> TransportConfig {
     let mut transport = TransportConfig::default();
     let window = varint(quic.window_bytes);
+    let idle = quic.idle_timeout.clamp(IDLE_MIN, IDLE_MAX);
     transport
         .max_concurrent_uni_streams(0_u8.into())
         .stream_receive_window(window)
@@ -56,8 +72,9 @@ fn transport(quic: &Quic) -> TransportConfig {
         .datagram_receive_buffer_size(Some(quic.datagram_buffer_bytes))
         .datagram_send_buffer_size(quic.datagram_buffer_bytes)
         .ack_frequency_config(Some(acks()))
-        .keep_alive_interval(quic.keep_alive)
-        .max_idle_timeout(Some(idle_timeout(quic.idle_timeout)));
+        // Two may be lost before the peer takes this side for gone.
+        .keep_alive_interval(quic.keep_alive.map(|every| every.min(idle / 3)))
+        .max_idle_timeout(Some(idle.try_into().unwrap_or(IdleTimeout::from(VarInt::MAX))));
     transport
 }
 
@@ -72,10 +89,11 @@ fn varint(bytes: usize) -> VarInt {
     VarInt::from_u64(bytes as u64).unwrap_or(VarInt::MAX)
 }
 
-/// The longest that the wire can tell is 146 million years.
-fn idle_timeout(after: Duration) -> IdleTimeout {
-    after.try_into().unwrap_or(IdleTimeout::from(VarInt::MAX))
-}
+/// The least that the wire can tell; zero would be never.
+const IDLE_MIN: Duration = Duration::from_millis(1);
+
+/// A century. Clocks end, and quinn adds this to one.
+const IDLE_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// What one peer may send before it is accepted: a few packets.
 const INCOMING_BYTES_MAX: u64 = 16 * 1024;

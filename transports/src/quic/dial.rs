@@ -71,13 +71,15 @@ async fn attempt(
     let connection = tokio::select! {
         biased;
         connected = attempt.connect() => connected,
-        source = knock::refused(address) => return Err(unreachable(source)),
+        source = knock::refused(address), if quic.endpoint.is_none() => {
+            return Err(unreachable(source));
+        }
     };
     let failed = |source| match source {
         HandshakeError::Io { source } => unreachable(source),
         source => ConnectError::Handshake { endpoint: endpoint(address), source },
     };
-    let failed = |error| failed(fault::handshake(error, asked.finding.take()));
+    let failed = |error| failed(fault::handshake(error, asked.finding.of(&asked.server_name)));
     let connection = connection.map_err(failed)?;
     let (mut send, receive) = connection.open_bi().await.map_err(failed)?;
     match send.write_all(&[STREAM_BEGIN]).await {

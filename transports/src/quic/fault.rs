@@ -3,7 +3,7 @@
 use crate::tls::{of_alert, of_tls};
 use emitwire_core::transport::{CertificateFault, HandshakeError};
 use quinn::{ConnectionError, TransportErrorCode};
-use rustls::{AlertDescription, Error};
+use rustls::{AlertDescription, CertificateError, Error};
 use std::io;
 
 /// Why there is no connection; `found` is what this side had against the peer's certificate.
@@ -14,13 +14,17 @@ pub(super) fn handshake(error: ConnectionError, found: Option<rustls::Error>) ->
             status: u16::try_from(close.error_code.into_inner()).unwrap_or(u16::MAX),
             reason: words(&close.reason),
         },
-        (ConnectionError::TransportError(_), Some(found)) => of_tls(found),
-        (ConnectionError::TransportError(error), None) => match alert(error.code) {
+        (ConnectionError::TransportError(error), found) => match alert(error.code) {
             Some(AlertDescription::NoApplicationProtocol) => of_tls(Error::NoApplicationProtocol),
             Some(AlertDescription::CertificateRequired) => of_tls(Error::NoCertificatesPresented),
-            Some(alert) if is_of_certificates(alert) => {
-                HandshakeError::Certificate { fault: CertificateFault::Unfit, source: error.into() }
-            }
+            Some(alert) if is_of_certificates(alert) => match found {
+                Some(found) => of_tls(found),
+                None => HandshakeError::Certificate {
+                    fault: CertificateFault::Unfit,
+                    source: error.into(),
+                },
+            },
+            Some(AlertDescription::DecryptError) => of_tls(CertificateError::BadSignature.into()),
             _ => HandshakeError::Malformed { source: error.into() },
         },
         (error @ ConnectionError::VersionMismatch, _) => {

@@ -1,5 +1,6 @@
 //! Finding out at once that nobody listens.
 
+use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::UdpSocket;
@@ -8,9 +9,18 @@ use tokio::net::UdpSocket;
 ///
 /// QUIC cannot tell a closed port from a slow one: its socket is not connected, so the system has
 /// nobody to give the answer to (ICMP, port unreachable). A connected one is told; so it sends an
-/// empty datagram, which is no packet of QUIC and gets no other answer.
+/// empty datagram, which is no packet of QUIC and gets no other answer. That one cannot knock says
+/// nothing of who is there.
 pub(super) async fn refused(address: SocketAddr) -> io::Error {
-    knock(address).await.err().unwrap_or(io::ErrorKind::ConnectionRefused.into())
+    match knock(address).await {
+        Err(error) if is_refusal(error.kind()) => error,
+        _ => pending().await,
+    }
+}
+
+/// Windows calls it a reset.
+fn is_refusal(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
 }
 
 async fn knock(address: SocketAddr) -> io::Result<()> {

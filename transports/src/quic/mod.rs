@@ -5,6 +5,7 @@
 //! | `mod.rs` | [`Quic`] and its options |
 //! | `config.rs` | what quinn is told of them |
 //! | `listener.rs` | arrivals, what is done with too many, and their handshakes |
+//! | `half_open.rs` | how many handshakes are under way |
 //! | `sockets.rs` | sockets that outlive their listeners |
 //! | `dial.rs` | connecting, address by address |
 //! | `knock.rs` | finding out at once that nobody listens |
@@ -19,6 +20,7 @@ mod connection;
 mod datagrams;
 mod dial;
 mod fault;
+mod half_open;
 mod knock;
 mod listener;
 mod reader;
@@ -27,6 +29,7 @@ mod sockets;
 mod tasks;
 mod writer;
 
+use crate::limits::{BACKLOG, FRAME_BYTES_MAX};
 use crate::tls::Tls;
 use async_trait::async_trait;
 use emitwire_core::transport::{self, BindError, ConnectError, Transport};
@@ -110,7 +113,7 @@ impl Quic {
             keep_alive: Some(KEEP_ALIVE),
             idle_timeout: IDLE_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
-            backlog: BACKLOG,
+            backlog: BACKLOG as usize,
             retry_above: RETRY_ABOVE,
             half_open_max: HALF_OPEN_MAX,
         }
@@ -151,8 +154,11 @@ impl Quic {
     /// The endpoint to connect from and to listen on, instead of one for each connection and one
     /// for each listener. Many connections of one process then share a socket and its buffers.
     ///
-    /// It stays yours: a listener on it that is dropped only stops to listen. Two listeners at the
-    /// same time on one endpoint take each other's peers.
+    /// It stays yours: a listener on it that is dropped only stops to listen. One at a time may
+    /// listen on it: a second takes the first one's peers, with its own certificate, and the first
+    /// that is dropped stops both. A client that connects from it finds out that nobody listens
+    /// only by [`connect_timeout`](Self::connect_timeout), for its socket may lead elsewhere than
+    /// those of the system.
     #[must_use]
     pub fn endpoint(mut self, endpoint: quinn::Endpoint) -> Self {
         self.endpoint = Some(endpoint);
@@ -169,10 +175,10 @@ impl Quic {
 
     /// How many bytes of the stream may be under way in one direction (RFC 9000 §4): read by
     /// nobody at the receiver, or not acknowledged at the sender. Default: 2 MiB, which is enough
-    /// for 20 MB/s over 100 ms.
+    /// for 20 MB/s over 100 ms. At least 64 KiB.
     #[must_use]
     pub fn window(mut self, bytes: usize) -> Self {
-        self.window_bytes = bytes;
+        self.window_bytes = bytes.max(WINDOW_BYTES_MIN);
         self
     }
 
@@ -187,7 +193,8 @@ impl Quic {
 
     /// After how long without a packet one is sent, so that the peer and whatever stands between
     /// do not forget the connection; zero never sends one. Default: 5 s, as the heartbeats of a
-    /// session.
+    /// session. It is at most a third of this side's own [`idle_timeout`](Self::idle_timeout), and
+    /// does not follow from the peer's: where that may be shorter than 15 s, say less here.
     #[must_use]
     pub fn keep_alive(mut self, interval: Duration) -> Self {
         self.keep_alive = (!interval.is_zero()).then_some(interval);
@@ -195,7 +202,7 @@ impl Quic {
     }
 
     /// After how long without a packet of the peer the connection is lost (RFC 9000 §10.1), if the
-    /// peer does not want less. Default: 20 s, as the sessions'.
+    /// peer does not want less. Default: 20 s, as the sessions'; at least 1 ms.
     #[must_use]
     pub fn idle_timeout(mut self, after: Duration) -> Self {
         self.idle_timeout = after;
@@ -286,11 +293,11 @@ const STREAM_BEGIN: u8 = 0x01;
 /// carry no larger ones, so that both ends declare the same every time.
 const DATAGRAM_BYTES_MAX: usize = 1200 - (1 + 20 + 4) - 16 - (1 + 8);
 
-/// The largest frame unless the transport says otherwise.
-const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 /// How much of the stream is under way unless the transport says otherwise.
 const WINDOW_BYTES: usize = 2 * 1024 * 1024;
+
+/// The least of the stream that is under way: with none nothing is.
+const WINDOW_BYTES_MIN: usize = 64 * 1024;
 
 /// How much waits in datagrams unless the transport says otherwise.
 const DATAGRAM_BUFFER_BYTES: usize = 256 * 1024;
@@ -303,9 +310,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long connecting takes at most unless the transport says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How many peers wait to be accepted unless the transport says otherwise.
-const BACKLOG: usize = 1024;
 
 /// How many handshakes go on before peers have to show where they are.
 const RETRY_ABOVE: usize = 64;

@@ -4,6 +4,7 @@ use super::connection::{Link, at};
 use super::datagrams::Datagrams;
 use super::fault;
 use crate::framing::FrameReader;
+use bytes::Bytes;
 use emitwire_core::protocol::Frame;
 use emitwire_core::transport::{Peer, ReadError, ReadHalf};
 use std::io;
@@ -11,15 +12,19 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
 
 pub(super) struct Reader {
     stream: FrameReader<Stream>,
     datagrams: Datagrams,
     link: Arc<Link>,
     peer: Peer,
-    /// Where the peer was when somebody last asked.
+    /// Where the peer was when somebody was last told.
     address: SocketAddr,
+    /// Where it has been seen since then, and since when.
+    seen: Option<(SocketAddr, Instant)>,
     wire_bytes_max: usize,
     frame_bytes_max: usize,
     /// A frame was refused. What still comes is thrown away.
@@ -38,6 +43,7 @@ impl Reader {
             stream: FrameReader::new(Stream(stream), frame_bytes_max),
             datagrams,
             address: link.connection.remote_address(),
+            seen: None,
             link,
             peer,
             wire_bytes_max: frame_bytes_max,
@@ -61,7 +67,8 @@ impl Reader {
                 return Err(ReadError::FrameTooLarge { bytes: body.len() as u64, max });
             }
             bytes += DATAGRAM_HEADER_BYTES + body.len();
-            frames.push(Frame::volatile(body));
+            // It is a slice of all that came at once, which it would keep in memory.
+            frames.push(Frame::volatile(Bytes::copy_from_slice(&body)));
         }
         Ok(bytes)
     }
@@ -107,9 +114,19 @@ impl ReadHalf for Reader {
     fn moved(&mut self) -> Option<Peer> {
         let address = self.link.connection.remote_address();
         if address == self.address {
+            self.seen = None;
             return None;
         }
-        self.address = address;
+        let now = Instant::now();
+        let since = match self.seen {
+            Some((seen, since)) if seen == address => since,
+            _ => now,
+        };
+        self.seen = Some((address, since));
+        if now - since < verification(self.link.connection.rtt()) {
+            return None;
+        }
+        (self.address, self.seen) = (address, None);
         self.peer = self.peer.clone().at(at(address));
         Some(self.peer.clone())
     }
@@ -138,6 +155,19 @@ impl AsyncRead for Stream {
         })
     }
 }
+
+/// How long an address may be one that the peer is not at. quinn sends there at once whence the
+/// newest packet came, which somebody may have sent on under a false address; where nobody answers
+/// it goes back after three probe timeouts (RFC 9000 §8.2.4), and says nothing of either. A timeout
+/// is as long as three round trips, if these vary as much as is assumed before any is measured
+/// (RFC 9002 §5.3), and the peer's delay of its acknowledgements.
+fn verification(round_trip: Duration) -> Duration {
+    9 * round_trip + 3 * ACK_DELAY_MAX
+}
+
+/// How long a peer that was not asked for less delays its acknowledgements (RFC 9000 §18.2), and a
+/// little more.
+const ACK_DELAY_MAX: Duration = Duration::from_millis(33);
 
 /// How many datagrams one read takes at most.
 const DATAGRAMS_A_READ: usize = 64;

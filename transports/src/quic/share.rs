@@ -10,12 +10,25 @@ use tokio::time::Instant;
 /// their buffer was seen empty, then none until it is, and for a round trip more, in which the
 /// stream has all packets. If none of it is sent for longer than it takes to notice that packets
 /// were lost (RFC 9002 §6.2), none waits, and datagrams need no turns until something is written to
-/// the stream again.
+/// the stream again. A stream of which something was sent since it was last written to, and no
+/// datagram was left over, waits hardly: before its turn as many datagrams as their buffer holds
+/// are taken, so that one burst of them finds it shut for nobody.
 #[derive(Debug)]
 pub(super) struct Share {
-    /// Something may wait in the stream.
-    has_rival: bool,
+    rival: Rival,
     turn: Turn,
+    /// Frames of the stream that had been sent when it was last written to.
+    mark: u64,
+    /// What datagrams take in a turn where hardly anything waits in the stream.
+    burst_bytes: u64,
+}
+
+/// Whether something waits in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rival {
+    None,
+    Unlikely,
+    Likely,
 }
 
 #[derive(Debug)]
@@ -34,6 +47,8 @@ pub(super) struct Seen {
     pub(super) now: Instant,
     /// Something was written to the stream since the last look.
     pub(super) is_written: bool,
+    /// Something that was to be written to it found no room.
+    pub(super) is_blocked: bool,
     /// No datagram waits.
     pub(super) is_empty: bool,
     /// Frames of the stream that were sent so far.
@@ -42,14 +57,29 @@ pub(super) struct Seen {
 }
 
 impl Share {
-    pub(super) fn new() -> Self {
-        Self { has_rival: false, turn: Turn::Datagrams(TURN_BYTES) }
+    /// For datagrams whose buffer holds so much.
+    pub(super) fn new(buffer_bytes: usize) -> Self {
+        let burst_bytes = TURN_BYTES.max(buffer_bytes as u64);
+        Self { rival: Rival::None, turn: Turn::Datagrams(TURN_BYTES), mark: 0, burst_bytes }
+    }
+
+    /// The stream is about to be written to; so many of its frames were sent so far.
+    pub(super) fn writes(&mut self, frames: u64) {
+        self.mark = frames;
     }
 
     pub(super) fn look(&mut self, seen: Seen) {
-        self.has_rival |= seen.is_written;
+        let is_sent = seen.is_empty && !seen.is_blocked && seen.frames > self.mark;
+        let was_likely = self.rival == Rival::Likely || seen.is_written;
+        self.rival = match self.rival {
+            _ if was_likely && is_sent => Rival::Unlikely,
+            _ if was_likely => Rival::Likely,
+            rival => rival,
+        };
+        let becomes_unlikely = was_likely && is_sent;
         match self.turn {
-            Turn::Datagrams(_) if seen.is_empty => self.turn = Turn::Datagrams(TURN_BYTES),
+            Turn::Datagrams(_) if seen.is_empty => self.turn = self.datagrams(),
+            Turn::Ends if becomes_unlikely => self.turn = self.datagrams(),
             Turn::Ends if seen.is_empty => {
                 self.turn = Turn::Stream { since: seen.now, frames: seen.frames };
             }
@@ -57,8 +87,11 @@ impl Share {
                 let (is_sent, lasted) = (seen.frames > frames, seen.now - since);
                 let is_over = is_sent && lasted >= seen.round_trip;
                 if is_over || lasted >= 3 * seen.round_trip + PATIENCE {
-                    self.has_rival = is_sent || seen.is_written;
-                    self.turn = Turn::Datagrams(TURN_BYTES);
+                    let waits = is_sent || seen.is_written;
+                    self.rival = if waits { Rival::Likely } else { Rival::None };
+                    // It needed its turn, and so may what is left of it.
+                    self.mark = u64::MAX;
+                    self.turn = self.datagrams();
                 }
             }
             Turn::Datagrams(_) | Turn::Ends => {}
@@ -67,7 +100,7 @@ impl Share {
 
     /// Whether a datagram of this size may be sent.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
-        if !self.has_rival {
+        if self.rival == Rival::None {
             return true;
         }
         let Turn::Datagrams(left) = &mut self.turn else { return false };
@@ -76,6 +109,13 @@ impl Share {
             None => self.turn = Turn::Ends,
         }
         matches!(self.turn, Turn::Datagrams(_))
+    }
+
+    fn datagrams(&self) -> Turn {
+        Turn::Datagrams(match self.rival {
+            Rival::Unlikely => self.burst_bytes,
+            Rival::None | Rival::Likely => TURN_BYTES,
+        })
     }
 }
 
@@ -106,8 +146,9 @@ mod tests {
     impl Wire {
         fn new() -> Self {
             let (now, round_trip) = (Instant::now(), ROUND_TRIP);
-            let seen = Seen { now, is_written: false, is_empty: true, frames: 0, round_trip };
-            Self { share: Share::new(), seen }
+            let (is_written, is_blocked, is_empty, frames) = (false, false, true, 0);
+            let seen = Seen { now, is_written, is_blocked, is_empty, frames, round_trip };
+            Self { share: Share::new(256 * 1024), seen }
         }
 
         fn look(&mut self, change: impl FnOnce(&mut Seen)) -> &mut Share {
@@ -148,6 +189,32 @@ mod tests {
                 seen.frames += 1;
             });
         }
+    }
+
+    #[test]
+    fn a_burst_behind_something_small_that_was_sent_is_taken_whole() {
+        let mut wire = Wire::new();
+        for _ in 0..10 {
+            wire.share.writes(wire.seen.frames);
+            wire.look(|seen| seen.is_written = true);
+            assert_eq!(takes(wire.look(|seen| seen.frames += 1), 1024), 256);
+            // Whether all of it was sent is not known, so that it gets its turn.
+            assert_eq!(takes(wire.look(|_| {}), 1024), 0);
+            assert_eq!(takes(wire.look(|seen| seen.now += ROUND_TRIP * 5), 1024), 100_000);
+        }
+    }
+
+    #[test]
+    fn a_burst_that_began_too_early_goes_on_when_the_stream_is_sent() {
+        let mut wire = Wire::new();
+        wire.share.writes(0);
+        assert_eq!(takes(wire.look(|seen| seen.is_written = true), 1024), 32);
+        let blocked = wire.look(|seen| (seen.frames, seen.is_blocked) = (1, true));
+        assert_eq!(takes(blocked, 1024), 0);
+        let mut wire = Wire::new();
+        wire.share.writes(0);
+        assert_eq!(takes(wire.look(|seen| seen.is_written = true), 1024), 32);
+        assert_eq!(takes(wire.look(|seen| seen.frames = 1), 1024), 256);
     }
 
     #[test]

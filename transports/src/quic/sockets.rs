@@ -4,6 +4,7 @@
 //! gone and connections are not, the socket stays. It *rests*: whoever arrives is refused. Whoever
 //! binds its address, in the same runtime, takes it over.
 
+use super::half_open::Handshakes;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{
     AsyncUdpSocket, Endpoint, EndpointConfig, Runtime, ServerConfig, TokioRuntime, UdpPoller,
@@ -25,7 +26,12 @@ use tokio::time::timeout;
 pub(super) struct Bound {
     pub(super) endpoint: Endpoint,
     pub(super) address: SocketAddr,
+    pub(super) handshakes: Handshakes,
     runtime: Handle,
+    /// Which one, of those that have had this address.
+    socket: u64,
+    /// Nothing is read from its socket any more.
+    pub(super) has_failed: bool,
 }
 
 impl Bound {
@@ -45,6 +51,14 @@ impl Bound {
 
     fn on(socket: UdpSocket, config: ServerConfig) -> io::Result<Self> {
         let address = socket.local_addr()?;
+        Self::on_wrapped(TokioRuntime.wrap_udp_socket(socket)?, address, config)
+    }
+
+    pub(super) fn on_wrapped(
+        socket: Arc<dyn AsyncUdpSocket>,
+        address: SocketAddr,
+        config: ServerConfig,
+    ) -> io::Result<Self> {
         let (turn, freed) = (next(), Arc::new(Notify::new()));
         let entry = Entry { socket: turn, state: State::Listening, freed };
         // From here on the entry goes when the socket goes. One of a runtime that is gone may
@@ -52,46 +66,73 @@ impl Bound {
         let former = { lock().insert(address, entry) };
         drop(former);
         let place = Place { address, socket: turn };
-        let tokio = Arc::new(TokioRuntime);
-        let socket = Arc::new(Socket { socket: tokio.wrap_udp_socket(socket)?, _place: place });
-        let (ours, config) = (EndpointConfig::default(), Some(config));
-        let endpoint = Endpoint::new_with_abstract_socket(ours, config, socket, tokio)?;
-        Ok(Self { endpoint, address, runtime: Handle::current() })
+        let socket = Arc::new(Socket { socket, _place: place });
+        let (ours, tokio) = (EndpointConfig::default(), Arc::new(TokioRuntime));
+        let endpoint = Endpoint::new_with_abstract_socket(ours, Some(config), socket, tokio)?;
+        let handshakes = Handshakes::default();
+        Ok(Self::with(endpoint, address, handshakes, Handle::current(), turn))
+    }
+
+    fn with(
+        endpoint: Endpoint,
+        address: SocketAddr,
+        handshakes: Handshakes,
+        runtime: Handle,
+        socket: u64,
+    ) -> Self {
+        Self { endpoint, address, handshakes, runtime, socket, has_failed: false }
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // Without connections the socket goes with the endpoint's task.
-        let rests = self.endpoint.open_connections() > 0;
+        // Without connections the socket goes with the endpoint's task; who has arrived may become
+        // one.
+        let is_in_use = self.endpoint.open_connections() > 0 || self.handshakes.count() > 0;
+        let rests = is_in_use && !self.has_failed;
         let (turn, taken) = (next(), Arc::new(Notify::new()));
         let state = if rests {
             let (endpoint, runtime) = (self.endpoint.clone(), self.runtime.clone());
-            State::Resting(Rest { endpoint, runtime, turn, taken: Arc::clone(&taken) })
+            let (handshakes, taken) = (self.handshakes.clone(), Arc::clone(&taken));
+            State::Resting(Rest { endpoint, handshakes, runtime, turn, taken })
         } else {
             State::Closing
         };
-        if let Some(entry) = lock().get_mut(&self.address) {
-            entry.state = state;
-        }
+        let mut sockets = lock();
+        // Another may have the address by now, if the runtime of this one is gone.
+        let entry = sockets.get_mut(&self.address).filter(|entry| entry.socket == self.socket);
+        let Some(entry) = entry else {
+            drop(sockets);
+            // The socket may go with it, and takes the lock.
+            drop(state);
+            return;
+        };
+        entry.state = state;
+        drop(sockets);
         if rests {
             let resting = Resting { address: self.address, turn };
-            self.runtime.spawn(rest(self.endpoint.clone(), taken, resting));
+            let (endpoint, handshakes) = (self.endpoint.clone(), self.handshakes.clone());
+            self.runtime.spawn(rest(endpoint, handshakes, taken, resting));
         }
     }
 }
 
 /// Refuses whoever arrives until the last connection is gone, or somebody takes over.
-async fn rest(endpoint: Endpoint, taken: Arc<Notify>, _resting: Resting) {
+async fn rest(endpoint: Endpoint, handshakes: Handshakes, taken: Arc<Notify>, _resting: Resting) {
     let refusing = async {
         while let Some(incoming) = endpoint.accept().await {
             incoming.refuse();
         }
     };
+    let idle = async {
+        // None begins meanwhile.
+        handshakes.none().await;
+        endpoint.wait_idle().await;
+    };
     tokio::select! {
         biased;
         () = taken.notified() => {}
-        () = endpoint.wait_idle() => {}
+        () = idle => {}
         () = refusing => {}
     }
 }
@@ -126,9 +167,10 @@ fn take_over(address: SocketAddr, config: &ServerConfig) -> Option<Bound> {
     let State::Resting(rest) = mem::replace(&mut entry.state, State::Listening) else {
         return None;
     };
-    rest.taken.notify_one();
-    rest.endpoint.set_server_config(Some(config.clone()));
-    Some(Bound { endpoint: rest.endpoint, address, runtime: rest.runtime })
+    let Rest { endpoint, handshakes, runtime, taken, .. } = rest;
+    taken.notify_one();
+    endpoint.set_server_config(Some(config.clone()));
+    Some(Bound::with(endpoint, address, handshakes, runtime, entry.socket))
 }
 
 /// Waits for a socket of this process that is about to be closed, for a while.
@@ -158,6 +200,7 @@ enum State {
 
 struct Rest {
     endpoint: Endpoint,
+    handshakes: Handshakes,
     runtime: Handle,
     /// Which rest of the socket this is.
     turn: u64,

@@ -22,22 +22,29 @@ pub(super) struct Writer {
     /// What is free of quinn's buffer for datagrams when none waits.
     buffer_bytes: usize,
     share: Share,
+    /// The stream takes no more for now.
+    is_blocked: bool,
     /// Volatile frames for which there was no room since somebody last asked.
     dropped: u64,
 }
 
 impl Writer {
     pub(super) fn new(stream: SendStream, link: Arc<Link>, datagram_bytes_max: usize) -> Self {
-        let (stream, share) = (FrameWriter::new(stream), Share::new());
         let buffer_bytes = link.connection.datagram_send_buffer_space();
-        Self { stream, link, datagram_bytes_max, buffer_bytes, share, dropped: 0 }
+        let (stream, share) = (FrameWriter::new(stream), Share::new(buffer_bytes));
+        let (is_blocked, dropped) = (false, 0);
+        Self { stream, link, datagram_bytes_max, buffer_bytes, share, is_blocked, dropped }
     }
 
     /// Takes the volatile frames that fit into a datagram out of the batch. The others, and the
     /// one in front of which a part is on the stream, stay.
     fn send_datagrams(&mut self, batch: &mut VecDeque<Frame>) -> io::Result<()> {
         let Some(max) = self.link.connection.max_datagram_size() else { return Ok(()) };
-        let max = max.min(self.datagram_bytes_max);
+        // What has no room in an empty buffer never has.
+        let max = max.min(self.datagram_bytes_max).min(self.buffer_bytes);
+        if self.buffer_bytes == 0 {
+            return Ok(());
+        }
         self.look();
         let mut is_begun = !self.stream.is_between_frames();
         let mut sent = Ok(());
@@ -60,6 +67,7 @@ impl Writer {
         self.share.look(Seen {
             now: Instant::now(),
             is_written: self.stream.stream().take_written(),
+            is_blocked: self.is_blocked,
             is_empty: connection.datagram_send_buffer_space() == self.buffer_bytes,
             frames: stats.frame_tx.stream,
             round_trip: stats.path.rtt,
@@ -95,7 +103,12 @@ impl WriteHalf for Writer {
         if batch.iter().any(|frame| frame.class == Class::Volatile) {
             self.send_datagrams(batch)?;
         }
-        self.stream.poll_write(cx, batch)
+        if !batch.is_empty() || !self.stream.is_between_frames() {
+            self.share.writes(self.link.connection.stats().frame_tx.stream);
+        }
+        let written = self.stream.poll_write(cx, batch);
+        self.is_blocked = written.is_pending();
+        written
     }
 
     fn take_dropped(&mut self) -> u64 {

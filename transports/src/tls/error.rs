@@ -16,7 +16,10 @@ pub enum TlsError {
         /// What the system says.
         source: io::Error,
     },
-    /// There is no certificate where one is needed: in a PEM text, or for a listener.
+    /// There is no certificate in a PEM text.
+    #[error("there is no certificate in the text: it has to be PEM itself, and not a path to one")]
+    NoCertificateInText,
+    /// There is no certificate where one is needed: for a listener, or to be renewed.
     #[error("there is no certificate: a server has one by `Tls::pem` or `Tls::self_signed`")]
     NoCertificate,
     /// There is no private key in the text; an encrypted one is none.

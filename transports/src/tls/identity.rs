@@ -52,6 +52,11 @@ impl Identity {
         self.0.renewals.load(Ordering::Acquire)
     }
 
+    /// What the next handshake shows.
+    pub(super) fn key(&self) -> Arc<CertifiedKey> {
+        self.0.key()
+    }
+
     /// Its own certificate, without its issuers.
     pub(super) fn certificate(&self) -> CertificateDer<'static> {
         self.0.key().end_entity_cert().map(|der| der.clone().into_owned()).unwrap_or_else(|_| {
@@ -95,7 +100,7 @@ impl ResolvesClientCert for Current {
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let read = read.map_err(|source| TlsError::Pem { source: source.into() })?;
-    if read.is_empty() { Err(TlsError::NoCertificate) } else { Ok(read) }
+    if read.is_empty() { Err(TlsError::NoCertificateInText) } else { Ok(read) }
 }
 
 fn certified(pem: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {

@@ -7,6 +7,7 @@
 //! | `identity.rs` | a certificate with its key, which may be renewed under running sessions |
 //! | `tickets.rs` | coming back without a whole handshake, as long as the certificate is the same |
 //! | `trust.rs` | whose certificates are good: public issuers, given ones, a pinned one |
+//! | `made.rs` | configurations that were made, to be used again |
 //! | `fault.rs` | what rustls says, as errors of a handshake |
 //! | `noted.rs` | what a verifier found, for a library that keeps only its words |
 //! | `stream.rs` | a TCP stream that is encrypted from its first byte on |
@@ -17,6 +18,7 @@
 mod error;
 mod fault;
 mod identity;
+mod made;
 #[cfg(feature = "quic")]
 mod noted;
 #[cfg(feature = "tls")]
@@ -32,16 +34,19 @@ pub(crate) use fault::{of_alert, of_tls};
 #[cfg(feature = "quic")]
 pub(crate) use noted::Finding;
 #[cfg(feature = "tls")]
-pub(crate) use stream::{Encrypted, accept, connect, split};
+pub(crate) use stream::{Encrypted, EncryptedReader, EncryptedWriter, accept, connect, split};
 
 use bytes::Bytes;
 use identity::Identity;
+use made::Made;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig};
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use tickets::Tickets;
 use trust::Trust;
 
@@ -77,12 +82,11 @@ pub struct Tls {
     server_name: Option<String>,
     server_config: Option<Arc<ServerConfig>>,
     client_config: Option<Arc<ClientConfig>>,
-    /// One for each protocol spoken inside, so that what it remembers of servers is found again.
-    made: Arc<Mutex<Vec<Made>>>,
+    made: Made<Arc<ClientConfig>>,
+    /// Those that note what they find.
+    #[cfg(feature = "quic")]
+    noted: Made<(Arc<ClientConfig>, Finding)>,
 }
-
-/// A client's configuration, and the protocol that it is for.
-type Made = (&'static [u8], Arc<ClientConfig>);
 
 impl Tls {
     /// A client's: trusts the issuers that browsers trust (the Mozilla list of `webpki-roots`), and
@@ -148,7 +152,8 @@ impl Tls {
     }
 
     /// A server's: lets in clients only that show a certificate of one of the issuers in this PEM
-    /// text. It is in their [`Peer`](emitwire_core::transport::Peer::certificates).
+    /// text. It is in their [`Peer`](emitwire_core::transport::Peer::certificates). Each connection
+    /// is a whole handshake then, in which the certificate is judged.
     ///
     /// # Errors
     /// [`TlsError`]: there is no certificate in it, or one that cannot be an issuer.
@@ -218,29 +223,35 @@ impl Tls {
         let mut config = builder.with_cert_resolver(identity.as_server());
         config.alpn_protocols = vec![protocol.to_vec()];
         config.session_storage = Tickets::of(identity);
+        if self.clients.is_some() {
+            // Who comes by a ticket is not judged again, however old its certificate is by then.
+            config.send_tls13_tickets = 0;
+        }
         Ok(Arc::new(config))
     }
 
     /// The configuration of a client that speaks this protocol inside.
     pub(crate) fn client(&self, protocol: &'static [u8]) -> Result<Arc<ClientConfig>, TlsError> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, config)) = made.iter().find(|(known, _)| *known == protocol) {
-            return Ok(Arc::clone(config));
-        }
-        let config = self.make_client(protocol)?;
-        made.push((protocol, Arc::clone(&config)));
-        Ok(config)
+        self.made.get(protocol, self.shows(), || match &self.client_config {
+            Some(ready) => Ok(with_protocol(ready, protocol, |config| &mut config.alpn_protocols)),
+            None => self.make_client(protocol, self.trust.of_servers()?),
+        })
     }
 
-    fn make_client(&self, protocol: &'static [u8]) -> Result<Arc<ClientConfig>, TlsError> {
-        if let Some(ready) = &self.client_config {
-            return Ok(with_protocol(ready, protocol, |config| &mut config.alpn_protocols));
-        }
+    fn shows(&self) -> Option<Arc<CertifiedKey>> {
+        self.identity.as_ref().map(Identity::key)
+    }
+
+    fn make_client(
+        &self,
+        protocol: &'static [u8],
+        verifier: Arc<dyn ServerCertVerifier>,
+    ) -> Result<Arc<ClientConfig>, TlsError> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(|source| TlsError::Config { source })?
             .dangerous()
-            .with_custom_certificate_verifier(self.trust.of_servers()?);
+            .with_custom_certificate_verifier(verifier);
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => builder.with_client_cert_resolver(identity.as_client()),
@@ -267,7 +278,11 @@ impl Tls {
 
     /// An option has changed: clones made before keep theirs.
     fn forget_made(&mut self) {
-        self.made = Arc::default();
+        self.made = Made::default();
+        #[cfg(feature = "quic")]
+        {
+            self.noted = Made::default();
+        }
     }
 }
 

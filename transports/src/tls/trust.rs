@@ -111,7 +111,8 @@ impl ServerCertVerifier for Pinned {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(signed, certificate, signature, algorithms)
+        let verified = verify_tls12_signature(signed, certificate, signature, algorithms);
+        verified.map_err(without_key)
     }
 
     fn verify_tls13_signature(
@@ -121,7 +122,8 @@ impl ServerCertVerifier for Pinned {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(signed, certificate, signature, algorithms)
+        let verified = verify_tls13_signature(signed, certificate, signature, algorithms);
+        verified.map_err(without_key)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -134,6 +136,21 @@ impl fmt::Debug for Pinned {
         f.debug_struct("Pinned").field("fingerprints", &self.fingerprints).finish_non_exhaustive()
     }
 }
+
+/// No issuer has a part in it: who cannot sign has copied the certificate.
+fn without_key(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            CertificateError::Other(OtherError(Arc::new(NoKey))).into()
+        }
+        error => error,
+    }
+}
+
+/// The certificate is the pinned one, and who shows it does not have its key.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the peer shows the pinned certificate, and does not have its key")]
+struct NoKey;
 
 /// The certificate is another one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -2,12 +2,13 @@
 
 use super::UnixFault;
 use super::lock::Lock;
+use super::permissions;
 use rustix::io::Errno;
 use rustix::process::geteuid;
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{self, Path, PathBuf};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 /// A socket that is listened at, with its path.
@@ -43,11 +44,12 @@ impl Claim {
         }
         let socket = UnixSocket::new_stream()?;
         socket.bind(path)?;
-        let file = SocketFile { path: path.to_owned(), id: FileId::at(path)? };
+        // A relative one is another's once this process goes to another directory.
+        let file = SocketFile { path: path::absolute(path)?, id: FileId::at(path)? };
         // A socket that is bound and does not listen yet refuses everybody, so nobody connects
         // under the permissions that the file was made with. A file that is made under another
         // name and renamed would do too, but that name may be too long where this one is not.
-        fs::set_permissions(path, Permissions::from_mode(mode))?;
+        permissions::set(path, file.id, mode)?;
         Ok(Self { file: Some(file), listener: socket.listen(backlog)?, lock: Some(lock) })
     }
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 /// The lock of one path. Its file is removed with it: only who holds the lock does that, and who
 /// got one whose file is not there any more tries again.
@@ -28,7 +28,8 @@ impl Lock {
     pub(super) fn acquire(socket: &Path) -> io::Result<Self> {
         let mut path = socket.as_os_str().to_owned();
         path.push(SUFFIX);
-        let path = PathBuf::from(path);
+        // This process may go to another directory before the file is removed.
+        let path = path::absolute(path)?;
         loop {
             let file = open(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {

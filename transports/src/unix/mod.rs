@@ -5,6 +5,7 @@
 //! | `address.rs` | what a path stands for: a file, or an abstract name |
 //! | `claim.rs` | taking a path, and leaving it again: files left behind, permissions |
 //! | `lock.rs` | whoever takes a path has it alone |
+//! | `permissions.rs` | who may connect |
 //! | `wire.rs` | the listener and the connection |
 //! | `elsewhere.rs` | all of that on systems that have no Unix sockets |
 //! | `fault.rs` | what can be wrong with a path |
@@ -16,6 +17,8 @@ mod claim;
 mod fault;
 #[cfg(unix)]
 mod lock;
+#[cfg(unix)]
+mod permissions;
 #[cfg(not(unix))]
 #[path = "elsewhere.rs"]
 mod wire;

@@ -190,11 +190,14 @@ fn offers_ours(headers: &HeaderMap) -> bool {
     offers.any(|offers| offers.split(',').any(|offer| offer.trim() == SUB_PROTOCOL))
 }
 
-/// A page of the same host, or one on the list (RFC 6455 §10.2).
+/// A page of the same host, or one on the list (RFC 6455 §10.2). What came in the clear anybody may
+/// have made on its way, so that such a page is not of the host of an encrypted wire.
 fn is_let_in(origin: &HeaderValue, host: &str, options: &Options) -> bool {
     let Ok(origin) = origin.to_str() else { return options.any_origin };
-    let page_host = origin.split_once("://").map(|(_, authority)| authority);
-    let is_same_host = page_host.is_some_and(|page_host| page_host.eq_ignore_ascii_case(host));
+    let is_same_host = origin.split_once("://").is_some_and(|(scheme, page_host)| {
+        let is_as_safe = !options.security.is_on() || scheme.eq_ignore_ascii_case("https");
+        is_as_safe && page_host.eq_ignore_ascii_case(host)
+    });
     let is_listed = || options.origins.iter().any(|listed| is_same_origin(listed, origin));
     options.any_origin || is_same_host || is_listed()
 }

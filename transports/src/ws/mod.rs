@@ -31,7 +31,7 @@ use emitwire_core::transport::{
 };
 use handshake::Shaken;
 use reader::Reader;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,10 +66,10 @@ use writer::{Output, Writer};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Ws(Arc<Options>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Options {
     /// Host and perhaps port as they stood in the URL, for the request.
     authority: String,
@@ -83,6 +83,24 @@ struct Options {
     any_origin: bool,
     headers: Vec<(String, String)>,
     security: Security,
+}
+
+impl fmt::Debug for Ws {
+    /// Of headers the names alone: their values let somebody in.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Ws")
+            .field("authority", &self.0.authority)
+            .field("frame_bytes_max", &self.0.frame_bytes_max)
+            .field("head_bytes_max", &self.0.head_bytes_max)
+            .field("backlog", &self.0.backlog)
+            .field("hosts", &self.0.hosts)
+            .field("origins", &self.0.origins)
+            .field("any_origin", &self.0.any_origin)
+            .field("headers", &names)
+            .field("security", &self.0.security)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Ws {

@@ -88,7 +88,11 @@ impl<W: WriteStream> Output<W> {
     pub(super) fn flush(&self, cx: &mut Context<'_>) -> bool {
         match &mut *self.lock() {
             // What is wrong with the wire its writer will see.
-            Some(state) if state.frames.are_whole() => state.poll_control(cx).is_ready(),
+            Some(state) if state.frames.are_whole() => {
+                // An encrypted stream keeps what its socket did not take at once.
+                let written = state.poll_control(cx).is_ready();
+                written && state.frames.stream().poll_flush(cx).is_ready()
+            }
             // Whoever goes on with the frame writes it behind that.
             Some(_) | None => true,
         }

@@ -7,6 +7,9 @@ use emitwire_core::protocol::Frame;
 use emitwire_core::transport::{BindError, ConnectError, Transport};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// Long enough that whoever waits for it fails.
@@ -146,6 +149,30 @@ async fn an_arrival_outlives_its_listener() {
 }
 
 #[tokio::test]
+async fn beside_an_arrival_that_outlives_its_listener_others_are_refused_and_the_next_listens() {
+    let mut listener = server().bind().await.unwrap();
+    let to = address(&*listener);
+    let client = client_of(&to);
+    let mut connecting = client.connect();
+    let arrival = tokio::select! {
+        arrival = listener.accept() => arrival.unwrap(),
+        _ = &mut connecting => unreachable!("nobody has answered"),
+    };
+    drop(listener);
+    is_refused(&to).await;
+    let mut listener = server_at(&to).bind().await.unwrap();
+    let (mut one, mut other) = meet(&mut *listener, &client_of(&to)).await;
+    ping(&mut one, &mut other).await;
+    // Its count goes with the socket to whoever listens next.
+    drop((listener, one, other));
+    let (client, late) = within(async { tokio::join!(connecting, arrival.handshake()) }).await;
+    let (mut client, mut late) = (End::new(client.unwrap()), End::new(late.unwrap()));
+    ping(&mut client, &mut late).await;
+    drop((client, late));
+    freed(&to).await;
+}
+
+#[tokio::test]
 async fn a_name_is_looked_up_and_its_addresses_are_tried_in_turn() {
     // Where it has two, nobody listens at the other.
     for at in ["127.0.0.1:0", "[::1]:0"] {
@@ -221,12 +248,72 @@ async fn connections_may_share_an_endpoint_that_is_given() {
     ping(&mut other.0, &mut other.1).await;
 }
 
+/// A socket that leads elsewhere than those of the system.
+#[derive(Debug)]
+struct Tunnel {
+    socket: Arc<dyn quinn::AsyncUdpSocket>,
+    inside: SocketAddr,
+    outside: SocketAddr,
+}
+
+impl quinn::AsyncUdpSocket for Tunnel {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn quinn::UdpPoller>> {
+        Arc::clone(&self.socket).create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &quinn::udp::Transmit<'_>) -> io::Result<()> {
+        let quinn::udp::Transmit { ecn, contents, segment_size, src_ip, .. } = *transmit;
+        let destination = self.outside;
+        let there = quinn::udp::Transmit { destination, ecn, contents, segment_size, src_ip };
+        self.socket.try_send(&there)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [io::IoSliceMut<'_>],
+        meta: &mut [quinn::udp::RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let read = ready!(self.socket.poll_recv(cx, bufs, meta))?;
+        meta[..read].iter_mut().for_each(|meta| meta.addr = self.inside);
+        Poll::Ready(Ok(read))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_given_may_reach_what_the_system_does_not() {
+    let mut listener = server().bind().await.unwrap();
+    let outside = address(&*listener).parse().unwrap();
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = quinn::Runtime::wrap_udp_socket(&*runtime, socket).unwrap();
+    let tunnel = Arc::new(Tunnel { socket, inside: closed, outside });
+    let ours = quinn::EndpointConfig::default();
+    let endpoint = quinn::Endpoint::new_with_abstract_socket(ours, None, tunnel, runtime).unwrap();
+    let client = client_of(&closed.to_string()).connect_timeout(NEVER).endpoint(endpoint);
+    let accepting = async {
+        let arrival = listener.accept().await.unwrap();
+        // Time enough for the system to say that nobody is at the closed port.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        End::new(arrival.handshake().await.unwrap())
+    };
+    let (client, mut server) = within(async { tokio::join!(client.connect(), accepting) }).await;
+    ping(&mut End::new(client.unwrap()), &mut server).await;
+}
+
 #[tokio::test]
 async fn configurations_of_quinn_are_taken_as_they_are() {
     let mut theirs = quinn::TransportConfig::default();
     theirs.datagram_receive_buffer_size(None);
     let mut config = raw::server_config(raw::OURS);
-    config.transport_config(std::sync::Arc::new(theirs));
+    config.transport_config(Arc::new(theirs));
     let quic = emitwire_transports::Quic::new("127.0.0.1:0").server_config(config);
     let mut listener = quic.bind().await.unwrap();
     let to = address(&*listener);

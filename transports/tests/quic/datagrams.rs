@@ -2,9 +2,10 @@
 //! there is no room.
 
 use super::end::{numbered, numbers, within};
-use super::raw::{end_and_raw, framed};
-use super::{ends, ends_with, server};
+use super::raw::{self, end_and_raw, framed};
+use super::{accept, address, ends, ends_with, server};
 use emitwire_core::protocol::{Class, Frame};
+use emitwire_core::transport::Transport;
 use quinn::TransportConfig;
 
 const DATAGRAM_BYTES_MAX: usize = 1150;
@@ -28,6 +29,60 @@ async fn a_datagram_is_a_volatile_frame_even_an_empty_one() {
     for body in ["", "tick"] {
         raw.connection.send_datagram(body.into()).unwrap();
         assert_eq!(end.read_frames(1).await, [Frame::volatile(body)]);
+    }
+}
+
+#[tokio::test]
+async fn a_datagram_holds_nothing_in_memory_but_itself() {
+    let (mut end, raw) = end_and_raw(TransportConfig::default()).await;
+    for body in ["a", "b"] {
+        raw.connection.send_datagram(body.into()).unwrap();
+    }
+    for frame in end.read_frames(2).await {
+        assert_eq!(frame.body.try_into_mut().unwrap().capacity(), 1);
+    }
+}
+
+#[tokio::test]
+async fn datagrams_before_the_stream_are_thrown_away() {
+    let mut listener = server().bind().await.unwrap();
+    let endpoint = raw::client(raw::OURS);
+    let there = address(&*listener);
+    let connecting = async {
+        let connection = raw::connect(&endpoint, &there).await;
+        let acks = |connection: &quinn::Connection| connection.stats().frame_rx.acks;
+        let before = acks(&connection);
+        // As many acknowledgements as take in the first.
+        while acks(&connection) < before + 10 {
+            connection.send_datagram("early".into()).unwrap();
+            tokio::task::yield_now().await;
+        }
+        let (mut send, receive) = connection.open_bi().await.unwrap();
+        send.write_all(&[0x01]).await.unwrap();
+        send.write_all(&framed(b"first")).await.unwrap();
+        (connection, send, receive)
+    };
+    let (_raw, mut end) = within(async { tokio::join!(connecting, accept(&mut *listener)) }).await;
+    let mut frames = Vec::new();
+    while frames.iter().all(|frame: &Frame| frame.class == Class::Volatile) {
+        assert_ne!(end.read(&mut frames).await.unwrap(), 0);
+    }
+    let early = frames.len() - 1;
+    assert!(early < 10, "{early}");
+}
+
+#[tokio::test]
+async fn a_burst_after_something_on_the_stream_is_not_held_back() {
+    let (mut client, mut server) = ends().await;
+    let mut dropped = 0;
+    for _ in 0..10 {
+        client.write([Frame::ordered("heartbeat")]).await.unwrap();
+        server.read_frames(1).await;
+        // More than a turn of datagrams, and less than their buffer.
+        client.write(vec![Frame::volatile(vec![1; 1000]); 100]).await.unwrap();
+        dropped += client.writer.take_dropped();
+        server.read_frames(100 - dropped as usize).await;
+        assert_eq!(dropped, 0);
     }
 }
 

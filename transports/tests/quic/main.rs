@@ -14,6 +14,7 @@ mod end;
 mod fair;
 mod flood;
 mod moving;
+mod options;
 mod raw;
 mod relay;
 mod sessions;
