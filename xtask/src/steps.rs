@@ -12,7 +12,7 @@ use crate::workspace::{Package, Workspace};
 const EXAMPLE_ARGUMENTS: &[(&str, &str)] = &[
     ("avalanche", "--clients 500"),
     ("chat", "--help"),
-    ("jitter", "--clients 50 --events 40 --time-scale 0.1 --transport tcp+ws"),
+    ("jitter", "--clients 50 --events 40 --time-scale 0.1 --transport quic+wss+tcp+unix"),
 ];
 
 /// The README's first command runs it, in release; so does this.
