@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use emitwire_core::transport::{self, BindError, HandshakeError, Incoming};
 use quinn::{ConnectionError, Endpoint, ReadExactError, RecvStream, SendStream, ServerConfig};
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use tokio::net::lookup_host;
 use tokio::task::coop::consume_budget;
@@ -54,6 +55,8 @@ pub(super) struct Listener {
     handshakes: Handshakes,
     /// For another socket, should this one fail.
     config: ServerConfig,
+    /// It is on another socket, by which nobody has come yet.
+    has_come_back: bool,
 }
 
 enum Socket {
@@ -88,6 +91,7 @@ impl Listener {
             half_open_max,
             handshakes,
             config,
+            has_come_back: false,
         })
     }
 
@@ -140,10 +144,16 @@ impl transport::Listener for Listener {
                 },
                 Socket::Failed => None,
             };
+            let has_come_back = mem::take(&mut self.has_come_back);
             match incoming.map(|incoming| self.admit(incoming)) {
                 Some(Some(arrival)) => return Ok(Box::new(arrival)),
                 Some(None) => {}
-                None => self.come_back().await?,
+                // One socket after another fails: whoever accepts is to rest before the next.
+                None if has_come_back => return Err(io::ErrorKind::NotConnected.into()),
+                None => {
+                    self.come_back().await?;
+                    self.has_come_back = true;
+                }
             }
         }
     }
@@ -215,6 +225,7 @@ mod tests {
     use std::pin::Pin;
     use std::sync::Arc;
     use std::task::{Context, Poll};
+    use std::time::Duration;
     use transport::{Listener as _, Transport};
 
     /// A socket of which nothing can be read.
@@ -242,6 +253,22 @@ mod tests {
         fn local_addr(&self) -> io::Result<SocketAddr> {
             self.0.local_addr()
         }
+    }
+
+    #[tokio::test]
+    async fn a_listener_whose_sockets_fail_one_after_another_lets_rest_in_between() {
+        let quic = Quic::new("127.0.0.1:0").tls(Tls::self_signed().unwrap());
+        let config = config::server(&quic).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let socket = Arc::new(Deaf(TokioRuntime.wrap_udp_socket(socket).unwrap()));
+        let bound = Bound::on_wrapped(socket, address, config.clone()).unwrap();
+        let mut listener = Listener::new(&quic, Socket::Own(bound), config).unwrap();
+        // As if that was already the socket to which it has come back.
+        listener.has_come_back = true;
+        let accepted = tokio::time::timeout(Duration::from_secs(10), listener.accept()).await;
+        assert!(accepted.expect("it does not go on by itself").is_err());
+        assert!(!listener.has_come_back, "the next time it tries again");
     }
 
     #[tokio::test]
